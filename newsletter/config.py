@@ -1,0 +1,343 @@
+"""Settings: read once, checked at start. Nobody else reads the environment.
+
+A setting comes from ``NEWSLETTER_<NAME>`` in the environment, else from ``newsletter.toml`` in the
+instance folder, else from its default. Everything that is wrong is named at once.
+"""
+
+import difflib
+import ipaddress
+import os
+import secrets
+import tomllib
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self, cast
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from flask import current_app
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from newsletter.errors import StartRefused
+
+PREFIX = "NEWSLETTER_"
+KNOWN_LANGUAGES = ("fi", "en")
+TRACKING_MODES = ("consent", "notice", "aggregate", "off")
+MASK = "********"
+
+
+class SettingsInvalid(StartRefused):
+    """One or more settings cannot be used; the message has a line for each."""
+
+
+def _boolean(text: str) -> bool:
+    known = {"1": True, "true": True, "yes": True, "on": True, "": False}
+    known |= {"0": False, "false": False, "no": False, "off": False}
+    try:
+        return known[text.strip().lower()]
+    except KeyError:
+        raise ValueError("say true or false") from None
+
+
+def _integer(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = low - 1
+        if not low <= number <= high:
+            raise ValueError(f"give a whole number from {low} to {high}")
+        return number
+
+    return parse
+
+
+def _seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number <= 3600:  # noqa: PLR2004 - an hour, in seconds
+        raise ValueError("give a number of seconds above 0")
+    return number
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _languages(text: str) -> tuple[str, ...]:
+    codes = _words(text)
+    if not codes or set(codes) - set(KNOWN_LANGUAGES):
+        raise ValueError(f"name at least one of {', '.join(KNOWN_LANGUAGES)}")
+    return codes
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"choose one of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def _timezone(text: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError("give a time zone such as Europe/Helsinki") from None
+
+
+def _base_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("give an address such as https://news.example")
+    return text.rstrip("/")
+
+
+def _database_url(text: str) -> URL:
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        raise ValueError("give postgresql://… or sqlite:///…") from None
+    if url.drivername in {"postgres", "postgresql"}:
+        url = url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() not in {"postgresql", "sqlite"}:
+        raise ValueError("give postgresql://… or sqlite:///…")
+    if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
+        raise ValueError("give the path of a file: several processes share it")
+    return url
+
+
+def _one_line(text: str) -> str:
+    if any(ord(character) < 32 for character in text):  # noqa: PLR2004 - control characters
+        raise ValueError("keep it on one line")
+    return text.strip()
+
+
+def setting(parse: Callable[[str], Any], default: str | None, *, secret: bool = False) -> Any:  # noqa: ANN401
+    """Declare one setting; ``default`` is what its text would be, None that it is worked out."""
+    return field(metadata={"parse": parse, "default": default, "secret": secret})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything the operator can choose, parsed."""
+
+    instance_path: Path = setting(Path, "instance")
+    database_url: URL = setting(_database_url, None, secret=True)
+    secret_key: str = setting(_one_line, None, secret=True)
+    secret_key_fallbacks: tuple[str, ...] = setting(_words, "", secret=True)
+    suppression_key: str = setting(_one_line, None, secret=True)
+    base_url: str = setting(_base_url, None)
+    mail_server: str = setting(_one_line, "")
+    mail_port: int = setting(_integer(1, 65535), "25")
+    mail_use_tls: bool = setting(_boolean, "false")
+    mail_use_ssl: bool = setting(_boolean, "false")
+    mail_username: str = setting(_one_line, "")
+    mail_password: str = setting(_one_line, "", secret=True)
+    mail_timeout: float = setting(_seconds, "60")
+    mail_connections: int = setting(_integer(1, 200), "4")
+    #: Messages a second over all connections of one worker; 0 means no limit of ours.
+    mail_rate: int = setting(_integer(0, 1_000_000), "0")
+    queue_url: str = setting(_one_line, "", secret=True)
+    proxy_hops: int = setting(_integer(0, 10), "0")
+    timezone: ZoneInfo = setting(_timezone, "Europe/Helsinki")
+    languages: tuple[str, ...] = setting(_languages, "fi,en")
+    tracking: str = setting(_one_of(*TRACKING_MODES), "consent")
+    signup_limit_ip: str = setting(_one_line, "5/minute;20/hour")
+    signup_limit_address: str = setting(_one_line, "1/day;3/30day")
+    sender_name: str = setting(_one_line, "")
+    sender_address: str = setting(_one_line, "")
+    sender_postal: str = setting(_one_line, "")
+    sender_business_id: str = setting(_one_line, "")
+    privacy_contact: str = setting(_one_line, "")
+    #: Where each value came from: "environment", the settings file, "instance folder" or "default".
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read and check every setting; make the keys of an embedded instance when it has none.
+
+        Raises SettingsInvalid, with a line for each thing wrong, and StartRefused when the
+        instance folder cannot be used.
+        """
+        environ = os.environ if environ is None else environ
+        given = {name.removeprefix(PREFIX): text for name, text in environ.items() if name.startswith(PREFIX)}
+        instance = Path(given.get("INSTANCE_PATH") or "instance").absolute()
+        _prepare(instance)
+        problems: list[str] = []
+        texts, sources = _gather(given, instance / "newsletter.toml", problems)
+        values = _parse(texts, problems)
+        values["instance_path"] = instance
+        url = values.setdefault("database_url", make_url(f"sqlite:///{instance}/newsletter.db"))
+        values.setdefault("base_url", _remembered_base_url(instance))
+        for key in ("secret_key", "suppression_key"):
+            if values.get(key):
+                continue
+            if url.get_backend_name() == "sqlite":
+                values[key], sources[key] = _kept_key(instance / key), "instance folder"
+            else:
+                # Several machines would each make their own, and no link would open on two of them.
+                problems.append(f"{PREFIX}{key.upper()}: missing; with PostgreSQL set it yourself")
+        if problems:
+            raise SettingsInvalid(reason="\n".join(problems))
+        return cls(**values, sources=sources)
+
+    @property
+    def uses_sqlite(self) -> bool:
+        """True for the embedded database."""
+        return self.database_url.get_backend_name() == "sqlite"
+
+    @property
+    def uses_mailbox(self) -> bool:
+        """True while no mail server is set: mail then goes to the built-in mailbox."""
+        return not self.mail_server
+
+    @property
+    def is_local(self) -> bool:
+        """True while the pages are served on a loopback address only, for trying out."""
+        return is_loopback(urlsplit(self.base_url).hostname or "")
+
+    @property
+    def queue(self) -> str:
+        """Where wake-ups travel: a SQLite file, PostgreSQL or Redis, as a URL."""
+        if self.queue_url:
+            return self.queue_url
+        if self.uses_sqlite:
+            return f"sqlite:///{Path(str(self.database_url.database)).absolute().with_name('queue.db')}"
+        return self.database_url.render_as_string(hide_password=False)
+
+    def report(self) -> list[tuple[str, str, str]]:
+        """Return (name, value, source) of every setting, secrets masked, for ``doctor``."""
+        rows = []
+        for item in setting_fields():
+            value = getattr(self, item.name)
+            if item.name == "database_url":
+                text = value.render_as_string(hide_password=True)
+            elif item.metadata["secret"]:
+                text = MASK if value else ""
+            elif isinstance(value, tuple):
+                text = ",".join(value)
+            else:
+                text = str(value)
+            rows.append((PREFIX + item.name.upper(), text, self.sources.get(item.name, "default")))
+        return rows
+
+
+def setting_fields() -> list[Field[Any]]:
+    """Return the dataclass fields that are settings."""
+    return [item for item in fields(Settings) if "parse" in item.metadata]
+
+
+def settings() -> Settings:
+    """Return the running application's settings."""
+    return cast(Settings, current_app.config["NEWSLETTER"])
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address can only be this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    with suppress(ValueError):
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    return False
+
+
+def data_folder(name: str) -> Path:
+    """Return the folder ``templates`` or ``migrations``: from the wheel, else from the checkout."""
+    package = Path(__file__).parent
+    packed = package / "_data" / name
+    return packed if packed.is_dir() else package.parent / name
+
+
+def remember_base_url(instance: Path, url: str) -> None:
+    """Keep the address ``run`` serves on, so that other commands write the same links into mails."""
+    (instance / "base_url").write_text(url + "\n", encoding="utf-8")
+
+
+def _remembered_base_url(instance: Path) -> str:
+    with suppress(OSError, ValueError):
+        return _base_url((instance / "base_url").read_text(encoding="utf-8").strip())
+    return "http://127.0.0.1:8000"
+
+
+def _prepare(instance: Path) -> None:
+    try:
+        instance.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartRefused(
+            reason=f"The instance folder {instance} cannot be made: {error.strerror}."
+        ) from error
+    if not os.access(instance, os.W_OK | os.X_OK):
+        raise StartRefused(reason=f"The instance folder {instance} cannot be written to.")
+
+
+def _gather(
+    given: Mapping[str, str], path: Path, problems: list[str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Collect each setting's text and where it stands; unknown names become problems."""
+    known = {item.name.upper(): item for item in setting_fields()}
+    texts = {}
+    sources = {}
+    for origin, found in ((path.name, _read_toml(path, problems)), ("environment", given)):
+        for name, text in found.items():
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+                hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
+                problems.append(f"{PREFIX}{name} ({origin}): there is no such setting{hint}")
+            elif text or known[name].metadata["default"] is not None:
+                texts[known[name].name] = text
+                sources[known[name].name] = origin
+    return texts, sources
+
+
+def _read_toml(path: Path, problems: list[str]) -> dict[str, str]:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        problems.append(f"{path.name}: cannot be read: {error}")
+        return {}
+    texts = {}
+    for name, value in table.items():
+        if isinstance(value, list):
+            texts[name.upper()] = ",".join(map(str, value))
+        else:
+            texts[name.upper()] = str(value).lower() if isinstance(value, bool) else str(value)
+    return texts
+
+
+def _parse(texts: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
+    values = {}
+    for item in setting_fields():
+        text = texts.get(item.name, item.metadata["default"])
+        if text is None:
+            continue
+        try:
+            values[item.name] = item.metadata["parse"](text)
+        except ValueError as error:
+            problems.append(f"{PREFIX}{item.name.upper()}: {error}")
+    return values
+
+
+def _kept_key(path: Path) -> str:
+    """Return the key kept in a file that only its owner can read, making it at first start."""
+    with suppress(FileNotFoundError):
+        return path.read_text(encoding="ascii").strip()
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secrets.token_urlsafe(32) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    # A link either appears whole or not at all, so two first starts agree on one key.
+    with suppress(FileExistsError):
+        os.link(fresh, path)
+    fresh.unlink()
+    return path.read_text(encoding="ascii").strip()

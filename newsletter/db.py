@@ -1,0 +1,172 @@
+"""The database: session, base class, column types, and the mark of personal data."""
+
+import enum
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import flask_sqlalchemy
+import flask_sqlalchemy.session
+import sqlalchemy as sa
+from flask import Flask
+from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection, Dialect, Engine
+from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.types import TypeDecorator
+
+#: Marks a column that tells something about a person: it needs a retention rule, an export and an erasure.
+PERSONAL: dict[Any, Any] = {"personal": True}
+
+#: How the next transaction begins on SQLite. Immediate takes the write lock at once, so that a
+#: transaction that reads first and writes later cannot be refused half-way.
+_begins: ContextVar[str] = ContextVar("begins", default="BEGIN IMMEDIATE")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An instant: aware in, aware UTC out, on both engines."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive datetimes; SQLite keeps no zone, so it gets UTC without one."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime cannot be stored")
+        moment = value.astimezone(UTC)
+        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Give the instant back in UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """What every model is: named constraints, aware datetimes, enums by value."""
+
+    metadata = sa.MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 - SQLAlchemy's own class-level setting
+        datetime: UtcDateTime,
+        enum.Enum: sa.Enum(
+            enum.Enum,
+            native_enum=False,
+            length=20,
+            values_callable=lambda kinds: [kind.value for kind in kinds],
+        ),
+        dict[str, Any]: sa.JSON(none_as_null=True),
+    }
+
+
+class Session(flask_sqlalchemy.session.Session):
+    """Flask-SQLAlchemy's session, which tests may bind to one connection."""
+
+    def get_bind(self, *args: Any, **kwargs: Any) -> Engine | Connection:  # noqa: ANN401 - SQLAlchemy's own
+        """Return the connection a test bound us to, else the application's engine."""
+        return self.bind if self.bind is not None else super().get_bind(*args, **kwargs)
+
+
+# Objects stay readable after a commit: a worker must not open a transaction by looking at one.
+db = flask_sqlalchemy.SQLAlchemy(
+    metadata=Base.metadata, session_options={"class_": Session, "expire_on_commit": False}
+)
+
+
+def init_app(app: Flask) -> None:
+    """Bind the session to the application and prepare each SQLite connection."""
+    db.init_app(app)
+    with app.app_context():
+        engine = db.engine
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin)
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Begin transactions inside without SQLite's write lock: readers then never wait for a writer."""
+    token = _begins.set("BEGIN")
+    try:
+        yield
+    finally:
+        _begins.reset(token)
+
+
+def begin_reading() -> None:
+    """Let this thread's coming transactions begin as readers, until ``begin_writing``."""
+    _begins.set("BEGIN")
+
+
+def begin_writing() -> None:
+    """End a reading transaction, so that the next one may write. Call it before the first change."""
+    _begins.set("BEGIN IMMEDIATE")
+    db.session.rollback()
+
+
+def is_sqlite() -> bool:
+    """Tell which engine the session talks to."""
+    return bool(db.session.get_bind().dialect.name == "sqlite")
+
+
+def insert_or_ignore(table: type[Base], *rows: dict[str, Any]) -> int:
+    """Insert rows, leaving those that a unique constraint already holds; return how many went in."""
+    if not rows:
+        return 0
+    result = db.session.execute(insert_ignoring(table), list(rows) if len(rows) > 1 else rows[0])
+    return rows_of(result)
+
+
+def insert_ignoring(table: type[Base]) -> sqlite.Insert | postgresql.Insert:
+    """Return an INSERT that leaves rows which a unique constraint already holds."""
+    target = cast(sa.Table, table.__table__)
+    insert = sqlite.insert(target) if is_sqlite() else postgresql.insert(target)
+    return insert.on_conflict_do_nothing()
+
+
+def change(statement: sa.Update | sa.Delete) -> int:
+    """Run an UPDATE or DELETE past the objects in the session; return how many rows it met."""
+    return rows_of(db.session.execute(statement, execution_options={"synchronize_session": False}))
+
+
+def rows_of(result: sa.Result[Any]) -> int:
+    """Return how many rows a statement changed."""
+    return cast(sa.CursorResult[Any], result).rowcount
+
+
+def canonical_json(value: object) -> str:
+    """Write JSON so that equal values give equal text."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # we begin transactions ourselves, see _begin
+    # FULL: a consent that was answered survives a power cut. secure_delete: erased means zeroed.
+    # auto_vacuum counts only in a file without tables, that is at the very first connection.
+    for pragma in (
+        "busy_timeout=15000",
+        "auto_vacuum=INCREMENTAL",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "secure_delete=ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("begins") or _begins.get())
