@@ -1,0 +1,44 @@
+"""The command line's manners: one line for a refusal, ``--json`` for every report.
+
+Exit 0 done, 1 refused, 2 misused.
+"""
+
+import functools
+import json
+from collections.abc import Callable
+from typing import Any
+
+import click
+from flask.cli import with_appcontext
+
+from newsletter.db import db
+from newsletter.errors import NewsletterError
+
+
+class Refusal(click.ClickException):
+    """A refusal as the console shows it."""
+
+    exit_code = 1
+
+    def __init__(self, error: NewsletterError) -> None:
+        super().__init__(str(error))  # the console speaks English, whatever the pages speak
+
+
+def report(command: Callable[..., tuple[object, str]]) -> Callable[..., None]:
+    """Print what a command returns, (data, text): the text, or the data with ``--json``.
+
+    A NewsletterError becomes one line and exit 1; what the command had not committed is undone.
+    """
+
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    @with_appcontext
+    @functools.wraps(command)
+    def run(*args: Any, as_json: bool, **kwargs: Any) -> None:  # noqa: ANN401 - click's own
+        try:
+            data, text = command(*args, **kwargs)
+        except NewsletterError as error:
+            db.session.rollback()
+            raise Refusal(error) from error
+        click.echo(json.dumps(data, ensure_ascii=False, default=str) if as_json else text)
+
+    return run

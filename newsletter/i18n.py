@@ -1,0 +1,105 @@
+"""The languages we speak, and how one is chosen.
+
+A page speaks the language of ``?lang=`` (or of the form field ``lang``), else the browser's, else
+the first of LANGUAGES. A mail speaks its list's language, whatever the browser says.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
+from typing import Any
+
+import flask_babel
+from babel.numbers import format_decimal, format_percent
+from flask import Flask, has_request_context, request, url_for
+from flask_babel import Babel, force_locale, gettext
+
+from newsletter.config import Settings, settings
+
+NATIVE_NAMES = {"fi": "Suomi", "en": "English"}
+
+babel = Babel()
+
+
+def init_app(app: Flask, chosen: Settings) -> None:
+    """Give templates the chosen language, its dates and its numbers."""
+    app.config["BABEL_DEFAULT_LOCALE"] = chosen.languages[0]
+    app.config["BABEL_TRANSLATION_DIRECTORIES"] = f"{app.root_path}/translations"
+    babel.init_app(app, locale_selector=choose_language, timezone_selector=lambda: str(chosen.timezone))
+    app.jinja_env.filters |= {"date": format_date, "datetime": format_datetime}
+    app.jinja_env.filters |= {"number": format_number, "percent": format_share}
+    app.context_processor(_languages_of_page)
+
+
+def choose_language() -> str:
+    """Return the language this request asks for."""
+    offered = settings().languages
+    if not has_request_context():
+        return offered[0]
+    asked = request.values.get("lang", "")
+    if asked in offered:
+        return asked
+    return request.accept_languages.best_match(offered) or offered[0]
+
+
+def language() -> str:
+    """Return the language in force: a forced one inside ``speaking``, else the request's."""
+    return str(flask_babel.get_locale() or settings().languages[0])
+
+
+def spoken(code: str) -> str:
+    """Return the language to write in to someone of that language: ours if we do not speak it."""
+    offered = settings().languages
+    return code if code in offered else offered[0]
+
+
+@contextmanager
+def speaking(code: str) -> Iterator[None]:
+    """Render everything inside in one language."""
+    with force_locale(spoken(code)):
+        yield
+
+
+def translate(message: str, values: dict[str, object] | None = None) -> str:
+    """Translate a sentence marked with ``N_`` and fill in its values."""
+    return str(gettext(message, **(values or {})))
+
+
+def format_date(moment: datetime | date) -> str:
+    """Write a day as 15.1.2027 or Jan 15, 2027, in the business time zone."""
+    return str(flask_babel.format_date(moment))
+
+
+def format_datetime(moment: datetime) -> str:
+    """Write an instant as 15.1.2027 klo 3.00 or Jan 15, 2027, 3:00 AM."""
+    if language() == "fi":
+        return str(flask_babel.format_datetime(moment, "d.M.y 'klo' H.mm"))
+    return f"{flask_babel.format_date(moment)}, {flask_babel.format_time(moment, 'short')}"
+
+
+def format_number(number: float) -> str:
+    """Write a number with the language's separators."""
+    return str(format_decimal(number, locale=language()))
+
+
+def format_share(share: float | None) -> str:
+    """Write 0.412 as 41.2 % or 41,2 %; a dash when there is nothing to divide by."""
+    return "–" if share is None else format_percent(share, "#,##0.#\u00a0%", locale=language())
+
+
+def _languages_of_page() -> dict[str, Any]:
+    if not has_request_context():
+        return {"language": language(), "languages": []}
+    return {
+        "language": language(),
+        "languages": [_this_page_in(code) for code in settings().languages],
+    }
+
+
+def _this_page_in(code: str) -> dict[str, str]:
+    if request.endpoint is None:
+        address = f"{request.script_root}/?lang={code}"
+    else:
+        arguments = {**request.args.to_dict(flat=False), **(request.view_args or {}), "lang": code}
+        address = url_for(request.endpoint, **arguments)
+    return {"code": code, "name": NATIVE_NAMES[code], "url": address}

@@ -1,0 +1,106 @@
+"""Rate limits that hold across processes.
+
+``limits`` counts in memory or in Redis; one machine with several processes needs neither. This
+storage counts in a small SQLite file of its own, one atomic statement a hit, beside the database
+and not in it: a flood at the door then never touches the database's write lock.
+"""
+
+import sqlite3
+import threading
+import time
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from flask import Flask
+from flask_limiter import Limiter
+from limits.storage import Storage
+
+from newsletter.config import Settings
+from newsletter.web import client_ip
+
+limiter = Limiter(key_func=client_ip, headers_enabled=False)
+
+
+def init_app(app: Flask, chosen: Settings) -> None:
+    """Count in Redis where the queue is in Redis, else in the instance folder."""
+    shared = chosen.queue_url.startswith(("redis://", "rediss://"))
+    app.config["RATELIMIT_STORAGE_URI"] = (
+        chosen.queue_url if shared else f"sqlitefile://{chosen.instance_path / 'limits.db'}"
+    )
+    app.config["RATELIMIT_STRATEGY"] = "fixed-window"
+    # A dead counter must not close the door: each process then counts for itself.
+    app.config["RATELIMIT_IN_MEMORY_FALLBACK_ENABLED"] = True
+    app.config["RATELIMIT_KEY_PREFIX"] = "newsletter"
+    limiter.init_app(app)
+
+
+class SqliteFileStorage(Storage):
+    """Fixed windows counted in one SQLite file, ``sqlitefile:///path``."""
+
+    STORAGE_SCHEME = ["sqlitefile"]  # noqa: RUF012 - the base class's own declaration
+
+    def __init__(self, uri: str | None = None, wrap_exceptions: bool = False, **_options: object) -> None:  # noqa: FBT001, FBT002 - the base class's signature
+        super().__init__(uri, wrap_exceptions=wrap_exceptions)
+        self._path = Path(unquote(urlsplit(uri or "").path))
+        self._local = threading.local()
+
+    @property
+    def base_exceptions(self) -> type[Exception]:
+        """Return what makes the limiter fall back to memory."""
+        return sqlite3.Error
+
+    def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        """Count a hit and return the sum in the window that it falls in."""
+        now = time.time()
+        row = (
+            self._connection()
+            .execute(
+                "insert into hits values (:key, :amount, :ends) on conflict (key) do update set"
+                " n = case when ends <= :now then excluded.n else n + excluded.n end,"
+                " ends = case when ends <= :now then excluded.ends else ends end returning n",
+                {"key": key, "amount": amount, "ends": now + expiry, "now": now},
+            )
+            .fetchall()[0]
+        )
+        return int(row[0])
+
+    def get(self, key: str) -> int:
+        """Return the sum of the running window."""
+        rows = (
+            self._connection()
+            .execute("select n from hits where key = ? and ends > ?", (key, time.time()))
+            .fetchall()
+        )
+        return int(rows[0][0]) if rows else 0
+
+    def get_expiry(self, key: str) -> float:
+        """Return when the running window ends, in seconds since the epoch."""
+        rows = self._connection().execute("select ends from hits where key = ?", (key,)).fetchall()
+        return float(rows[0][0]) if rows else time.time()
+
+    def check(self) -> bool:
+        """Tell whether the file can be written."""
+        try:
+            self._connection().execute("delete from hits where ends < ?", (time.time(),))
+        except sqlite3.Error:
+            return False
+        return True
+
+    def reset(self) -> int:
+        """Forget all windows and return how many there were."""
+        return self._connection().execute("delete from hits").rowcount
+
+    def clear(self, key: str) -> None:
+        """Forget one window."""
+        self._connection().execute("delete from hits where key = ?", (key,))
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = sqlite3.connect(self._path, isolation_level=None, timeout=5)
+            connection.execute("pragma journal_mode=wal").close()
+            connection.execute("pragma secure_delete=on").close()  # the keys hold client addresses
+            connection.execute("pragma synchronous=off").close()  # a lost count is no loss
+            connection.execute("create table if not exists hits (key text primary key, n integer, ends real)")
+            self._local.connection = connection
+        return connection
