@@ -1,0 +1,1 @@
+"""Mail: message, template to text and HTML, outbox, transport."""

@@ -1,0 +1,103 @@
+"""From a template to the bytes of a message (RFC 5322, RFC 2045, RFC 2369)."""
+
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+from email.header import Header
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import EmailPolicy
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+
+import css_inline
+from flask import render_template
+
+from newsletter.config import Settings, settings
+from newsletter.i18n import language, speaking
+
+
+class MailPolicy(EmailPolicy):
+    """CRLF, 7-bit content, and headers folded the way mail clients read them."""
+
+    def fold(self, name: str, value: Any) -> str:  # noqa: ANN401 - the base class's signature
+        """Fold one header."""
+        if name.lower().startswith("list-"):
+            # The stdlib turns a long List-Unsubscribe into RFC 2047 words, and one-click is gone.
+            return f"{name}: " + str(value).replace(", ", f",{self.linesep} ") + self.linesep
+        if name.lower() == "subject" and not str(value).isascii():
+            # Some Python releases glue two encoded words together, which Yahoo refuses.
+            header = Header(str(value), "utf-8", header_name=name)
+            return f"{name}: " + header.encode(linesep=self.linesep) + self.linesep
+        return str(super().fold(name, value))
+
+    def fold_binary(self, name: str, value: Any) -> bytes:  # noqa: ANN401 - the base class's signature
+        """Fold one header into bytes."""
+        if name.lower() == "subject" or name.lower().startswith("list-"):
+            return self.fold(name, value).encode("ascii")
+        return super().fold_binary(name, value)
+
+
+POLICY = MailPolicy(linesep="\r\n", cte_type="7bit")
+
+
+def sender_domain(chosen: Settings) -> str:
+    """Return the domain our addresses and Message-IDs are in."""
+    return sender_address(chosen).rpartition("@")[2]
+
+
+def sender_address(chosen: Settings) -> str:
+    """Return SENDER_ADDRESS, or while trying out an address nobody can reply to."""
+    return (
+        chosen.sender_address
+        or f"newsletter@{'localhost' if chosen.is_local else urlsplit(chosen.base_url).hostname}"
+    )
+
+
+def make_message_id(chosen: Settings) -> str:
+    """Return a Message-ID nobody can guess."""
+    return f"<{secrets.token_urlsafe(18)}@{sender_domain(chosen)}>"
+
+
+def start_message(*, subject: str, to: str, message_id: str, now: datetime) -> EmailMessage:
+    """Return a message with the headers each of ours has, and no body yet.
+
+    Raises ValueError when a value would start a header of its own (CR, LF).
+    """
+    chosen = settings()
+    message = EmailMessage(policy=POLICY)
+    local, _, domain = sender_address(chosen).rpartition("@")
+    message["From"] = Address(chosen.sender_name, local, domain)
+    message["To"] = to
+    message["Subject"] = subject
+    message["Date"] = now
+    message["Message-ID"] = message_id
+    return message
+
+
+def compose(
+    template: str,
+    context: Mapping[str, Any],
+    *,
+    to: str,
+    tongue: str,
+    message_id: str,
+    now: datetime,
+) -> EmailMessage:
+    """Write the mail of ``templates/mail/<template>/``, text first, in one language."""
+    with speaking(tongue):
+        subject = " ".join(render_template(f"mail/{template}/subject.txt", **context).split())
+        message = start_message(subject=subject, to=to, message_id=message_id, now=now)
+        message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office replies, please
+        message["Content-Language"] = language()
+        message.set_content(render_template(f"mail/{template}/body.txt", **context), cte="quoted-printable")
+        html = render_template(f"mail/{template}/body.html", **context)
+        message.add_alternative(inliner().inline(html), subtype="html", cte="quoted-printable")
+    return message
+
+
+@lru_cache(maxsize=1)
+def inliner() -> css_inline.CSSInliner:
+    """Return the one inliner; it fetches nothing."""
+    return css_inline.CSSInliner(keep_style_tags=True, load_remote_stylesheets=False)

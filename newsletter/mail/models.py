@@ -1,0 +1,63 @@
+"""The outbox: every mail that is not part of a campaign."""
+
+import enum
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column
+
+from newsletter.db import PERSONAL, Base
+
+
+class MailStatus(enum.Enum):
+    """Where a mail is on its way; the words are those of a delivery."""
+
+    QUEUED = "queued"
+    SENDING = "sending"
+    ACCEPTED = "accepted"
+    FAILED = "failed"
+    #: We died between handing the mail over and reading the answer: never sent again by itself.
+    UNCERTAIN = "uncertain"
+
+
+class OutboxMail(Base):
+    """A mail to one person, written when it is sent and not before.
+
+    ``context`` holds the links, so it goes as soon as the mail has gone, and the address with it.
+    """
+
+    __tablename__ = "outbox"
+    __table_args__ = (
+        sa.Index(
+            "ix_outbox_due",
+            "due_at",
+            postgresql_where=sa.text("status = 'queued'"),
+            sqlite_where=sa.text("status = 'queued'"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    #: NULL for mails to staff, and once the person has been erased.
+    subscriber_id: Mapped[int | None] = mapped_column(
+        ForeignKey("subscribers.id", ondelete="SET NULL"), index=True
+    )
+    #: The folder in templates/mail/.
+    template: Mapped[str]
+    language: Mapped[str]
+    #: NULL once the mail has been accepted or has failed.
+    address: Mapped[str | None] = mapped_column(info=PERSONAL)
+    context: Mapped[dict[str, Any] | None] = mapped_column(info=PERSONAL)
+    #: Kept when the mail is tried again.
+    message_id: Mapped[str]
+    status: Mapped[MailStatus] = mapped_column(default=MailStatus.QUEUED)
+    created_at: Mapped[datetime]
+    due_at: Mapped[datetime]
+    attempts: Mapped[int] = mapped_column(default=0)
+    #: The process that holds the mail, and until when.
+    leased_by: Mapped[str | None]
+    leased_until: Mapped[datetime | None]
+    accepted_at: Mapped[datetime | None]
+    #: The mail server's code, or NULL when none was heard.
+    reply_code: Mapped[int | None]

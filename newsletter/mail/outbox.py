@@ -1,0 +1,151 @@
+"""A mail is a row first: it is put here in the transaction of what it is about, and sent later.
+
+The worker takes one mail under a lease, marks it ``sending`` and commits, hands it over, and
+records the answer. A mail found ``sending`` with its lease over becomes ``uncertain``.
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from newsletter.clock import utcnow
+from newsletter.config import settings
+from newsletter.db import db
+from newsletter.leases import LEASE, dead_owners, owner
+from newsletter.mail.message import compose, make_message_id, sender_address
+from newsletter.mail.models import MailStatus, OutboxMail
+from newsletter.mail.transport import Reply, Transport, open_transport
+from newsletter.wakeups import wake
+
+log = logging.getLogger(__name__)
+
+#: Gaps between tries; after the last one the mail has failed. Four days in all (RFC 5321, 4.5.4.1).
+RETRY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 180, 360, 720, 1440, 1440, 1440))
+
+
+def enqueue(
+    template: str,
+    *,
+    to: str,
+    language: str,
+    now: datetime,
+    subscriber_id: int | None = None,
+    context: dict[str, Any],
+) -> OutboxMail:
+    """Put a mail in the outbox, in the caller's transaction; instants in ``context`` as ISO text."""
+    mail = OutboxMail(
+        subscriber_id=subscriber_id,
+        template=template,
+        language=language,
+        address=to,
+        context=context,
+        message_id=make_message_id(settings()),
+        created_at=now,
+        due_at=now,
+    )
+    db.session.add(mail)
+    wake("outbox")
+    return mail
+
+
+def deliver_due(now: datetime | None = None) -> int:
+    """Send every mail that is due and return how many were accepted. Commits after each."""
+    accepted = 0
+    with open_transport() as transport:
+        while (mail := _claim(now or utcnow())) is not None:
+            reply = _hand_over(mail, transport)
+            _record(mail, reply, now or utcnow())
+            accepted += reply.is_accepted
+            if reply.code == 0 and not reply.is_uncertain:
+                break  # the server is away: the others would only lose a try each
+    return accepted
+
+
+def release_expired(now: datetime) -> None:
+    """Settle what a dead process held: in flight when it died means that nobody knows."""
+    abandoned = sa.or_(OutboxMail.leased_until < now, OutboxMail.leased_by.in_(dead_owners(_owners())))
+    result = db.session.execute(
+        sa.update(OutboxMail)
+        .where(OutboxMail.status == MailStatus.SENDING, abandoned)
+        .values(
+            status=MailStatus.UNCERTAIN,
+            leased_by=None,
+            leased_until=None,
+            address=None,
+            context=None,
+        )
+        .returning(OutboxMail.id)
+    )
+    for mail_id in result.scalars().all():
+        log.warning("mail uncertain", extra={"mail_id": mail_id})
+    db.session.commit()
+
+
+def _owners() -> Sequence[str]:
+    held = sa.select(OutboxMail.leased_by).where(OutboxMail.leased_by.is_not(None)).distinct()
+    return [name for name in db.session.scalars(held) if name]
+
+
+def _claim(now: datetime) -> OutboxMail | None:
+    due = (
+        sa.select(OutboxMail.id)
+        .where(OutboxMail.status == MailStatus.QUEUED, OutboxMail.due_at <= now)
+        .order_by(OutboxMail.due_at, OutboxMail.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    mail = db.session.scalar(
+        sa.update(OutboxMail)
+        .where(OutboxMail.id == due.scalar_subquery(), OutboxMail.status == MailStatus.QUEUED)
+        .values(
+            status=MailStatus.SENDING,
+            attempts=OutboxMail.attempts + 1,
+            leased_by=owner(),
+            leased_until=now + LEASE,
+        )
+        .returning(OutboxMail)
+        .execution_options(populate_existing=True)
+    )
+    db.session.commit()
+    return mail
+
+
+def _hand_over(mail: OutboxMail, transport: Transport) -> Reply:
+    if mail.address is None:
+        return Reply(550, "no address")  # erased between the claim and now
+    context = {
+        key: datetime.fromisoformat(value) if key.endswith("_at") else value
+        for key, value in (mail.context or {}).items()
+    }
+    message = compose(
+        mail.template,
+        context,
+        to=mail.address,
+        tongue=mail.language,
+        message_id=mail.message_id,
+        now=mail.created_at,
+    )
+    return transport.send(sender_address(settings()), mail.address, message.as_bytes())
+
+
+def _record(mail: OutboxMail, reply: Reply, now: datetime) -> None:
+    mail.leased_by = mail.leased_until = None
+    mail.reply_code = reply.code or None
+    if reply.is_accepted:
+        mail.status, mail.accepted_at = MailStatus.ACCEPTED, now
+    elif reply.is_uncertain:
+        mail.status = MailStatus.UNCERTAIN
+    elif reply.is_retryable and mail.attempts <= len(RETRY_AFTER):
+        mail.status, mail.due_at = MailStatus.QUEUED, now + RETRY_AFTER[mail.attempts - 1]
+    else:
+        mail.status = MailStatus.FAILED
+    if mail.status is not MailStatus.QUEUED:
+        mail.address = mail.context = None  # the links in it are nobody's business any more
+    log.info(
+        "mail handed over",
+        extra={"mail_id": mail.id, "status": mail.status.value, "code": reply.code},
+    )
+    db.session.commit()
