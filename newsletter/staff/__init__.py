@@ -1,0 +1,1 @@
+"""Staff: personal accounts, and who may see what."""
