@@ -1,0 +1,182 @@
+"""What happens when the link comes back: the subscription begins, or the request is taken back."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+from newsletter.db import db
+from newsletter.errors import LinkExpired
+from newsletter.mail import outbox
+from newsletter.subscribers import links, personal_data
+from newsletter.subscribers.evidence import Visit, record_consent
+from newsletter.subscribers.models import (
+    ConsentKind,
+    MailingList,
+    Purpose,
+    Signup,
+    SignupList,
+    Subscriber,
+    Subscription,
+    SubscriptionStatus,
+    TrackingState,
+)
+from newsletter.subscribers.signup import LINK_LASTS, links_of_subscriber, mail_language
+from newsletter.subscribers.suppressions import lift_by_confirming
+from newsletter.subscribers.wordings import shown_wording
+from newsletter.tokens import hash_secret
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """What a confirmation link led to."""
+
+    subscriber: Subscriber
+    lists: list[MailingList]
+    #: True when the link had been used before, and nothing changed now.
+    already: bool
+
+
+def find_request(token: str, *, now: datetime, lock: bool = False) -> Signup:
+    """Return the signup a confirmation link points at.
+
+    Raises LinkInvalid for a link that is not ours, LinkExpired for one whose time is over or whose
+    request has been taken back.
+    """
+    secret, issued = links.CONFIRM.read(token)
+    statement = sa.select(Signup).where(Signup.token_hash == hash_secret(secret))
+    if lock:
+        statement = statement.with_for_update()
+    signup = db.session.scalar(statement)
+    overdue = now >= datetime.fromtimestamp(issued, UTC) + LINK_LASTS
+    if signup is None or (overdue and signup.confirmed_at is None):
+        raise LinkExpired
+    return signup
+
+
+def confirm(token: str, *, now: datetime, visit: Visit) -> Confirmation:
+    """Confirm the subscriptions a signup asked for, and put the activation mail in the outbox.
+
+    A second visit changes nothing: the first consent is the one that counts, and someone who has
+    left since stays away.
+    """
+    signup = find_request(token, now=now, lock=True)
+    subscriber = db.session.scalars(
+        sa.select(Subscriber).where(Subscriber.id == signup.subscriber_id).with_for_update()
+    ).one()
+    if signup.confirmed_at is not None:
+        return _confirmed_before(subscriber, signup)
+    signup.confirmed_at = now
+    for mailing_list in signup.lists:
+        _activate(subscriber, mailing_list, now)
+        wording = shown_wording(Purpose.NEWSLETTER, signup.language, now)
+        record_consent(
+            ConsentKind.CONFIRMED,
+            subscriber,
+            mailing_list=mailing_list,
+            wording=wording,
+            now=now,
+            method="link",
+            visit=visit,
+        )
+    if signup.wants_tracking:
+        subscriber.tracking, subscriber.tracking_chosen_at = TrackingState.GRANTED, now
+        wording = shown_wording(Purpose.TRACKING, signup.language, now)
+        record_consent(
+            ConsentKind.CONFIRMED, subscriber, wording=wording, now=now, method="link", visit=visit
+        )
+    lift_by_confirming(subscriber.address_key)
+    language = mail_language(signup.lists, signup.language)
+    subscriber.language = language
+    outbox.enqueue(
+        "activated",
+        to=subscriber.address,
+        language=language,
+        now=now,
+        subscriber_id=subscriber.id,
+        context=links_of_subscriber(subscriber, signup.lists, language),
+    )
+    return Confirmation(subscriber, signup.lists, already=False)
+
+
+def find_cancellable(token: str) -> tuple[Signup | None, int]:
+    """Return the request a cancel link points at, None when it is gone, and whose it was."""
+    signup_id, subscriber_id = links.CANCEL.read(token)
+    signup = db.session.get(Signup, signup_id, with_for_update=True)
+    return (signup if signup and signup.subscriber_id == subscriber_id else None), subscriber_id
+
+
+def cancel(signup: Signup) -> None:
+    """Take back a request that has not been confirmed: its rows go at once."""
+    withdraw_requests([signup])
+
+
+def withdraw_requests(signups: list[Signup]) -> int:
+    """Erase unconfirmed requests, and each person nothing else is known of; return how many persons."""
+    people = {signup.subscriber_id for signup in signups}
+    db.session.execute(sa.delete(Signup).where(Signup.id.in_([signup.id for signup in signups])))
+    still_asked = (
+        sa.select(SignupList.list_id)
+        .join(Signup, Signup.id == SignupList.signup_id)
+        .where(
+            Signup.subscriber_id == Subscription.subscriber_id,
+            Signup.confirmed_at.is_(None),
+            SignupList.list_id == Subscription.list_id,
+        )
+    )
+    db.session.execute(
+        sa.delete(Subscription)
+        .where(
+            Subscription.subscriber_id.in_(people),
+            Subscription.status == SubscriptionStatus.PENDING,
+            ~still_asked.exists(),
+        )
+        .execution_options(synchronize_session=False)
+    )
+    strangers = db.session.scalars(
+        sa.select(Subscriber.id).where(
+            Subscriber.id.in_(people),
+            ~sa.exists().where(Subscription.subscriber_id == Subscriber.id),
+        )
+    ).all()
+    personal_data.erase(strangers, keep_until=None)
+    return len(strangers)
+
+
+def expire_requests(now: datetime, *, batch: int = 500) -> int:
+    """Erase the requests whose link ran out and return how many. Commits after each batch."""
+    expired = 0
+    overdue = sa.select(Signup).where(Signup.expires_at <= now, Signup.confirmed_at.is_(None)).limit(batch)
+    while signups := list(db.session.scalars(overdue.with_for_update(skip_locked=True))):
+        withdraw_requests(signups)
+        db.session.commit()
+        db.session.expunge_all()
+        expired += len(signups)
+    db.session.rollback()
+    return expired
+
+
+def _activate(subscriber: Subscriber, mailing_list: MailingList, now: datetime) -> None:
+    subscription = db.session.scalar(
+        sa.select(Subscription).where(
+            Subscription.subscriber_id == subscriber.id, Subscription.list_id == mailing_list.id
+        )
+    )
+    if subscription is None:  # another request for this list was cancelled meanwhile
+        subscription = Subscription(subscriber_id=subscriber.id, list_id=mailing_list.id, created_at=now)
+        db.session.add(subscription)
+    if subscription.status is not SubscriptionStatus.CONFIRMED:
+        subscription.status, subscription.confirmed_at = SubscriptionStatus.CONFIRMED, now
+        subscription.unsubscribed_at = None
+
+
+def _confirmed_before(subscriber: Subscriber, signup: Signup) -> Confirmation:
+    held = {
+        subscription.list_id
+        for subscription in subscriber.subscriptions
+        if subscription.status is SubscriptionStatus.CONFIRMED
+    }
+    lists = [mailing_list for mailing_list in signup.lists if mailing_list.id in held]
+    if not lists:
+        raise LinkExpired
+    return Confirmation(subscriber, lists, already=True)

@@ -1,0 +1,100 @@
+"""Lists: made by staff, chosen by visitors."""
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from newsletter import audit
+from newsletter.config import settings
+from newsletter.db import db, insert_or_ignore
+from newsletter.errors import N_, NewsletterError, NotFound
+from newsletter.i18n import speaking, translate
+from newsletter.subscribers.models import MailingList
+
+_SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+#: The lists of a database that has none, so that a newcomer can subscribe to something.
+FIRST_LISTS = {
+    "fi": ("suomeksi", N_("Newsletter in Finnish")),
+    "en": ("in-english", N_("Newsletter in English")),
+}
+
+
+class UnknownList(NotFound):
+    """There is no list of that name."""
+
+    message = N_("There is no list called %(slug)s.")
+
+
+class ListExists(NewsletterError):
+    """The slug is taken."""
+
+    message = N_("There is already a list called %(slug)s.")
+
+
+class ListInvalid(NewsletterError):
+    """The list cannot be made as described."""
+
+    message = N_(
+        "A list needs a name, a slug of a-z, 0-9 and hyphens, and one of the languages %(languages)s."
+    )
+
+
+def all_lists() -> Sequence[MailingList]:
+    """Return every list, oldest first."""
+    return db.session.scalars(sa.select(MailingList).order_by(MailingList.id)).all()
+
+
+def get_lists(slugs: Iterable[str]) -> list[MailingList]:
+    """Return the lists of these slugs, oldest first; raise UnknownList for the first unknown one."""
+    wanted = set(slugs)
+    found = list(
+        db.session.scalars(
+            sa.select(MailingList).where(MailingList.slug.in_(wanted)).order_by(MailingList.id)
+        )
+    )
+    missing = wanted - {mailing_list.slug for mailing_list in found}
+    if missing:
+        raise UnknownList(slug=min(missing)[:60])
+    return found
+
+
+def create_list(
+    *,
+    slug: str,
+    name: str,
+    language: str,
+    now: datetime,
+    actor: str,
+    topics: str = "",
+    frequency: str = "",
+) -> MailingList:
+    """Make a list; raise ListInvalid or ListExists."""
+    name = " ".join(name.split())
+    if not _SLUG.fullmatch(slug) or not name or language not in settings().languages:
+        raise ListInvalid(languages=", ".join(settings().languages))
+    row = {
+        "slug": slug,
+        "name": name,
+        "language": language,
+        "topics": topics,
+        "frequency": frequency,
+        "created_at": now,
+    }
+    if not insert_or_ignore(MailingList, row):
+        raise ListExists(slug=slug)
+    made = get_lists([slug])[0]
+    audit.record("list created", actor=actor, now=now, object=f"list:{made.id}")
+    return made
+
+
+def create_first_lists(now: datetime) -> None:
+    """Give an empty database one list in each language."""
+    if db.session.scalar(sa.select(MailingList.id).limit(1)) is not None:
+        return
+    for language in settings().languages:
+        slug, name = FIRST_LISTS[language]
+        with speaking(language):
+            create_list(slug=slug, name=translate(name), language=language, now=now, actor="system")

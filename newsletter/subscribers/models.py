@@ -1,0 +1,215 @@
+"""Lists, subscribers, subscriptions, signups, and the evidence of consent."""
+
+import enum
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from newsletter.db import PERSONAL, Base
+
+# Ids of rows that mails point at are never used again, on SQLite as on PostgreSQL: an old link of a
+# person who is gone must not open the next person's details.
+NEVER_REUSED = {"sqlite_autoincrement": True}
+
+
+class MailingList(Base):
+    """One newsletter in one language."""
+
+    __tablename__ = "lists"
+    __table_args__ = NEVER_REUSED
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    slug: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    language: Mapped[str]
+    #: Shown beside the form; empty when nothing was written.
+    topics: Mapped[str] = mapped_column(default="")
+    frequency: Mapped[str] = mapped_column(default="")
+    created_at: Mapped[datetime]
+
+
+class TrackingState(enum.Enum):
+    """What a person said about measuring opens and clicks."""
+
+    UNKNOWN = "unknown"
+    REFUSED = "refused"
+    GRANTED = "granted"
+
+
+class Subscriber(Base):
+    """The person we write to. Known by the address alone: no name, no birthday, nothing else."""
+
+    __tablename__ = "subscribers"
+    __table_args__ = NEVER_REUSED
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    #: As it was given, the domain as A-label.
+    address: Mapped[str] = mapped_column(info=PERSONAL)
+    #: Casefolded; two spellings of one address are one person.
+    address_key: Mapped[str] = mapped_column(unique=True, info=PERSONAL)
+    #: The keyed hash that suppressions are kept under, so that the database itself can compare.
+    address_hash: Mapped[str] = mapped_column(index=True, info=PERSONAL)
+    language: Mapped[str]
+    tracking: Mapped[TrackingState] = mapped_column(default=TrackingState.UNKNOWN)
+    #: When the person chose; NULL while unknown.
+    tracking_chosen_at: Mapped[datetime | None]
+    #: Set while processing is restricted (GDPR art. 18): no mail, no measuring, no purge.
+    restricted_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+
+    subscriptions: Mapped[list["Subscription"]] = relationship(
+        back_populates="subscriber", passive_deletes=True, order_by="Subscription.list_id"
+    )
+
+
+class SubscriptionStatus(enum.Enum):
+    """A subscription's life."""
+
+    PENDING = "pending"
+    CONFIRMED = "confirmed"
+    UNSUBSCRIBED = "unsubscribed"
+
+
+class Subscription(Base):
+    """One subscriber on one list. An ended subscription keeps its row until the purge."""
+
+    __tablename__ = "subscriptions"
+    __table_args__ = (
+        UniqueConstraint("subscriber_id", "list_id"),
+        sa.Index("ix_subscriptions_audience", "list_id", "status", "subscriber_id"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    subscriber_id: Mapped[int] = mapped_column(ForeignKey("subscribers.id", ondelete="CASCADE"))
+    list_id: Mapped[int] = mapped_column(ForeignKey("lists.id"))
+    status: Mapped[SubscriptionStatus] = mapped_column(default=SubscriptionStatus.PENDING)
+    created_at: Mapped[datetime]
+    confirmed_at: Mapped[datetime | None]
+    unsubscribed_at: Mapped[datetime | None]
+
+    subscriber: Mapped[Subscriber] = relationship(back_populates="subscriptions")
+    mailing_list: Mapped[MailingList] = relationship(lazy="joined", innerjoin=True)
+
+
+class Signup(Base):
+    """One request for one or more lists, waiting for its link to come back.
+
+    ``token_hash`` is all we keep of the link: whoever reads the database cannot confirm anyone.
+    """
+
+    __tablename__ = "signups"
+    __table_args__ = (sa.Index("ix_signups_expires_at", "expires_at"), NEVER_REUSED)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    subscriber_id: Mapped[int] = mapped_column(ForeignKey("subscribers.id", ondelete="CASCADE"), index=True)
+    token_hash: Mapped[str] = mapped_column(unique=True)
+    #: The language of the page it was made on; its mail may speak another (its list's).
+    language: Mapped[str]
+    wants_tracking: Mapped[bool]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    confirmed_at: Mapped[datetime | None]
+
+    lists: Mapped[list[MailingList]] = relationship(secondary="signup_lists", order_by="MailingList.id")
+
+
+class SignupList(Base):
+    """A list that a signup asks for."""
+
+    __tablename__ = "signup_lists"
+
+    signup_id: Mapped[int] = mapped_column(ForeignKey("signups.id", ondelete="CASCADE"), primary_key=True)
+    list_id: Mapped[int] = mapped_column(ForeignKey("lists.id"), primary_key=True)
+
+
+class Purpose(enum.Enum):
+    """What a consent is for."""
+
+    NEWSLETTER = "newsletter"
+    TRACKING = "tracking"
+
+
+class Wording(Base):
+    """The exact words of a box somebody ticked. Never changed: other words are another version."""
+
+    __tablename__ = "wordings"
+    __table_args__ = (
+        UniqueConstraint("purpose", "language", "version"),
+        UniqueConstraint("purpose", "language", "text"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    purpose: Mapped[Purpose]
+    language: Mapped[str]
+    version: Mapped[int]
+    text: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class ConsentKind(enum.Enum):
+    """One fact in the life of a consent."""
+
+    ASKED = "asked"
+    CONFIRMED = "confirmed"
+    WITHDRAWN = "withdrawn"
+
+
+class Consent(Base):
+    """One fact about one consent; only ever appended to.
+
+    When a person is purged or erased, the personal columns are blanked and the row stays until
+    ``keep_until``: which words, when, and the keyed hash of the address, so that a given address
+    can still be looked up (GDPR art. 7(1), 5(2)).
+    """
+
+    __tablename__ = "consents"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    #: NULL once the person has been purged or erased.
+    subscriber_id: Mapped[int | None] = mapped_column(
+        ForeignKey("subscribers.id", ondelete="SET NULL"), index=True
+    )
+    kind: Mapped[ConsentKind]
+    purpose: Mapped[Purpose]
+    #: NULL for tracking, which is one choice for all lists.
+    list_id: Mapped[int | None] = mapped_column(ForeignKey("lists.id"))
+    #: NULL for a withdrawal, which needs no words.
+    wording_id: Mapped[int | None] = mapped_column(ForeignKey("wordings.id"))
+    #: The version of the privacy notice in force.
+    notice_version: Mapped[int]
+    at: Mapped[datetime]
+    #: How: form, link, page, one-click, staff, import.
+    method: Mapped[str]
+    #: The page the form stood on, without its query; NULL where there was no form.
+    form_url: Mapped[str | None] = mapped_column(info=PERSONAL)
+    ip: Mapped[str | None] = mapped_column(info=PERSONAL)
+    user_agent: Mapped[str | None] = mapped_column(info=PERSONAL)
+    #: The confirmation mail; its id and time stand in the outbox. NULL for other facts.
+    outbox_id: Mapped[int | None] = mapped_column(ForeignKey("outbox.id", ondelete="SET NULL"))
+    #: Set when the person goes; NULL while the person is here.
+    address_hash: Mapped[str | None] = mapped_column(index=True)
+    keep_until: Mapped[datetime | None]
+
+
+class SuppressionReason(enum.Enum):
+    """Why an address must not be written to."""
+
+    NOT_REQUESTED = "not_requested"
+    BOUNCED = "bounced"
+    COMPLAINED = "complained"
+    BANNED = "banned"
+
+
+class Suppression(Base):
+    """An address we must not write to again. It survives erasure, so it is kept as a keyed hash."""
+
+    __tablename__ = "suppressions"
+
+    #: HMAC-SHA-256 of the address key with SUPPRESSION_KEY, which no database or backup holds.
+    address_hash: Mapped[str] = mapped_column(primary_key=True)
+    #: Which key made the hash.
+    key_id: Mapped[str]
+    reason: Mapped[SuppressionReason]
+    created_at: Mapped[datetime]

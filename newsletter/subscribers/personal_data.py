@@ -1,0 +1,80 @@
+"""What the subscriber rooms hold on a person: how it is exported, how it is erased."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from newsletter.db import change, db
+from newsletter.mail.models import OutboxMail
+from newsletter.subscribers.models import Consent, ConsentKind, Subscriber, Subscription
+
+
+def export(subscriber: Subscriber) -> dict[str, Any]:
+    """Return everything held on a person here, instants as ISO 8601 in UTC."""
+    consents = db.session.scalars(
+        sa.select(Consent).where(Consent.subscriber_id == subscriber.id).order_by(Consent.id)
+    )
+    return {
+        "address": subscriber.address,
+        "language": subscriber.language,
+        "tracking": subscriber.tracking.value,
+        "since": subscriber.created_at.isoformat(),
+        "subscriptions": [_export_subscription(subscription) for subscription in subscriber.subscriptions],
+        "consents": [
+            {
+                "kind": consent.kind.value,
+                "purpose": consent.purpose.value,
+                "list_id": consent.list_id,
+                "at": consent.at.isoformat(),
+                "method": consent.method,
+                "form_url": consent.form_url,
+                "ip": consent.ip,
+                "user_agent": consent.user_agent,
+            }
+            for consent in consents
+        ],
+    }
+
+
+def erase(subscriber_ids: Sequence[int], *, keep_until: datetime | None) -> None:
+    """Erase these people: rows, mails waiting for them, and the personal part of their consents.
+
+    With ``keep_until`` the ledger keeps, under the keyed hash of the address, what was confirmed
+    and withdrawn when (RP-4); without it the hash is not kept either.
+    """
+    if not subscriber_ids:
+        return
+    theirs = Consent.subscriber_id.in_(subscriber_ids)
+    if keep_until is not None:
+        proof = (
+            sa.select(Subscriber.address_hash).where(Subscriber.id == Consent.subscriber_id).scalar_subquery()
+        )
+        change(
+            sa.update(Consent)
+            .where(theirs, Consent.kind != ConsentKind.ASKED)
+            .values(address_hash=proof, keep_until=keep_until)
+        )
+    change(
+        sa.update(Consent)
+        .where(theirs)
+        .values(form_url=None, ip=None, user_agent=None, outbox_id=None, subscriber_id=None)
+    )
+    # A mail under way keeps its row for the worker that holds it; what it says is gone.
+    change(
+        sa.update(OutboxMail)
+        .where(OutboxMail.subscriber_id.in_(subscriber_ids))
+        .values(address=None, context=None, subscriber_id=None)
+    )
+    change(sa.delete(Subscriber).where(Subscriber.id.in_(subscriber_ids)))
+
+
+def _export_subscription(subscription: Subscription) -> dict[str, Any]:
+    return {
+        "list": subscription.mailing_list.slug,
+        "status": subscription.status.value,
+        "since": subscription.created_at.isoformat(),
+        "confirmed_at": subscription.confirmed_at.isoformat() if subscription.confirmed_at else None,
+        "unsubscribed_at": subscription.unsubscribed_at.isoformat() if subscription.unsubscribed_at else None,
+    }

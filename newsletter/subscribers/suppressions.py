@@ -1,0 +1,41 @@
+"""Suppression: an address we must not write to again, and why.
+
+Kept as a keyed hash, so the list survives erasure without keeping the address.
+"""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from newsletter.db import db, insert_or_ignore
+from newsletter.subscribers.addresses import hash_address, suppression_key_id
+from newsletter.subscribers.models import Suppression, SuppressionReason
+
+#: What a fresh double opt-in of the person's own lifts; the rest only staff can lift (RP-5).
+LIFTED_BY_CONFIRMING = {SuppressionReason.BOUNCED, SuppressionReason.COMPLAINED}
+
+
+def suppress(address_key: str, reason: SuppressionReason, now: datetime) -> None:
+    """Never write to this address again. The first reason stays."""
+    row = {
+        "address_hash": hash_address(address_key),
+        "key_id": suppression_key_id(),
+        "reason": reason,
+        "created_at": now,
+    }
+    insert_or_ignore(Suppression, row)
+
+
+def find_suppression(address_key: str) -> Suppression | None:
+    """Return why an address must not be written to, if it must not."""
+    return db.session.get(Suppression, hash_address(address_key))
+
+
+def lift_by_confirming(address_key: str) -> None:
+    """Let a person's own double opt-in end an ordinary suppression."""
+    db.session.execute(
+        sa.delete(Suppression).where(
+            Suppression.address_hash == hash_address(address_key),
+            Suppression.reason.in_(LIFTED_BY_CONFIRMING),
+        )
+    )
