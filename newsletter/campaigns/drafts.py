@@ -1,0 +1,93 @@
+"""Writing a campaign: what makes a draft, and what it may not be."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from newsletter import audit
+from newsletter.campaigns.models import (
+    Campaign,
+    CampaignList,
+    CampaignStatus,
+    CampaignTotals,
+    Edition,
+)
+from newsletter.config import settings
+from newsletter.db import db
+from newsletter.errors import N_, NewsletterError, NotFound
+from newsletter.subscribers.models import MailingList
+
+LONGEST_SUBJECT = 250
+
+
+class UnknownCampaign(NotFound):
+    """There is no campaign of that number."""
+
+    message = N_("There is no campaign number %(id)s.")
+
+
+class DraftInvalid(NewsletterError):
+    """A campaign needs a subject, a body and a list."""
+
+    message = N_("A campaign needs a subject of one line, at most 250 characters, and a text.")
+
+
+class LanguageUnknown(NewsletterError):
+    """We do not write in that language."""
+
+    message = N_("Choose one of the languages %(languages)s.")
+
+
+def create_campaign(
+    lists: Sequence[MailingList],
+    *,
+    subject: str,
+    body: str,
+    now: datetime,
+    actor: str,
+    preview: str = "",
+    language: str | None = None,
+) -> Campaign:
+    """Make a draft with one edition, in the lists' language unless one is named.
+
+    Raises DraftInvalid when the subject is empty, too long or has a line break, or the text is
+    empty; LanguageUnknown for a language that we do not write in.
+    """
+    subject = subject.strip()
+    has_controls = any(ord(character) < 32 for character in subject + preview)  # noqa: PLR2004
+    if not lists or not subject or len(subject) > LONGEST_SUBJECT or has_controls or not body.strip():
+        raise DraftInvalid
+    language = language or lists[0].language
+    if language not in settings().languages:
+        raise LanguageUnknown(languages=", ".join(settings().languages))
+    campaign = Campaign(
+        created_at=now,
+        status=CampaignStatus.DRAFT,
+        editions=[Edition(language=language, subject=subject, preview=preview.strip(), body=body)],
+        list_ids=[CampaignList(list_id=mailing_list.id) for mailing_list in lists],
+        totals=CampaignTotals(),
+    )
+    db.session.add(campaign)
+    db.session.flush()
+    audit.record("campaign created", actor=actor, now=now, object=f"campaign:{campaign.id}")
+    return campaign
+
+
+def get_campaign(campaign_id: int, *, lock: bool = False) -> Campaign:
+    """Return a campaign; raise UnknownCampaign."""
+    statement = sa.select(Campaign).where(Campaign.id == campaign_id)
+    if lock:
+        statement = statement.with_for_update(of=Campaign)
+    campaign = db.session.scalar(statement)
+    if campaign is None:
+        raise UnknownCampaign(id=campaign_id)
+    return campaign
+
+
+def lists_of(campaign: Campaign) -> Sequence[MailingList]:
+    """Return the lists a campaign goes to."""
+    chosen = sa.select(CampaignList.list_id).where(CampaignList.campaign_id == campaign.id)
+    return db.session.scalars(
+        sa.select(MailingList).where(MailingList.id.in_(chosen)).order_by(MailingList.id)
+    ).all()

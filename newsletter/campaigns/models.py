@@ -1,0 +1,96 @@
+"""Campaigns, their editions, and the totals that outlive everything else."""
+
+import enum
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from newsletter.db import Base
+
+
+class CampaignStatus(enum.Enum):
+    """A campaign's life."""
+
+    DRAFT = "draft"
+    SCHEDULED = "scheduled"
+    SENDING = "sending"
+    PAUSED = "paused"
+    SENT = "sent"
+    CANCELLED = "cancelled"
+
+
+class Campaign(Base):
+    """One issue, from draft to sent."""
+
+    __tablename__ = "campaigns"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - links in old mails name it
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    status: Mapped[CampaignStatus] = mapped_column(default=CampaignStatus.DRAFT, index=True)
+    created_at: Mapped[datetime]
+    #: When it is to begin; NULL means at once.
+    scheduled_at: Mapped[datetime | None]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+    editions: Mapped[list["Edition"]] = relationship(back_populates="campaign", order_by="Edition.id")
+    list_ids: Mapped[list["CampaignList"]] = relationship(order_by="CampaignList.list_id")
+    totals: Mapped["CampaignTotals"] = relationship(lazy="joined", innerjoin=True)
+
+    @property
+    def subject(self) -> str:
+        """The subject of its first edition: what staff know it by."""
+        return self.editions[0].subject
+
+
+class CampaignList(Base):
+    """A list that a campaign goes to."""
+
+    __tablename__ = "campaign_lists"
+
+    campaign_id: Mapped[int] = mapped_column(ForeignKey("campaigns.id", ondelete="CASCADE"), primary_key=True)
+    list_id: Mapped[int] = mapped_column(ForeignKey("lists.id"), primary_key=True)
+
+
+class Edition(Base):
+    """A campaign in one language. ``compiled`` is set once, when sending begins."""
+
+    __tablename__ = "editions"
+    __table_args__ = (UniqueConstraint("campaign_id", "language"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    campaign_id: Mapped[int] = mapped_column(ForeignKey("campaigns.id", ondelete="CASCADE"))
+    language: Mapped[str]
+    subject: Mapped[str]
+    #: The line a mailbox shows beside the subject; may be empty.
+    preview: Mapped[str] = mapped_column(default="")
+    body: Mapped[str]
+    #: The message with holes for what differs between people; NULL until sending begins.
+    compiled: Mapped[bytes | None] = mapped_column(deferred=True)
+
+    campaign: Mapped[Campaign] = relationship(back_populates="editions")
+
+
+class CampaignTotals(Base):
+    """A campaign's figures as plain numbers: they stay when people and their records have gone."""
+
+    __tablename__ = "campaign_totals"
+
+    campaign_id: Mapped[int] = mapped_column(ForeignKey("campaigns.id", ondelete="CASCADE"), primary_key=True)
+    recipients: Mapped[int] = mapped_column(default=0)
+    accepted: Mapped[int] = mapped_column(default=0)
+    failed: Mapped[int] = mapped_column(default=0)
+    bounced: Mapped[int] = mapped_column(default=0)
+    complained: Mapped[int] = mapped_column(default=0)
+    skipped: Mapped[int] = mapped_column(default=0)
+    uncertain: Mapped[int] = mapped_column(default=0)
+    unsubscribed: Mapped[int] = mapped_column(default=0)
+    #: Of the accepted, those sent to someone who allowed measuring: the base of every rate.
+    measured: Mapped[int] = mapped_column(default=0)
+    opens_human: Mapped[int] = mapped_column(default=0)
+    opens_machine: Mapped[int] = mapped_column(default=0)
+    opens_unique: Mapped[int] = mapped_column(default=0)
+    clicks_human: Mapped[int] = mapped_column(default=0)
+    clicks_machine: Mapped[int] = mapped_column(default=0)
+    clicks_unique: Mapped[int] = mapped_column(default=0)

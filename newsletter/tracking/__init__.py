@@ -1,0 +1,1 @@
+"""Tracking: links out; the gateway, opens, clicks and addresses in."""

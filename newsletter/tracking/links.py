@@ -1,0 +1,29 @@
+"""Tracked links: made when an edition is compiled, followed by the gateway."""
+
+from collections.abc import Sequence
+
+from newsletter.db import db
+from newsletter.tokens import SignedLink
+from newsletter.tracking.models import Link, LinkTotals
+
+#: Edition, subscriber. One token serves the picture and every link of one person's copy.
+HIT = SignedLink("hit", "II")
+
+
+def store_links(edition_id: int, addresses: Sequence[str]) -> None:
+    """Store where the links of an edition lead, numbered from 1."""
+    for number, address in enumerate(addresses, start=1):
+        db.session.add(Link(edition_id=edition_id, number=number, url=address))
+    db.session.flush()
+    for number in range(1, len(addresses) + 1):
+        db.session.add(LinkTotals(edition_id=edition_id, number=number))
+
+
+def pixel_path(token: str) -> str:
+    """Return the path of the picture that records an open."""
+    return f"/o/{token}"
+
+
+def click_path(token: str, number: int) -> str:
+    """Return the path that records a click on link ``number`` and leads on to it."""
+    return f"/c/{token}/{number}"

@@ -1,0 +1,68 @@
+"""What tracking holds on a person: opens, clicks, and which links they followed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from newsletter.db import change, db
+from newsletter.subscribers.models import Subscriber
+from newsletter.tracking.models import Event, Link, LinkReader
+
+#: Raw records looked through in one transaction: without an index, walking them by number is the
+#: cheapest way to find some people's, and the write lock stays short.
+WALK = 20_000
+
+
+def export(subscriber: Subscriber) -> dict[str, Any]:
+    """Return every open and click kept of a person, oldest first."""
+    events = db.session.execute(
+        sa.select(Event, Link.url)
+        .outerjoin(Link, sa.and_(Link.edition_id == Event.edition_id, Link.number == Event.link_number))
+        .where(Event.subscriber_id == subscriber.id)
+        .order_by(Event.id)
+    )
+    return {
+        "events": [
+            {
+                "at": event.at.isoformat(),
+                "kind": event.kind.value,
+                "campaign_id": event.campaign_id,
+                "url": url,
+                "ip": event.ip,
+                "user_agent": event.user_agent,
+                "class": event.machine_class.value,
+            }
+            for event, url in events
+        ]
+    }
+
+
+def erase(subscriber_ids: Sequence[int]) -> int:
+    """Delete these people's raw records and return how many. Commits after each piece of the walk."""
+    people = set(subscriber_ids)
+    _erase_readers(people)
+    deleted = 0
+    last = db.session.scalar(sa.select(sa.func.max(Event.id))) or 0
+    low = (db.session.scalar(sa.select(sa.func.min(Event.id))) or 1) - 1
+    db.session.rollback()
+    while low < last:
+        theirs = [
+            event_id
+            for event_id, subscriber_id in db.session.execute(
+                sa.select(Event.id, Event.subscriber_id).where(Event.id > low, Event.id <= low + WALK)
+            )
+            if subscriber_id in people
+        ]
+        for start in range(0, len(theirs), 500):
+            deleted += change(sa.delete(Event).where(Event.id.in_(theirs[start : start + 500])))
+        db.session.commit()
+        low += WALK
+    return deleted
+
+
+def _erase_readers(people: set[int]) -> None:
+    found = sorted(people)
+    for start in range(0, len(found), 500):
+        change(sa.delete(LinkReader).where(LinkReader.subscriber_id.in_(found[start : start + 500])))
+        db.session.commit()

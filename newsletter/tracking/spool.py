@@ -1,0 +1,118 @@
+"""The spool: where a hit is safe before the database has heard of it.
+
+Each web process appends to a file of its own, one write a line, so a killed process loses nothing
+that it answered; a thread flushes to the disk every 200 ms, so a power cut loses no more than that.
+The writer holds a lock on its file. A file nobody holds is finished and will not grow.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+SUFFIX = ".hits"
+FLUSH_SECONDS = 0.2
+#: A file is closed after this long, so that a loaded one can be removed.
+ROTATE_SECONDS = 30.0
+_APPEND = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+
+
+class Spool:
+    """This process's spool. Opened at the first hit, in whichever process that is."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._file: int | None = None
+        self._opened = 0.0
+        self._dirty = False
+        self._torn = False
+        self._flusher: threading.Thread | None = None
+        #: Hits that could not be written (disk full).
+        self.lost = 0
+
+    def append(self, line: bytes) -> bool:
+        """Write one line, which ends in a newline; False when it could not be written."""
+        with self._lock:
+            try:
+                if self._file is None:
+                    self._open()
+                return self._write(line)
+            except OSError:
+                self.lost += 1
+                log.exception("hit not recorded")
+                return False
+
+    def close(self) -> None:
+        """Flush and let go of the file."""
+        with self._lock:
+            file, self._file = self._file, None
+        if file is not None:
+            os.fdatasync(file)
+            os.close(file)
+
+    def _write(self, line: bytes) -> bool:
+        # After a write cut short by a full disk, the next line must not grow onto the stump.
+        data = b"\n" + line if self._torn else line
+        assert self._file is not None  # noqa: S101 - append has just opened it
+        self._torn = os.write(self._file, data) < len(data)
+        self._dirty = True
+        if self._torn:
+            self.lost += 1
+        return not self._torn
+
+    def _open(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        name = f"{time.time_ns():020}-{secrets.token_hex(4)}{SUFFIX}"
+        hidden = self._folder / f".{name}"
+        file = os.open(hidden, _APPEND, 0o600)
+        # Locked before the loader can see it: an unlocked file is finished, and an empty one goes.
+        fcntl.flock(file, fcntl.LOCK_EX)
+        hidden.rename(self._folder / name)
+        self._file = file
+        self._opened = time.monotonic()
+        self._torn = False
+        if self._flusher is None:
+            self._flusher = threading.Thread(target=self._flush_forever, name="spool", daemon=True)
+            self._flusher.start()
+
+    def _flush_forever(self) -> None:
+        while True:
+            time.sleep(FLUSH_SECONDS)
+            with self._lock:
+                file, dirty, self._dirty = self._file, self._dirty, False
+                if file is not None and time.monotonic() - self._opened > ROTATE_SECONDS:
+                    self._file = None
+            if file is None:
+                continue
+            with contextlib.suppress(OSError):
+                if dirty:
+                    os.fdatasync(file)  # without the lock: hits go on meanwhile
+                if self._file is not file:
+                    os.close(file)
+
+
+@contextlib.contextmanager
+def only_loader(folder: Path) -> Iterator[None]:
+    """Wait until no other process of this machine loads this spool, and keep others waiting."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "loader.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def is_finished(descriptor: int) -> bool:
+    """Tell whether the writer of an open spool file has let go of it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return True
