@@ -1,0 +1,1 @@
+"""Sending: every campaign to every recipient once, whatever dies on the way."""

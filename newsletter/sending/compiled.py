@@ -1,0 +1,115 @@
+"""A message compiled once, with holes for what differs from person to person.
+
+Headers, quoted-printable and line lengths are settled here, so that sending a copy is joining
+bytes. A hole in the body stands on a line of its own between soft line breaks (RFC 2045, 6.7), so
+whatever fills it leaves every other line as it is. No line starts with a dot, so nothing is ever
+dot-stuffed.
+"""
+
+import binascii
+import json
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from newsletter.mail.message import POLICY
+
+#: A hole filled in another header or part: "\0name\0" in text that is about to be compiled.
+MARK = re.compile(r"\x00([a-z_]+)\x00")
+_LONGEST_QP_LINE = 76
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledMessage:
+    """Alternating bytes and holes, beginning and ending with bytes."""
+
+    pieces: tuple[bytes, ...]
+    holes: tuple[str, ...]
+
+    def fill(self, values: Mapping[str, bytes]) -> bytes:
+        """Return one copy. Values are ASCII without line breaks, at most 900 bytes each."""
+        parts: list[bytes] = [b""] * (2 * len(self.holes) + 1)
+        parts[0::2] = self.pieces
+        parts[1::2] = [values[name] for name in self.holes]
+        return b"".join(parts)
+
+    def dump(self) -> bytes:
+        """Return the stored form: the holes and the sizes of the pieces as JSON, then the pieces."""
+        head = json.dumps({"holes": self.holes, "sizes": [len(piece) for piece in self.pieces]})
+        return head.encode("ascii") + b"\n" + b"".join(self.pieces)
+
+    @classmethod
+    def load(cls, stored: bytes) -> Self:
+        """Read what ``dump`` wrote."""
+        head, _newline, body = stored.partition(b"\n")
+        shape = json.loads(head)
+        pieces = []
+        for size in shape["sizes"]:
+            pieces.append(body[:size])
+            body = body[size:]
+        return cls(tuple(pieces), tuple(shape["holes"]))
+
+
+def hole(name: str) -> str:
+    """Return the mark of a hole, to stand in a header or a part before ``compile_message``."""
+    return f"\x00{name}\x00"
+
+
+def compile_message(headers: list[tuple[str, str]], text: str, html: str) -> CompiledMessage:
+    """Compile a multipart/alternative message, text first.
+
+    Raises ValueError for a header value that would start another header.
+    """
+    boundary = f"=_{secrets.token_hex(16)}"  # "=_" cannot occur in quoted-printable
+    template = (
+        "".join(_header(name, value) for name, value in headers)
+        + f'MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary="{boundary}"\r\n\r\n'
+        + _part("plain", text, boundary)
+        + _part("html", html, boundary)
+        + f"--{boundary}--\r\n"
+    )
+    split = MARK.split(template)
+    return CompiledMessage(tuple(piece.encode("ascii") for piece in split[0::2]), tuple(split[1::2]))
+
+
+def _header(name: str, value: str) -> str:
+    if not MARK.search(value):
+        if any(character in value for character in "\r\n\0"):
+            raise ValueError(f"{name} holds a line break")
+        return (
+            POLICY.fold(name, POLICY.header_factory(name, value))
+            if not name.startswith("List-")
+            else POLICY.fold(name, value)
+        )
+    # A header with a hole is ASCII of ours around a value of ours: folded at its comma, if at all.
+    return f"{name}: " + value.replace(", ", ",\r\n ") + "\r\n"
+
+
+def _part(subtype: str, content: str, boundary: str) -> str:
+    return (
+        f"--{boundary}\r\nContent-Type: text/{subtype}; charset=utf-8\r\n"
+        f"Content-Transfer-Encoding: quoted-printable\r\n\r\n{_quoted_printable(content)}\r\n"
+    )
+
+
+def _quoted_printable(content: str) -> str:
+    """Encode around the holes, each of which gets a line of its own."""
+    split = MARK.split("\n".join(content.splitlines()) + "\n")
+    encoded = []
+    for position, piece in enumerate(split):
+        if position % 2:
+            encoded.append(f"=\r\n{hole(piece)}=\r\n")
+        else:
+            lines = binascii.b2a_qp(piece.encode("utf-8"), istext=True).decode("ascii").split("\n")
+            encoded.append("\r\n".join(map(_without_leading_dot, lines)))
+    return "".join(encoded)
+
+
+def _without_leading_dot(line: str) -> str:
+    if not line.startswith("."):
+        return line
+    line = "=2E" + line[1:]
+    # Two longer than before: break it softly where the limit would be passed.
+    return line if len(line) <= _LONGEST_QP_LINE else f"=2E=\r\n{line[3:]}"

@@ -1,0 +1,63 @@
+"""Deliveries: one campaign to one subscriber, true after any crash."""
+
+import enum
+from datetime import datetime
+
+from sqlalchemy import ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column
+
+from newsletter.db import Base
+
+
+class DeliveryStatus(enum.Enum):
+    """A delivery's life.
+
+    queued -> sending -> accepted, deferred (and again), failed or uncertain; later bounced, complained.
+    """
+
+    QUEUED = "queued"
+    SENDING = "sending"
+    ACCEPTED = "accepted"
+    DEFERRED = "deferred"
+    FAILED = "failed"
+    #: Left, suppressed or restricted before the mail was handed over.
+    SKIPPED = "skipped"
+    #: We died between the final dot and the answer: never sent again by itself.
+    UNCERTAIN = "uncertain"
+    BOUNCED = "bounced"
+    COMPLAINED = "complained"
+
+
+class Delivery(Base):
+    """One campaign to one subscriber.
+
+    The key is the order of claiming; a second index would cost more than it finds.
+    """
+
+    __tablename__ = "deliveries"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy's own class-level setting
+
+    campaign_id: Mapped[int] = mapped_column(ForeignKey("campaigns.id", ondelete="CASCADE"), primary_key=True)
+    #: Deleted by the walk of a purge, not by a cascade: that would need an index of its own.
+    subscriber_id: Mapped[int] = mapped_column(primary_key=True)
+    edition_id: Mapped[int]
+    #: The list it is sent on behalf of: what "unsubscribe" in it means, and its List-Id.
+    list_id: Mapped[int]
+    status: Mapped[DeliveryStatus] = mapped_column(default=DeliveryStatus.QUEUED)
+    attempts: Mapped[int] = mapped_column(default=0)
+    #: When it may be tried again; NULL means at once.
+    due_at: Mapped[datetime | None]
+    leased_by: Mapped[str | None]
+    leased_until: Mapped[datetime | None]
+    accepted_at: Mapped[datetime | None]
+    #: The server's last answer; NULL before any.
+    reply_code: Mapped[int | None]
+    #: True when the copy carried the picture and tracked links.
+    is_measured: Mapped[bool] = mapped_column(default=False)
+    first_open_at: Mapped[datetime | None]
+    first_click_at: Mapped[datetime | None]
+    unsubscribed_at: Mapped[datetime | None]
+
+
+#: Still on the way.
+PENDING = (DeliveryStatus.QUEUED, DeliveryStatus.DEFERRED, DeliveryStatus.SENDING)

@@ -1,0 +1,48 @@
+"""What sending holds on a person: which campaigns went to them, and what became of each."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from newsletter.campaigns.models import Campaign
+from newsletter.db import change, db
+from newsletter.sending.models import Delivery
+from newsletter.subscribers.models import Subscriber
+
+
+def export(subscriber: Subscriber) -> dict[str, Any]:
+    """Return every delivery to a person."""
+    rows = db.session.scalars(
+        sa.select(Delivery).where(Delivery.subscriber_id == subscriber.id).order_by(Delivery.campaign_id)
+    )
+    return {
+        "deliveries": [
+            {
+                "campaign_id": row.campaign_id,
+                "status": row.status.value,
+                "accepted_at": row.accepted_at.isoformat() if row.accepted_at else None,
+                "first_open_at": row.first_open_at.isoformat() if row.first_open_at else None,
+                "first_click_at": row.first_click_at.isoformat() if row.first_click_at else None,
+            }
+            for row in rows
+        ]
+    }
+
+
+def erase(subscriber_ids: Sequence[int]) -> int:
+    """Delete the deliveries to these people, campaign by campaign along the key; return how many.
+
+    Commits after each campaign. The campaigns' totals stay as they are.
+    """
+    deleted = 0
+    for campaign_id in db.session.scalars(sa.select(Campaign.id).order_by(Campaign.id)).all():
+        for start in range(0, len(subscriber_ids), 500):
+            deleted += change(
+                sa.delete(Delivery).where(
+                    Delivery.campaign_id == campaign_id,
+                    Delivery.subscriber_id.in_(subscriber_ids[start : start + 500]),
+                )
+            )
+        db.session.commit()
+    return deleted

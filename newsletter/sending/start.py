@@ -1,0 +1,120 @@
+"""The start of a campaign: freeze the editions, compile each once, and write a row for every recipient."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from newsletter import audit
+from newsletter.campaigns.drafts import get_campaign, lists_of
+from newsletter.campaigns.models import Campaign, CampaignStatus
+from newsletter.config import settings
+from newsletter.db import db, rows_of
+from newsletter.errors import N_, NewsletterError
+from newsletter.sending.editions import compile_edition
+from newsletter.sending.models import Delivery, DeliveryStatus
+from newsletter.subscribers.models import Subscriber, Subscription, SubscriptionStatus, Suppression
+from newsletter.wakeups import wake
+
+#: What the footer of every newsletter must name, and a mail must come from (MF-7).
+SENDER_SETTINGS = (
+    "sender_name",
+    "sender_address",
+    "sender_postal",
+    "sender_business_id",
+    "privacy_contact",
+)
+
+
+class NotADraft(NewsletterError):
+    """It is on its way, or has been."""
+
+    message = N_("Campaign %(id)s is %(status)s: only a draft can be sent.")
+
+
+class AudienceEmpty(NewsletterError):
+    """There is nobody to send it to."""
+
+    message = N_("There are no confirmed subscribers on the lists of campaign %(id)s, so nothing was sent.")
+
+
+class SenderIncomplete(NewsletterError):
+    """The law wants the sender named, and some of it is missing."""
+
+    message = N_("Set these first, so that recipients see who writes to them: %(names)s.")
+
+
+def start_campaign(campaign_id: int, *, now: datetime, actor: str) -> Campaign:
+    """Begin sending a draft, in the caller's transaction; the workers take it from there.
+
+    Raises UnknownCampaign, NotADraft, SenderIncomplete or AudienceEmpty; then nothing has changed.
+    """
+    campaign = get_campaign(campaign_id, lock=True)
+    if campaign.status is not CampaignStatus.DRAFT:
+        raise NotADraft(id=campaign.id, status=campaign.status.value)
+    _require_sender()
+    slugs = {mailing_list.id: mailing_list.slug for mailing_list in lists_of(campaign)}
+    for edition in campaign.editions:
+        compile_edition(edition)
+    recipients = _enqueue_all(campaign, list(slugs))
+    if not recipients:
+        raise AudienceEmpty(id=campaign.id)
+    campaign.totals.recipients = recipients
+    campaign.status, campaign.started_at = CampaignStatus.SENDING, now
+    audit.record(
+        "campaign sent",
+        actor=actor,
+        now=now,
+        object=f"campaign:{campaign.id}",
+        recipients=recipients,
+    )
+    wake("campaigns")
+    return campaign
+
+
+def _require_sender() -> None:
+    chosen = settings()
+    missing = [name for name in SENDER_SETTINGS if not getattr(chosen, name)]
+    if missing and not chosen.is_local:
+        raise SenderIncomplete(names=", ".join(f"NEWSLETTER_{name.upper()}" for name in missing))
+
+
+def _enqueue_all(campaign: Campaign, list_ids: list[int]) -> int:
+    """Write one delivery a person, in their language where there is an edition of it."""
+    first = campaign.editions[0]
+    edition_of = sa.case(
+        {edition.language: edition.id for edition in campaign.editions},
+        value=Subscriber.language,
+        else_=first.id,
+    )
+    audience = (
+        sa.select(
+            sa.literal(campaign.id),
+            Subscriber.id,
+            edition_of,
+            # On several of the lists: one mail, on behalf of the oldest.
+            sa.func.min(Subscription.list_id),
+            sa.literal(DeliveryStatus.QUEUED.value),
+            sa.literal(0),
+            sa.false(),
+        )
+        .join(Subscription, Subscription.subscriber_id == Subscriber.id)
+        .where(
+            Subscription.list_id.in_(list_ids),
+            Subscription.status == SubscriptionStatus.CONFIRMED,
+            Subscriber.restricted_at.is_(None),
+            ~sa.exists().where(Suppression.address_hash == Subscriber.address_hash),
+        )
+        .group_by(Subscriber.id)
+    )
+    columns = [
+        "campaign_id",
+        "subscriber_id",
+        "edition_id",
+        "list_id",
+        "status",
+        "attempts",
+        "is_measured",
+    ]
+    return rows_of(
+        db.session.execute(sa.insert(Delivery).from_select(columns, audience, include_defaults=False))
+    )
