@@ -1,0 +1,65 @@
+"""``newsletter campaigns stats``."""
+
+from datetime import datetime
+from typing import Any
+
+import click
+
+from newsletter.campaigns.cli import campaigns
+from newsletter.campaigns.drafts import get_campaign
+from newsletter.clock import utcnow
+from newsletter.console import report
+from newsletter.i18n import format_share
+from newsletter.stats.figures import Figures, campaign_figures, recent_hits
+
+
+@campaigns.command("stats")
+@click.argument("campaign_id", type=int)
+@click.option(
+    "--recent",
+    default=10,
+    show_default=True,
+    help="How many of the newest opens and clicks to list.",
+)
+@report
+def stats(campaign_id: int, recent: int) -> tuple[object, str]:
+    """Show what was delivered, opened and clicked."""
+    campaign = get_campaign(campaign_id)
+    figures = campaign_figures(campaign, utcnow())
+    hits = recent_hits(campaign, max(0, min(recent, 1000)))
+    data = {
+        "id": campaign.id,
+        "subject": campaign.subject,
+        "status": campaign.status.value,
+        **figures.as_dict(),
+    }
+    data["recent"] = [hit | {"at": hit["at"].isoformat()} for hit in hits]
+    return data, _as_text(
+        f"Campaign {campaign.id}: {campaign.subject} ({campaign.status.value})", figures, hits
+    )
+
+
+def _as_text(heading: str, figures: Figures, hits: list[dict[str, Any]]) -> str:
+    base = f"of {figures.measured} who allowed measuring"
+    opens, clicks = figures.opens, figures.clicks
+    delivery = f"recipients {figures.recipients}, accepted {figures.accepted}, failed {figures.failed}"
+    rest = f"skipped {figures.skipped}, uncertain {figures.uncertain}, unsubscribed {figures.unsubscribed}"
+    opened = f"opened by {opens.unique_human} ({format_share(figures.open_rate)}) {base}"
+    clicked = f"clicked by {clicks.unique_human} ({format_share(figures.click_rate)}) {base}"
+    lines = [
+        heading,
+        f"  {delivery}, {rest}",
+        f"  {opened}; machine opens {opens.machine}",
+        f"  {clicked}; machine clicks {clicks.machine}",
+        *(f"    {link.unique_human:>6} people, {link.human:>6} clicks  {link.url}" for link in figures.links),
+    ]
+    if hits:
+        lines.append("  newest opens and clicks:")
+        lines += [
+            f"    {_moment(hit['at'])} {hit['kind']:<5} {hit['ip']}  {hit['url'] or ''}" for hit in hits
+        ]
+    return "\n".join([*lines, f"  as of {_moment(figures.as_of)}"])
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S}Z"

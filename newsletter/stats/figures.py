@@ -1,0 +1,187 @@
+"""The figures of a campaign. Read from totals only, never by counting people."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from newsletter.campaigns.models import Campaign, CampaignList, CampaignTotals, Edition
+from newsletter.db import db
+from newsletter.sending.models import Delivery, DeliveryStatus
+from newsletter.subscribers.models import MailingList
+from newsletter.tracking.models import Event, Link, LinkTotals
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """Opens or clicks: every one by a person, every one by a machine, and the people, each once."""
+
+    human: int
+    machine: int
+    unique_human: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkFigures:
+    """What became of one address."""
+
+    url: str
+    human: int
+    machine: int
+    unique_human: int
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A campaign in numbers, as they stood at ``as_of``.
+
+    ``accepted`` means taken over by the next mail server. Opens and clicks are known only of the
+    ``measured``: the accepted copies of people who allowed it.
+    """
+
+    recipients: int
+    queued: int
+    deferred: int
+    accepted: int
+    failed: int
+    bounced: int
+    complained: int
+    skipped: int
+    uncertain: int
+    unsubscribed: int
+    measured: int
+    opens: Reads
+    clicks: Reads
+    links: Sequence[LinkFigures]
+    as_of: datetime
+
+    @property
+    def open_rate(self) -> float | None:
+        """Unique human opens of the measured; None without a base."""
+        return self.opens.unique_human / self.measured if self.measured else None
+
+    @property
+    def click_rate(self) -> float | None:
+        """Unique human clicks of the measured; None without a base."""
+        return self.clicks.unique_human / self.measured if self.measured else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figures as ``stats --json`` prints them."""
+        return asdict(self) | {"as_of": self.as_of.isoformat()}
+
+
+def campaign_figures(campaign: Campaign, now: datetime) -> Figures:
+    """Return the figures of a campaign as they stand now."""
+    totals = db.session.scalars(
+        sa.select(CampaignTotals).where(CampaignTotals.campaign_id == campaign.id)
+    ).one()
+    waiting = _waiting(campaign.id) if campaign.finished_at is None else {}
+    return _figures(totals, waiting, _links(campaign.id), now)
+
+
+def recent_hits(campaign: Campaign, limit: int = 20) -> list[dict[str, Any]]:
+    """Return the newest raw opens and clicks of a campaign, with address and IP."""
+    rows = db.session.execute(
+        sa.select(Event, Link.url)
+        .outerjoin(Link, sa.and_(Link.edition_id == Event.edition_id, Link.number == Event.link_number))
+        .where(Event.campaign_id == campaign.id)
+        .order_by(Event.id.desc())
+        .limit(limit)
+    )
+    return [
+        {
+            "at": event.at,
+            "kind": event.kind.value,
+            "url": url,
+            "ip": event.ip,
+            "machine_class": event.machine_class.value,
+        }
+        for event, url in rows
+    ]
+
+
+def page_of_campaigns(
+    *, before: int | None = None, after: int | None = None, size: int = 20
+) -> Sequence[Campaign]:
+    """Return campaigns, newest first, beyond a campaign's number: pages go by key."""
+    page = sa.select(Campaign).options(sa.orm.selectinload(Campaign.editions)).limit(size)
+    if after is not None:
+        rows = db.session.scalars(page.where(Campaign.id > after).order_by(Campaign.id)).unique().all()
+        return rows[::-1]
+    if before is not None:
+        page = page.where(Campaign.id < before)
+    return db.session.scalars(page.order_by(Campaign.id.desc())).unique().all()
+
+
+def list_names(campaigns: Sequence[Campaign]) -> Mapping[int, list[str]]:
+    """Return the names of the lists each campaign goes to."""
+    names: dict[int, list[str]] = {campaign.id: [] for campaign in campaigns}
+    rows = db.session.execute(
+        sa.select(Campaign.id, MailingList.name)
+        .join(Campaign.list_ids)
+        .join(MailingList, MailingList.id == CampaignList.list_id)
+        .where(Campaign.id.in_(names))
+        .order_by(Campaign.id, MailingList.id)
+    )
+    for campaign_id, name in rows:
+        names[campaign_id].append(name)
+    return names
+
+
+def totals_figures(totals: CampaignTotals, now: datetime) -> Figures:
+    """Return the figures that stand in the totals alone, for a page of many campaigns."""
+    return _figures(totals, {}, [], now)
+
+
+def _figures(
+    totals: CampaignTotals,
+    waiting: Mapping[DeliveryStatus, int],
+    links: Sequence[LinkFigures],
+    now: datetime,
+) -> Figures:
+    return Figures(
+        recipients=totals.recipients,
+        queued=waiting.get(DeliveryStatus.QUEUED, 0) + waiting.get(DeliveryStatus.SENDING, 0),
+        deferred=waiting.get(DeliveryStatus.DEFERRED, 0),
+        accepted=totals.accepted,
+        failed=totals.failed,
+        bounced=totals.bounced,
+        complained=totals.complained,
+        skipped=totals.skipped,
+        uncertain=totals.uncertain,
+        unsubscribed=totals.unsubscribed,
+        measured=totals.measured,
+        opens=Reads(totals.opens_human, totals.opens_machine, totals.opens_unique),
+        clicks=Reads(totals.clicks_human, totals.clicks_machine, totals.clicks_unique),
+        links=links,
+        as_of=now,
+    )
+
+
+def _waiting(campaign_id: int) -> dict[DeliveryStatus, int]:
+    counted = (
+        sa.select(Delivery.status, sa.func.count())
+        .where(Delivery.campaign_id == campaign_id)
+        .group_by(Delivery.status)
+    )
+    return dict(db.session.execute(counted).tuples().all())
+
+
+def _links(campaign_id: int) -> list[LinkFigures]:
+    """Return each address once, whichever editions it stands in, most followed first."""
+    human, machine = sa.func.sum(LinkTotals.human), sa.func.sum(LinkTotals.machine)
+    unique = sa.func.sum(LinkTotals.unique_human)
+    rows = db.session.execute(
+        sa.select(Link.url, human, machine, unique)
+        .join(
+            LinkTotals,
+            sa.and_(LinkTotals.edition_id == Link.edition_id, LinkTotals.number == Link.number),
+        )
+        .join(Edition, Edition.id == Link.edition_id)
+        .where(Edition.campaign_id == campaign_id)
+        .group_by(Link.url)
+        .order_by(unique.desc(), human.desc(), Link.url)
+    )
+    return [LinkFigures(url, int(people), int(others), int(readers)) for url, people, others, readers in rows]
