@@ -1,0 +1,97 @@
+"""A newsletter backend with double opt-in. ``create_app`` wires it and decides nothing."""
+
+from flask import Flask
+from flask_wtf import CSRFProtect
+from jinja2 import StrictUndefined
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from newsletter import db, i18n, limits, wakeups, web
+from newsletter.campaigns.cli import campaigns
+from newsletter.config import Settings, data_folder
+from newsletter.mail import mailbox, transport
+from newsletter.privacy import cli as privacy_cli
+from newsletter.privacy import views as privacy_views
+from newsletter.running import cli as running_cli
+from newsletter.running import health, jobs, schema
+from newsletter.sending import cli as sending_cli
+from newsletter.staff import access
+from newsletter.staff import cli as staff_cli
+from newsletter.staff import views as staff_views
+from newsletter.stats import cli as stats_cli
+from newsletter.stats import rollups
+from newsletter.stats import staff_views as stats_views
+from newsletter.subscribers import cli as subscribers_cli
+from newsletter.subscribers import views as subscribers_views
+from newsletter.tracking.gateway import TrackingGateway
+
+__all__ = ["create_app"]
+
+csrf = CSRFProtect()
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Return the application of these settings, or of those in the environment.
+
+    Raises SettingsInvalid, naming every setting that is wrong.
+    """
+    chosen = settings or Settings.load()
+    app = Flask(
+        __name__,
+        template_folder=str(data_folder("templates")),
+        instance_path=str(chosen.instance_path),
+    )
+    app.config.update(_flask_settings(chosen))
+    app.jinja_env.undefined = StrictUndefined
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    db.init_app(app)
+    for part in (wakeups, i18n, access, limits):
+        part.init_app(app, chosen)
+    for plain_part in (web, transport, schema, jobs, health):
+        plain_part.init_app(app)
+    csrf.init_app(app)
+    _add_pages(app, chosen)
+    _add_commands(app)
+    rollups.listen()
+    return app
+
+
+def _flask_settings(chosen: Settings) -> dict[str, object]:
+    return {
+        "NEWSLETTER": chosen,
+        "SECRET_KEY": chosen.secret_key,
+        "SECRET_KEY_FALLBACKS": list(chosen.secret_key_fallbacks),
+        "SQLALCHEMY_DATABASE_URI": chosen.database_url,
+        # An error of the database must not carry addresses into the log.
+        "SQLALCHEMY_ENGINE_OPTIONS": {"hide_parameters": True},
+        "MAIL_SERVER": chosen.mail_server or "localhost",
+        "MAIL_PORT": chosen.mail_port,
+        "MAIL_USE_TLS": chosen.mail_use_tls,
+        "MAIL_USE_SSL": chosen.mail_use_ssl,
+        "MAIL_USERNAME": chosen.mail_username or None,
+        "MAIL_PASSWORD": chosen.mail_password or None,
+        # A form has a handful of fields; nothing here takes an upload.
+        "MAX_CONTENT_LENGTH": 1_000_000,
+        "WTF_CSRF_TIME_LIMIT": None,
+    }
+
+
+def _add_pages(app: Flask, chosen: Settings) -> None:
+    # Their token is their authority, and one-click unsubscribing must work without any cookie.
+    csrf.exempt(subscribers_views.bp)
+    for part in (subscribers_views, privacy_views, staff_views, stats_views, mailbox):
+        app.register_blueprint(part.bp)
+    app.wsgi_app = TrackingGateway(app.wsgi_app, app, chosen)  # type: ignore[method-assign]
+    if chosen.proxy_hops:
+        hops = chosen.proxy_hops
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+
+
+def _add_commands(app: Flask) -> None:
+    for name in ("run", "web", "worker", "database", "doctor", "demo"):
+        app.cli.add_command(getattr(running_cli, name))
+    # Sending and figures add their commands to the group of campaigns when they are imported.
+    assert {"send", "stats"} <= set(campaigns.commands), (sending_cli, stats_cli)  # noqa: S101
+    for group in (
+        subscribers_cli.lists, subscribers_cli.subscribers, campaigns, privacy_cli.privacy, staff_cli.staff,
+    ):  # fmt: skip
+        app.cli.add_command(group)

@@ -1,0 +1,38 @@
+"""The command line: ``newsletter …`` and ``python -m newsletter …``."""
+
+import logging
+import sys
+
+import click
+from flask.cli import ScriptInfo
+
+from newsletter import create_app, logs
+from newsletter.config import SettingsInvalid
+from newsletter.errors import StartRefused
+from newsletter.running.schema import require_current
+
+#: Commands that go on and on, and tell the log what they do; the others answer on the console.
+SERVERS = {"run", "web", "worker"}
+#: Commands that bring the database up themselves, or do not need it.
+WITHOUT_DATABASE = {"run", "db"}
+
+
+def main() -> None:
+    """Build the application, check its database, and run one command."""
+    arguments = sys.argv[1:]
+    command = next((word for word in arguments if not word.startswith("-")), "")
+    logs.configure(logging.INFO if command in SERVERS else logging.WARNING)
+    try:
+        app = create_app()
+        if command not in WITHOUT_DATABASE and not {"--help", "--version"} & set(arguments) and command:
+            with app.app_context():
+                require_current()
+    except StartRefused as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2 if isinstance(error, SettingsInvalid) else 1)
+    app.cli.help = "A newsletter backend with double opt-in."
+    app.cli.main(args=arguments, prog_name="newsletter", obj=ScriptInfo(create_app=lambda: app))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Running: the processes, what they do when woken, and the commands that start them."""

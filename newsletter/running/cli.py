@@ -1,0 +1,159 @@
+"""``newsletter run``, ``web``, ``worker``, ``db``, ``doctor`` and ``demo``."""
+
+import os
+from dataclasses import replace
+from functools import partial
+
+import click
+from flask import Flask, current_app
+from flask.cli import AppGroup, with_appcontext
+
+from newsletter.clock import utcnow
+from newsletter.config import remember_base_url, settings
+from newsletter.console import Refusal, report
+from newsletter.db import db
+from newsletter.errors import StartRefused
+from newsletter.running import processes, schema
+from newsletter.running.demo import fill
+from newsletter.running.doctor import examine
+from newsletter.running.jobs import load_for_ever, work_until_idle
+from newsletter.staff.accounts import has_staff, invite
+from newsletter.staff.cli import invitation_url
+from newsletter.staff.models import Role
+from newsletter.subscribers.lists import create_first_lists
+
+database = AppGroup("db", help="The database's shape.")
+
+
+def default_workers() -> int:
+    """Return how many processes answer pages: one a core, two at most unless asked for."""
+    return min(2, os.cpu_count() or 1)
+
+
+_host = click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
+_port = click.option(
+    "--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="On which port."
+)
+_workers = click.option(
+    "--workers", type=click.IntRange(1, 64), default=default_workers, help="Processes for pages."
+)
+
+
+@click.command()
+@_host
+@_port
+@_workers
+@with_appcontext
+def run(host: str, port: int, workers: int) -> None:
+    """Migrate, then serve pages and work, all in one go. Ctrl-C stops everything."""
+    _start_checks(host, port)
+    _settle_base_url(host, port)
+    schema.upgrade()
+    click.echo(_prepare_first_run())
+    app = _this_app()
+    members = {
+        "pages": partial(processes.serve_pages, app, host, port, workers),
+        "loader": partial(load_for_ever, app),
+        "worker": partial(processes.serve_jobs, app),
+    }
+    processes.Family(app, members).run()
+
+
+@click.command()
+@_host
+@_port
+@_workers
+@with_appcontext
+def web(host: str, port: int, workers: int) -> None:
+    """Serve pages and load this machine's hits."""
+    _start_checks(host, port)
+    _settle_base_url(host, port)
+    app = _this_app()
+    members = {
+        "pages": partial(processes.serve_pages, app, host, port, workers),
+        "loader": partial(load_for_ever, app),
+    }
+    processes.Family(app, members).run()
+
+
+@click.command()
+@click.option("--until-idle", is_flag=True, help="Do what is due now, then exit.")
+@with_appcontext
+def worker(until_idle: bool) -> None:  # noqa: FBT001 - click passes flags
+    """Send mails and run the jobs."""
+    if until_idle:
+        click.echo(f"{work_until_idle()} mails accepted; nothing more is due.")
+    else:
+        processes.serve_jobs(_this_app())
+
+
+@database.command("upgrade")
+@report
+def upgrade() -> tuple[object, str]:
+    """Bring the database to this version's shape."""
+    schema.upgrade()
+    return {"revision": schema.newest()}, "The database has this version's shape."
+
+
+@database.command("check")
+@report
+def check() -> tuple[object, str]:
+    """Tell whether the newest migration equals the models."""
+    differences = schema.differences()
+    if differences:
+        raise StartRefused(reason="The models differ from the newest migration:\n" + "\n".join(differences))
+    return {"differences": []}, "The newest migration equals the models."
+
+
+@click.command()
+@report
+def doctor() -> tuple[object, str]:
+    """Show every setting with its source, and what is wrong."""
+    return examine()
+
+
+@click.command()
+@report
+def demo() -> tuple[object, str]:
+    """Fill an empty database with lists, subscribers and sent campaigns to look at."""
+    counts = fill(utcnow())
+    return counts, "Made " + ", ".join(f"{number} {what}" for what, number in counts.items()) + "."
+
+
+def _this_app() -> Flask:
+    app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - Flask's documented way out of the context
+    return app
+
+
+def _start_checks(host: str, port: int) -> None:
+    try:
+        processes.require_free_port(host, port)
+    except StartRefused as error:
+        raise Refusal(error) from error
+
+
+def _settle_base_url(host: str, port: int) -> None:
+    """Without BASE_URL the pages are where we listen: for this process, its forks and later commands."""
+    chosen = settings()
+    if "base_url" in chosen.sources:
+        return
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not listened on
+    base_url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
+    remember_base_url(chosen.instance_path, base_url)
+    current_app.config["NEWSLETTER"] = replace(chosen, base_url=base_url)
+
+
+def _prepare_first_run() -> str:
+    """Make what a newcomer needs, and return what to tell them: where to go."""
+    base_url = settings().base_url
+    create_first_lists(utcnow())
+    lines = [f"Subscribe   {base_url}/subscribe"]
+    if settings().uses_mailbox and settings().is_local:
+        lines.append(f"Mailbox     {base_url}/mailbox   (no mail server is set: mails stay here)")
+    lines.append(f"Staff       {base_url}/staff/")
+    if not has_staff():
+        address = invitation_url(invite(Role.ADMIN, address=None, now=utcnow(), actor="console"))
+        lines.append(f"First account, with a link that works once:\n            {address}")
+    db.session.commit()
+    db.session.remove()
+    return "\n".join(["", *lines, "", "Ctrl-C stops everything.", ""])

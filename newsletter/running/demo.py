@@ -1,0 +1,243 @@
+"""A database to look at: two lists, 2,000 subscribers, four sent campaigns.
+
+Opens and clicks go through the same fold as real ones, so the figures agree with the records.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from newsletter.campaigns.drafts import create_campaign
+from newsletter.campaigns.models import Campaign, CampaignStatus
+from newsletter.db import change, db
+from newsletter.errors import N_, NewsletterError
+from newsletter.sending.claim import count
+from newsletter.sending.models import Delivery, DeliveryStatus
+from newsletter.sending.start import start_campaign
+from newsletter.stats.rollups import fold
+from newsletter.subscribers.addresses import hash_address
+from newsletter.subscribers.lists import all_lists, create_first_lists
+from newsletter.subscribers.models import (
+    Consent,
+    ConsentKind,
+    MailingList,
+    Purpose,
+    Subscriber,
+    Subscription,
+    SubscriptionStatus,
+    TrackingState,
+)
+from newsletter.subscribers.unsubscribe import left
+from newsletter.subscribers.wordings import NOTICE_VERSION, shown_wording
+from newsletter.tracking.classify import RULES_VERSION, classify
+from newsletter.tracking.loader import Hit
+from newsletter.tracking.models import Event, EventKind, Link
+
+PEOPLE = 2000
+#: Of whom this share allows measuring, and this share has left since.
+MEASURED, LEFT = 0.55, 0.06
+DOMAINS = ("posti.example", "yritys.example", "mail.example", "koulu.example")
+AGENTS = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)",
+    "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Thunderbird/128.4",
+    "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)",
+    "Mozilla/5.0",
+)
+ISSUES = (
+    ("Syksyn uutiset: uusi myymälä avautuu", 61, 0.46, 0.11),
+    ("Näin pidät pyörän kunnossa talven yli", 40, 0.52, 0.18),
+    ("Asiakasilta torstaina, tervetuloa", 19, 0.44, 0.09),
+    ("Joulun aukioloajat ja lahjavinkit", 5, 0.57, 0.21),
+)
+BODY = """# {subject}
+
+Hei!
+
+Kokosimme tähän kirjeeseen tärkeimmät asiat. Lue lisää [verkkosivuiltamme](https://www.yritys.example/uutiset).
+
+- [Ohjeet vaihe vaiheelta](https://www.yritys.example/ohjeet)
+- [Ilmoittaudu mukaan](https://www.yritys.example/ilmoittaudu?l=uutiskirje)
+
+Mukavaa viikkoa!
+"""
+
+
+class NotEmpty(NewsletterError):
+    """The demo never mixes with real people."""
+
+    message = N_("The database already has subscribers; the demo fills an empty one only.")
+
+
+def fill(now: datetime) -> dict[str, int]:
+    """Fill an empty database and return how much was made; raise NotEmpty otherwise."""
+    if db.session.scalar(sa.select(Subscriber.id).limit(1)) is not None:
+        raise NotEmpty
+    chance = random.Random(20270115)  # noqa: S311 - the same demo every time, nothing secret
+    create_first_lists(now)
+    lists = list(all_lists())[:2]
+    _subscribe_people(lists, chance, now)
+    hits = 0
+    for subject, days, opens, clicks in ISSUES:
+        sent_at = now - timedelta(days=days)
+        campaign = create_campaign(
+            lists, subject=subject, body=BODY.format(subject=subject), now=sent_at, actor="console"
+        )
+        start_campaign(campaign.id, now=sent_at, actor="console")
+        _accept(campaign, chance, sent_at)
+        hits += _read(campaign, chance, sent_at, opens, clicks, now)
+    _let_some_leave(campaign, chance, now)
+    db.session.commit()
+    return {
+        "lists": len(lists),
+        "subscribers": PEOPLE,
+        "campaigns": len(ISSUES),
+        "opens and clicks": hits,
+    }
+
+
+def _subscribe_people(lists: list[MailingList], chance: random.Random, now: datetime) -> None:
+    people, subscriptions, consents = [], [], []
+    wording = {item.language: shown_wording(Purpose.NEWSLETTER, item.language, now).id for item in lists}
+    for number in range(1, PEOPLE + 1):
+        address = f"tilaaja{number:04}@{chance.choice(DOMAINS)}"
+        joined = now - timedelta(days=chance.randint(62, 400), minutes=chance.randint(0, 1440))
+        measured = chance.random() < MEASURED
+        chosen = chance.choices([lists[:1], lists[1:], lists], weights=[6, 3, 1])[0]
+        people.append({
+            "id": number, "address": address, "address_key": address, "address_hash": hash_address(address),
+            "language": chosen[0].language, "created_at": joined,
+            "tracking": TrackingState.GRANTED if measured else TrackingState.UNKNOWN,
+            "tracking_chosen_at": joined if measured else None,
+        })  # fmt: skip
+        for item in chosen:
+            subscriptions.append({
+                "subscriber_id": number, "list_id": item.id, "status": SubscriptionStatus.CONFIRMED,
+                "created_at": joined, "confirmed_at": joined,
+            })  # fmt: skip
+            consents.append({
+                "subscriber_id": number, "kind": ConsentKind.CONFIRMED, "purpose": Purpose.NEWSLETTER,
+                "list_id": item.id, "wording_id": wording[item.language], "notice_version": NOTICE_VERSION,
+                "at": joined, "method": "link", "ip": _ip(chance), "user_agent": AGENTS[0],
+            })  # fmt: skip
+    db.session.execute(sa.insert(Subscriber), people)
+    db.session.execute(sa.insert(Subscription), subscriptions)
+    db.session.execute(sa.insert(Consent), consents)
+    if db.engine.dialect.name == "postgresql":  # ids were given, so the sequence has to catch up
+        db.session.execute(sa.text("SELECT setval('subscribers_id_seq', :last)"), {"last": PEOPLE})
+
+
+def _accept(campaign: Campaign, chance: random.Random, sent_at: datetime) -> None:
+    granted = sa.select(Subscriber.id).where(Subscriber.tracking == TrackingState.GRANTED)
+    measured = set(db.session.scalars(granted))
+    people = db.session.scalars(
+        sa.select(Delivery.subscriber_id).where(Delivery.campaign_id == campaign.id)
+    ).all()
+    failed = set(chance.sample(people, 7))
+    statement = sa.update(Delivery).where(Delivery.campaign_id == campaign.id)
+    accepted = {
+        "status": DeliveryStatus.ACCEPTED,
+        "attempts": 1,
+        "accepted_at": sent_at,
+        "reply_code": 250,
+    }
+    change(statement.values(**accepted, is_measured=Delivery.subscriber_id.in_(granted)))
+    change(
+        statement.where(Delivery.subscriber_id.in_(failed)).values(
+            status=DeliveryStatus.FAILED, accepted_at=None, reply_code=550, is_measured=False
+        )
+    )
+    count(
+        campaign.id,
+        accepted=len(people) - len(failed),
+        failed=len(failed),
+        measured=len(measured.intersection(people) - failed),
+    )
+    campaign.status, campaign.finished_at = CampaignStatus.SENT, sent_at + timedelta(minutes=2)
+
+
+def _read(
+    campaign: Campaign,
+    chance: random.Random,
+    sent_at: datetime,
+    opens: float,
+    clicks: float,
+    now: datetime,
+) -> int:
+    """Let people open and click over the following days, most of them soon."""
+    edition = campaign.editions[0]
+    links = db.session.scalars(sa.select(Link.number).where(Link.edition_id == edition.id)).all()
+    readers = db.session.scalars(
+        sa.select(Delivery.subscriber_id).where(
+            Delivery.campaign_id == campaign.id, Delivery.is_measured.is_(True)
+        )
+    ).all()
+    hits = sorted(
+        (
+            hit
+            for reader in readers
+            for hit in _reading(campaign, reader, links, chance, sent_at, opens, clicks)
+            if hit.at < now
+        ),
+        key=lambda hit: hit.at,
+    )
+    db.session.execute(
+        sa.insert(Event),
+        [
+            {
+                "at": hit.at, "campaign_id": hit.campaign_id, "edition_id": hit.edition_id,
+                "subscriber_id": hit.subscriber_id, "kind": hit.kind, "link_number": hit.link_number,
+                "ip": hit.ip, "user_agent": hit.user_agent, "machine_class": hit.machine_class,
+                "rules_version": RULES_VERSION,
+            }
+            for hit in hits
+        ],
+    )  # fmt: skip
+    fold(hits)
+    return len(hits)
+
+
+def _reading(
+    campaign: Campaign,
+    reader: int,
+    links: Sequence[int],
+    chance: random.Random,
+    sent_at: datetime,
+    opens: float,
+    clicks: float,
+) -> Iterator[Hit]:
+    agent, ip = chance.choice(AGENTS), _ip(chance)
+
+    def hit(kind: EventKind, number: int | None, hours: float) -> Hit:
+        return Hit(
+            sent_at + timedelta(hours=hours), kind, campaign.editions[0].id, reader, number, ip, agent,
+            classify(agent), campaign.id,
+        )  # fmt: skip
+
+    if chance.random() > opens:
+        return
+    hours = chance.expovariate(1 / 9)
+    yield hit(EventKind.OPEN, None, hours)
+    if chance.random() < clicks / opens:
+        yield hit(EventKind.CLICK, chance.choice(links), hours + 0.02)
+    if chance.random() < 0.2:  # noqa: PLR2004 - one in five looks again
+        yield hit(EventKind.OPEN, None, hours + chance.expovariate(1 / 20))
+
+
+def _let_some_leave(campaign: Campaign, chance: random.Random, now: datetime) -> None:
+    for subscriber_id in chance.sample(range(1, PEOPLE + 1), int(PEOPLE * LEFT)):
+        gone = now - timedelta(days=chance.randint(1, 4))
+        change(
+            sa.update(Subscription)
+            .where(Subscription.subscriber_id == subscriber_id)
+            .values(status=SubscriptionStatus.UNSUBSCRIBED, unsubscribed_at=gone)
+        )
+        if chance.random() < 0.3:  # noqa: PLR2004 - the others left from their own details
+            left.send(campaign_id=campaign.id, subscriber_id=subscriber_id, now=gone)
+
+
+def _ip(chance: random.Random) -> str:
+    """Return an address of the ranges kept for documentation (RFC 5737)."""
+    return f"{chance.choice(['192.0.2', '198.51.100', '203.0.113'])}.{chance.randint(1, 254)}"

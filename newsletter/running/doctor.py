@@ -1,0 +1,48 @@
+"""``newsletter doctor``: every setting with its source, and what stands in the way of real use."""
+
+from newsletter.config import settings
+from newsletter.running import schema
+from newsletter.sending.start import SENDER_SETTINGS
+
+
+def examine() -> tuple[dict[str, object], str]:
+    """Return the settings and the findings, as data and as text."""
+    rows = settings().report()
+    findings = _findings()
+    width = max(len(name) for name, _value, _source in rows)
+    lines = [f"{name:<{width}}  {value}  ({source})" for name, value, source in rows]
+    lines += [
+        "",
+        f"Database: {settings().database_url.get_backend_name()}, revision {schema.current()}",
+    ]
+    lines += [f"Note: {finding}" for finding in findings] or ["Nothing stands in the way."]
+    data: dict[str, object] = {
+        "settings": [{"name": name, "value": value, "source": source} for name, value, source in rows],
+        "database": {
+            "engine": settings().database_url.get_backend_name(),
+            "revision": schema.current(),
+        },
+        "notes": findings,
+    }
+    return data, "\n".join(lines)
+
+
+def _findings() -> list[str]:
+    chosen = settings()
+    found = []
+    missing = [f"NEWSLETTER_{name.upper()}" for name in SENDER_SETTINGS if not getattr(chosen, name)]
+    if missing:
+        found.append(f"recipients must see who writes to them; set {', '.join(missing)}.")
+    if chosen.uses_mailbox:
+        found.append("no NEWSLETTER_MAIL_SERVER is set, so mails stay in the built-in mailbox.")
+    if chosen.mail_server and not (chosen.mail_use_tls or chosen.mail_use_ssl):
+        found.append(
+            "mail leaves without TLS; set NEWSLETTER_MAIL_USE_TLS unless the server is on this machine."
+        )
+    if chosen.tracking == "notice":
+        found.append(
+            "NEWSLETTER_TRACKING=notice measures people who said nothing; EU guidance asks for their consent."
+        )
+    if not chosen.is_local and chosen.base_url.startswith("http://"):
+        found.append("NEWSLETTER_BASE_URL is not https.")
+    return found

@@ -1,0 +1,76 @@
+"""What a worker does. Every job looks up for itself what is due, so none minds being called twice."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from flask import Flask
+
+from newsletter import wakeups
+from newsletter.clock import utcnow
+from newsletter.db import db
+from newsletter.mail import outbox
+from newsletter.privacy.purge import purge_if_due
+from newsletter.sending import deliver
+from newsletter.stats.rollups import load_spool
+from newsletter.subscribers.confirm import expire_requests
+
+log = logging.getLogger(__name__)
+
+#: How long after a hit its figures may be looked at.
+LOAD_SECONDS = 1.0
+
+
+def deliver_outbox() -> None:
+    """Send the confirmation and other single mails that are due."""
+    outbox.deliver_due()
+
+
+def deliver_campaigns() -> None:
+    """Send what is due of every campaign."""
+    deliver.deliver_due()
+
+
+def sweep() -> None:
+    """Take back what dead workers held, then do whatever is due. Runs every minute."""
+    outbox.release_expired(utcnow())
+    deliver.sweep()
+    deliver_outbox()
+    deliver_campaigns()
+    expire_requests(utcnow())
+    purge_if_due(utcnow())
+
+
+JOBS: dict[str, Callable[[], None]] = {
+    "outbox": deliver_outbox,
+    "campaigns": deliver_campaigns,
+    "sweep": sweep,
+}
+
+
+def init_app(app: Flask) -> None:
+    """Say what each wake-up does."""
+    wakeups.register(app, JOBS)
+
+
+def work_until_idle() -> int:
+    """Work off all that is due now and return how many mails were accepted."""
+    outbox.release_expired(utcnow())
+    deliver.sweep()
+    accepted = outbox.deliver_due() + deliver.deliver_due()
+    expire_requests(utcnow())
+    load_spool()
+    return accepted
+
+
+def load_for_ever(app: Flask) -> None:
+    """Move hits from this machine's spool into the database until the process is told to stop."""
+    while True:
+        with app.app_context():
+            try:
+                load_spool()
+            except Exception:
+                # The database is away, or full: the spool keeps everything until it is back.
+                log.exception("spool not loaded")
+                db.session.rollback()
+        time.sleep(LOAD_SECONDS)

@@ -1,0 +1,6 @@
+"""The application for any WSGI server: ``wsgi:app``."""
+
+from newsletter import create_app, logs
+
+logs.configure()
+app = create_app()
