@@ -1,7 +1,6 @@
 """The database: session, base class, column types, and the mark of personal data."""
 
 import enum
-import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -127,8 +126,7 @@ def insert_or_ignore(table: type[Base], *rows: dict[str, Any]) -> int:
     """Insert rows, leaving those that a unique constraint already holds; return how many went in."""
     if not rows:
         return 0
-    result = db.session.execute(insert_ignoring(table), list(rows) if len(rows) > 1 else rows[0])
-    return rows_of(result)
+    return change(insert_ignoring(table), list(rows) if len(rows) > 1 else rows[0])
 
 
 def insert_ignoring(table: type[Base]) -> sqlite.Insert | postgresql.Insert:
@@ -138,19 +136,14 @@ def insert_ignoring(table: type[Base]) -> sqlite.Insert | postgresql.Insert:
     return insert.on_conflict_do_nothing()
 
 
-def change(statement: sa.Update | sa.Delete) -> int:
-    """Run an UPDATE or DELETE past the objects in the session; return how many rows it met."""
-    return rows_of(db.session.execute(statement, execution_options={"synchronize_session": False}))
-
-
-def rows_of(result: sa.Result[Any]) -> int:
-    """Return how many rows a statement changed."""
+def change(
+    statement: sa.Insert | sa.Update | sa.Delete, rows: dict[str, Any] | list[dict[str, Any]] | None = None
+) -> int:
+    """Run a statement past the objects in the session; return how many rows it made, met or deleted."""
+    # SQLAlchemy forgets the count of an INSERT unless it is asked to keep it.
+    options = {"synchronize_session": False, "preserve_rowcount": True}
+    result = db.session.execute(statement, rows, execution_options=options)
     return cast(sa.CursorResult[Any], result).rowcount
-
-
-def canonical_json(value: object) -> str:
-    """Write JSON so that equal values give equal text."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

@@ -4,6 +4,8 @@ from newsletter.config import settings
 from newsletter.running import schema
 from newsletter.sending.start import SENDER_SETTINGS
 
+SHORTEST_KEY = 32
+
 
 def examine() -> tuple[dict[str, object], str]:
     """Return the settings and the findings, as data and as text."""
@@ -43,6 +45,8 @@ def _findings() -> list[str]:
         found.append(
             "NEWSLETTER_TRACKING=notice measures people who said nothing; EU guidance asks for their consent."
         )
+    if min(len(chosen.secret_key), len(chosen.suppression_key)) < SHORTEST_KEY:
+        found.append("a secret key is short enough to guess; make each from 32 random bytes.")
     if not chosen.is_local and chosen.base_url.startswith("http://"):
         found.append("NEWSLETTER_BASE_URL is not https.")
     return found

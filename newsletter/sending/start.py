@@ -8,7 +8,7 @@ from newsletter import audit
 from newsletter.campaigns.drafts import get_campaign, lists_of
 from newsletter.campaigns.models import Campaign, CampaignStatus
 from newsletter.config import settings
-from newsletter.db import db, rows_of
+from newsletter.db import change
 from newsletter.errors import N_, NewsletterError
 from newsletter.sending.editions import compile_edition
 from newsletter.sending.models import Delivery, DeliveryStatus
@@ -115,6 +115,4 @@ def _enqueue_all(campaign: Campaign, list_ids: list[int]) -> int:
         "attempts",
         "is_measured",
     ]
-    return rows_of(
-        db.session.execute(sa.insert(Delivery).from_select(columns, audience, include_defaults=False))
-    )
+    return change(sa.insert(Delivery).from_select(columns, audience, include_defaults=False))
