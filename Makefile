@@ -12,9 +12,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 LOCALES := fi
 PO := $(wildcard newsletter/translations/*/LC_MESSAGES/*.po)
 MO := $(PO:.po=.mo)
-CODE := $(wildcard newsletter tests wsgi.py hatch_build.py .ci/*.py benchmarks/*.py)
+CODE := $(wildcard newsletter tests wsgi.py hatch_build.py .ci/*.py benchmarks/*.py docs/*.py)
 
-.PHONY: help run test check lint types ladder translations templates migrations dependencies tidy \
+.PHONY: help run test check screenshots lint types ladder translations templates migrations dependencies tidy \
 	format messages pins audit build clean
 .DELETE_ON_ERROR:
 
@@ -27,6 +27,7 @@ help:
 	@echo "make pins       write the pinned requirements (ARGS=--upgrade for newer ones)"
 	@echo "make audit      ask whether a pinned package has a known vulnerability"
 	@echo "make build      sdist and wheel in dist/, and a database made from the wheel"
+	@echo "make screenshots  take the pictures of README anew"
 	@echo "make clean      remove what make made; never instance/"
 
 run: $(VENV)/.project $(MO)
@@ -108,6 +109,10 @@ build: $(VENV)/.dev
 	$(PIP) install -qq --no-deps --no-index --target "$$there" dist/*.whl && \
 	cd "$$there" && export NEWSLETTER_INSTANCE_PATH="$$there/instance" && \
 	"$(CURDIR)/$(BIN)/python" -m newsletter db upgrade && "$(CURDIR)/$(BIN)/python" -m newsletter db check
+
+# The pictures of README, taken of the real program on the demo's data.
+screenshots: $(VENV)/.dev $(VENV)/.project $(MO)
+	$(BIN)/python docs/screenshots.py
 
 clean:
 	rm -rf $(VENV) build dist __pycache__ .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache test-results

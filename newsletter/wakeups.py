@@ -74,11 +74,16 @@ def wake(job: str) -> None:
     db.session.info.setdefault("wakeups", set()).add(job)
 
 
+def wake_now(job: str) -> None:
+    """Wake the workers for a job at once, where nothing waits to be committed."""
+    current_app.extensions["newsletter.wake"](job)
+
+
 @event.listens_for(Session, "after_commit")
 def _send(session: Session) -> None:
     for job in sorted(session.info.pop("wakeups", ())):
         try:
-            current_app.extensions["newsletter.wake"](job)
+            wake_now(job)
         except Exception:
             # The work itself is committed; the sweep will find it within a minute.
             log.exception("wake-up failed", extra={"job": job})

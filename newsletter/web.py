@@ -10,7 +10,7 @@ from werkzeug.exceptions import HTTPException
 
 from newsletter import db as database
 from newsletter.config import settings
-from newsletter.errors import LinkExpired, NewsletterError, NotFound
+from newsletter.errors import LinkExpired, LinkInvalid, NewsletterError, NotFound
 from newsletter.i18n import language, translate
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ CSP = (
     " frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 #: The status of a refusal by its kind; any other refusal is 422.
-STATUS = {NotFound: 404, LinkExpired: 410}
+STATUS = {NotFound: 404, LinkInvalid: 404, LinkExpired: 410}
 
 
 def init_app(app: Flask) -> None:

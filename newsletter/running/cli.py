@@ -95,6 +95,16 @@ def upgrade() -> tuple[object, str]:
     return {"revision": schema.newest()}, "The database has this version's shape."
 
 
+@database.command("revision", hidden=True)
+@click.argument("name")
+@click.option("--message", required=True, help="What it does, in the imperative.")
+@report
+def revision(name: str, message: str) -> tuple[object, str]:
+    """Write a migration from what the models have and the database lacks, to be read by hand."""
+    path = schema.write_revision(name, message)
+    return {"path": path}, f"Wrote {path}. Read it, and mend it by hand."
+
+
 @database.command("check")
 @report
 def check() -> tuple[object, str]:

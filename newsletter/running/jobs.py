@@ -1,6 +1,7 @@
 """What a worker does. Every job looks up for itself what is due, so none minds being called twice."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 
@@ -17,6 +18,9 @@ from newsletter.subscribers.confirm import expire_requests
 
 log = logging.getLogger(__name__)
 
+_delivering = threading.Lock()
+_asked_again = threading.Event()
+
 #: How long after a hit its figures may be looked at.
 LOAD_SECONDS = 1.0
 
@@ -27,16 +31,28 @@ def deliver_outbox() -> None:
 
 
 def deliver_campaigns() -> None:
-    """Send what is due of every campaign."""
-    deliver.deliver_due()
+    """Send what is due of every campaign.
+
+    One at a time in a process, so that a long campaign never takes the thread that single mails
+    wait for. Woken while at it, it looks once more before it ends.
+    """
+    _asked_again.set()
+    if not _delivering.acquire(blocking=False):
+        return
+    try:
+        while _asked_again.is_set():
+            _asked_again.clear()
+            deliver.deliver_due()
+    finally:
+        _delivering.release()
 
 
 def sweep() -> None:
-    """Take back what dead workers held, then do whatever is due. Runs every minute."""
+    """Take back what dead workers held, and do whatever is due. Runs every minute."""
     outbox.release_expired(utcnow())
     deliver.sweep()
     deliver_outbox()
-    deliver_campaigns()
+    wakeups.wake_now("campaigns")
     expire_requests(utcnow())
     purge_if_due(utcnow())
 

@@ -26,7 +26,7 @@ from huey.consumer import Consumer
 from newsletter.db import db
 from newsletter.errors import StartRefused
 from newsletter.running.jobs import sweep
-from newsletter.wakeups import queue
+from newsletter.wakeups import queue, wake_now
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def serve_jobs(app: Flask) -> None:
             sweep()
 
     with app.app_context():
-        sweep()  # whatever was left lying is due now
+        wake_now("sweep")  # whatever was left lying is due now
     # Two threads: single mails do not wait behind a campaign. TERM lets a running job finish.
     Consumer(huey, workers=2, max_delay=1.0, graceful_signal="TERM", shutdown_timeout=STOP_SECONDS).run()
 

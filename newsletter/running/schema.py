@@ -1,5 +1,6 @@
 """The database's shape: is it there, is it ours, is it new enough."""
 
+import alembic.command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -64,6 +65,14 @@ def differences() -> list[str]:
     with db.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         return [str(difference) for difference in compare_metadata(context, Base.metadata)]
+
+
+def write_revision(name: str, message: str) -> str:
+    """Write a migration for the difference between the models and this database; return its path."""
+    config = migrate.get_config()
+    config.set_main_option("file_template", "%%(rev)s")
+    script = alembic.command.revision(config, message, autogenerate=True, rev_id=name)
+    return str(getattr(script, "path", ""))
 
 
 def _refuse_newer() -> None:
