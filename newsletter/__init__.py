@@ -12,7 +12,7 @@ from newsletter.mail import mailbox, transport
 from newsletter.privacy import cli as privacy_cli
 from newsletter.privacy import views as privacy_views
 from newsletter.running import cli as running_cli
-from newsletter.running import health, jobs, schema
+from newsletter.running import health, jobs
 from newsletter.sending import cli as sending_cli
 from newsletter.staff import access
 from newsletter.staff import cli as staff_cli
@@ -46,7 +46,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     db.init_app(app)
     for part in (wakeups, i18n, access, limits):
         part.init_app(app, chosen)
-    for plain_part in (web, transport, schema, jobs, health):
+    for plain_part in (web, transport, jobs, health):
         plain_part.init_app(app)
     csrf.init_app(app)
     _add_pages(app, chosen)

@@ -1,19 +1,16 @@
 """The database's shape: is it there, is it ours, is it new enough."""
 
+from typing import Any
+
 import alembic.command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from flask import Flask
-from flask_migrate import Migrate
-from flask_migrate import upgrade as run_migrations
 
 from newsletter.config import data_folder
 from newsletter.db import Base, db
 from newsletter.errors import StartRefused
-
-migrate = Migrate()
 
 
 class DatabaseTooNew(StartRefused):
@@ -22,11 +19,6 @@ class DatabaseTooNew(StartRefused):
 
 class DatabaseTooOld(StartRefused):
     """The database waits for its migration."""
-
-
-def init_app(app: Flask) -> None:
-    """Tell Flask-Migrate where the migrations are."""
-    migrate.init_app(app, db, directory=str(data_folder("migrations")), render_as_batch=True)
 
 
 def current() -> str | None:
@@ -44,7 +36,7 @@ def upgrade() -> None:
     """Migrate to the newest revision; raise DatabaseTooNew rather than touch what we do not know."""
     _refuse_newer()
     if current() != newest():
-        run_migrations()
+        alembic.command.upgrade(_config(), "head")
     db.session.remove()
 
 
@@ -62,16 +54,16 @@ def require_current() -> None:
 
 def differences() -> list[str]:
     """Return what the models have that the database lacks, and the other way round."""
+    if current() != newest():
+        raise DatabaseTooOld(reason="Bring the database up first: newsletter db upgrade")
     with db.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        return [str(difference) for difference in compare_metadata(context, Base.metadata)]
+        return [_in_words(difference) for difference in compare_metadata(context, Base.metadata)]
 
 
 def write_revision(name: str, message: str) -> str:
     """Write a migration for the difference between the models and this database; return its path."""
-    config = migrate.get_config()
-    config.set_main_option("file_template", "%%(rev)s")
-    script = alembic.command.revision(config, message, autogenerate=True, rev_id=name)
+    script = alembic.command.revision(_config(), message, autogenerate=True, rev_id=name)
     return str(getattr(script, "path", ""))
 
 
@@ -85,7 +77,19 @@ def _refuse_newer() -> None:
         )
 
 
+def _in_words(difference: Any) -> str:  # noqa: ANN401 - Alembic's own tuples, nested for columns
+    if isinstance(difference, list):
+        return "; ".join(map(_in_words, difference))
+    kind, *things = difference
+    return " ".join([kind, *(str(getattr(thing, "name", thing)) for thing in things if thing is not None)])
+
+
 def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
+
+
+def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(data_folder("migrations")))
-    return ScriptDirectory.from_config(config)
+    config.set_main_option("file_template", "%%(rev)s")
+    return config
