@@ -55,9 +55,7 @@ def upgrade() -> None:
         sa.Column("edition_id", sa.Integer(), nullable=False),
         sa.Column("subscriber_id", sa.Integer(), nullable=False),
         sa.Column(
-            "kind",
-            sa.Enum("open", "click", name="eventkind", native_enum=False, length=20),
-            nullable=False,
+            "kind", sa.Enum("open", "click", name="eventkind", native_enum=False, length=20), nullable=False
         ),
         sa.Column("link_number", sa.Integer(), nullable=True),
         sa.Column("ip", sa.String(), nullable=True),
@@ -65,13 +63,7 @@ def upgrade() -> None:
         sa.Column(
             "machine_class",
             sa.Enum(
-                "human",
-                "proxy",
-                "apple_mpp",
-                "scanner",
-                name="machineclass",
-                native_enum=False,
-                length=20,
+                "human", "proxy", "apple_mpp", "scanner", name="machineclass", native_enum=False, length=20
             ),
             nullable=False,
         ),
@@ -115,6 +107,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_purge_runs")),
     )
     op.create_table(
+        "seals",
+        sa.Column("chain", sa.String(), nullable=False),
+        sa.Column("position", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("row_id", sa.Integer(), nullable=False),
+        sa.Column("row_digest", sa.String(), nullable=False),
+        sa.Column("seal", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("chain", "position", name=op.f("pk_seals")),
+    )
+    op.create_table(
         "spool_offsets",
         sa.Column("file", sa.String(), nullable=False),
         sa.Column("offset", sa.Integer(), nullable=False),
@@ -130,14 +131,7 @@ def upgrade() -> None:
         sa.Column(
             "role",
             sa.Enum(
-                "viewer",
-                "editor",
-                "sender",
-                "privacy",
-                "admin",
-                name="role",
-                native_enum=False,
-                length=20,
+                "viewer", "editor", "sender", "privacy", "admin", name="role", native_enum=False, length=20
             ),
             nullable=False,
         ),
@@ -154,14 +148,7 @@ def upgrade() -> None:
         sa.Column(
             "role",
             sa.Enum(
-                "viewer",
-                "editor",
-                "sender",
-                "privacy",
-                "admin",
-                name="role",
-                native_enum=False,
-                length=20,
+                "viewer", "editor", "sender", "privacy", "admin", name="role", native_enum=False, length=20
             ),
             nullable=False,
         ),
@@ -269,6 +256,57 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("campaign_id", name=op.f("pk_campaign_totals")),
     )
+    op.create_table(
+        "consents",
+        sa.Column("subscriber_id", sa.Integer(), nullable=True),
+        sa.Column(
+            "kind",
+            sa.Enum("asked", "confirmed", "withdrawn", name="consentkind", native_enum=False, length=20),
+            nullable=False,
+        ),
+        sa.Column(
+            "purpose",
+            sa.Enum("newsletter", "tracking", name="purpose", native_enum=False, length=20),
+            nullable=False,
+        ),
+        sa.Column("list_id", sa.Integer(), nullable=True),
+        sa.Column("wording_id", sa.Integer(), nullable=True),
+        sa.Column("notice_version", sa.Integer(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("method", sa.String(), nullable=False),
+        sa.Column("form_url", sa.String(), nullable=True),
+        sa.Column("ip", sa.String(), nullable=True),
+        sa.Column("user_agent", sa.String(), nullable=True),
+        sa.Column("mail_id", sa.String(), nullable=True),
+        sa.Column("address_hash", sa.String(), nullable=True),
+        sa.Column("keep_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("salt", sa.String(), nullable=True),
+        sa.Column("personal_digest", sa.String(), nullable=True),
+        sa.Column("is_sealed", sa.Boolean(), nullable=False),
+        sa.ForeignKeyConstraint(["list_id"], ["lists.id"], name=op.f("fk_consents_list_id_lists")),
+        sa.ForeignKeyConstraint(
+            ["subscriber_id"],
+            ["subscribers.id"],
+            name=op.f("fk_consents_subscriber_id_subscribers"),
+            ondelete="SET NULL",
+        ),
+        sa.ForeignKeyConstraint(
+            ["wording_id"], ["wordings.id"], name=op.f("fk_consents_wording_id_wordings")
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_consents")),
+    )
+    op.create_index(op.f("ix_consents_address_hash"), "consents", ["address_hash"], unique=False)
+    op.create_index(op.f("ix_consents_subscriber_id"), "consents", ["subscriber_id"], unique=False)
+    op.create_index(
+        "ix_consents_unsealed",
+        "consents",
+        ["id"],
+        unique=False,
+        sqlite_where=sa.text("NOT is_sealed"),
+        postgresql_where=sa.text("NOT is_sealed"),
+    )
+
     op.create_table(
         "deliveries",
         sa.Column("campaign_id", sa.Integer(), nullable=False),
@@ -385,7 +423,9 @@ def upgrade() -> None:
         sa.Column("subscriber_id", sa.Integer(), nullable=False),
         sa.Column("token_hash", sa.String(), nullable=False),
         sa.Column("language", sa.String(), nullable=False),
-        sa.Column("wants_tracking", sa.Boolean(), nullable=False),
+        sa.Column("wording_id", sa.Integer(), nullable=False),
+        sa.Column("tracking_wording_id", sa.Integer(), nullable=True),
+        sa.Column("browser_hash", sa.String(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("confirmed_at", sa.DateTime(timezone=True), nullable=True),
@@ -395,6 +435,10 @@ def upgrade() -> None:
             name=op.f("fk_signups_subscriber_id_subscribers"),
             ondelete="CASCADE",
         ),
+        sa.ForeignKeyConstraint(
+            ["tracking_wording_id"], ["wordings.id"], name=op.f("fk_signups_tracking_wording_id_wordings")
+        ),
+        sa.ForeignKeyConstraint(["wording_id"], ["wordings.id"], name=op.f("fk_signups_wording_id_wordings")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_signups")),
         sa.UniqueConstraint("token_hash", name=op.f("uq_signups_token_hash")),
         sqlite_autoincrement=True,
@@ -433,57 +477,8 @@ def upgrade() -> None:
         sa.UniqueConstraint("subscriber_id", "list_id", name=op.f("uq_subscriptions_subscriber_id_list_id")),
     )
     op.create_index(
-        "ix_subscriptions_audience",
-        "subscriptions",
-        ["list_id", "status", "subscriber_id"],
-        unique=False,
+        "ix_subscriptions_audience", "subscriptions", ["list_id", "status", "subscriber_id"], unique=False
     )
-
-    op.create_table(
-        "consents",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("subscriber_id", sa.Integer(), nullable=True),
-        sa.Column(
-            "kind",
-            sa.Enum("asked", "confirmed", "withdrawn", name="consentkind", native_enum=False, length=20),
-            nullable=False,
-        ),
-        sa.Column(
-            "purpose",
-            sa.Enum("newsletter", "tracking", name="purpose", native_enum=False, length=20),
-            nullable=False,
-        ),
-        sa.Column("list_id", sa.Integer(), nullable=True),
-        sa.Column("wording_id", sa.Integer(), nullable=True),
-        sa.Column("notice_version", sa.Integer(), nullable=False),
-        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("method", sa.String(), nullable=False),
-        sa.Column("form_url", sa.String(), nullable=True),
-        sa.Column("ip", sa.String(), nullable=True),
-        sa.Column("user_agent", sa.String(), nullable=True),
-        sa.Column("outbox_id", sa.Integer(), nullable=True),
-        sa.Column("address_hash", sa.String(), nullable=True),
-        sa.Column("keep_until", sa.DateTime(timezone=True), nullable=True),
-        sa.ForeignKeyConstraint(["list_id"], ["lists.id"], name=op.f("fk_consents_list_id_lists")),
-        sa.ForeignKeyConstraint(
-            ["outbox_id"],
-            ["outbox.id"],
-            name=op.f("fk_consents_outbox_id_outbox"),
-            ondelete="SET NULL",
-        ),
-        sa.ForeignKeyConstraint(
-            ["subscriber_id"],
-            ["subscribers.id"],
-            name=op.f("fk_consents_subscriber_id_subscribers"),
-            ondelete="SET NULL",
-        ),
-        sa.ForeignKeyConstraint(
-            ["wording_id"], ["wordings.id"], name=op.f("fk_consents_wording_id_wordings")
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_consents")),
-    )
-    op.create_index(op.f("ix_consents_address_hash"), "consents", ["address_hash"], unique=False)
-    op.create_index(op.f("ix_consents_subscriber_id"), "consents", ["subscriber_id"], unique=False)
 
     op.create_table(
         "links",
@@ -491,10 +486,7 @@ def upgrade() -> None:
         sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("url", sa.String(), nullable=False),
         sa.ForeignKeyConstraint(
-            ["edition_id"],
-            ["editions.id"],
-            name=op.f("fk_links_edition_id_editions"),
-            ondelete="CASCADE",
+            ["edition_id"], ["editions.id"], name=op.f("fk_links_edition_id_editions"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("edition_id", "number", name=op.f("pk_links")),
     )
@@ -504,10 +496,7 @@ def upgrade() -> None:
         sa.Column("list_id", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(["list_id"], ["lists.id"], name=op.f("fk_signup_lists_list_id_lists")),
         sa.ForeignKeyConstraint(
-            ["signup_id"],
-            ["signups.id"],
-            name=op.f("fk_signup_lists_signup_id_signups"),
-            ondelete="CASCADE",
+            ["signup_id"], ["signups.id"], name=op.f("fk_signup_lists_signup_id_signups"), ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("signup_id", "list_id", name=op.f("pk_signup_lists")),
     )
@@ -532,10 +521,6 @@ def downgrade() -> None:
     op.drop_table("link_totals")
     op.drop_table("signup_lists")
     op.drop_table("links")
-    op.drop_index(op.f("ix_consents_subscriber_id"), table_name="consents")
-    op.drop_index(op.f("ix_consents_address_hash"), table_name="consents")
-
-    op.drop_table("consents")
     op.drop_index("ix_subscriptions_audience", table_name="subscriptions")
 
     op.drop_table("subscriptions")
@@ -549,6 +534,11 @@ def downgrade() -> None:
     op.drop_table("outbox")
     op.drop_table("editions")
     op.drop_table("deliveries")
+    op.drop_index("ix_consents_unsealed", table_name="consents")
+    op.drop_index(op.f("ix_consents_subscriber_id"), table_name="consents")
+    op.drop_index(op.f("ix_consents_address_hash"), table_name="consents")
+
+    op.drop_table("consents")
     op.drop_table("campaign_totals")
     op.drop_table("campaign_lists")
     op.drop_table("wordings")
@@ -559,6 +549,7 @@ def downgrade() -> None:
     op.drop_table("staff_invitations")
     op.drop_table("staff")
     op.drop_table("spool_offsets")
+    op.drop_table("seals")
     op.drop_table("purge_runs")
     op.drop_table("lists")
     op.drop_table("link_readers")

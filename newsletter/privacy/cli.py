@@ -1,14 +1,24 @@
 """``newsletter privacy …``."""
 
+from dataclasses import asdict
+from pathlib import Path
+
 import click
+from flask import render_template
 from flask.cli import AppGroup
 
+from newsletter import audit
 from newsletter.clock import utcnow
+from newsletter.config import settings
 from newsletter.console import report
 from newsletter.db import db
+from newsletter.errors import NewsletterError
+from newsletter.i18n import speaking
 from newsletter.privacy.erasure import erase_person
+from newsletter.privacy.proof import as_data, find_proof
 from newsletter.privacy.purge import preview
 from newsletter.privacy.purge import purge as run_purge
+from newsletter.subscribers.evidence import verify_ledger
 
 privacy = AppGroup("privacy", help="Purge, erase, and prove.")
 
@@ -34,6 +44,49 @@ def erase(address: str) -> tuple[object, str]:
     """Erase one person at once."""
     counts = erase_person(address, now=utcnow(), actor="console")
     return counts, "Erased: " + _in_words(counts)
+
+
+@privacy.command("proof")
+@click.argument("address")
+@click.option("--language", help="The language of the page; the first of LANGUAGES unless given.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write a page to print (HTML) instead of listing the facts.",
+)
+@report
+def proof(address: str, language: str | None, out: Path | None) -> tuple[object, str]:
+    """Show what proves the consent of an address, also after it was erased."""
+    found = find_proof(address)
+    audit.record("consent proof read", actor="console", now=utcnow(), facts=len(found.facts))
+    db.session.commit()
+    if out is None:
+        return as_data(found), "\n".join(
+            f"{fact.at:%Y-%m-%d %H:%M:%S}Z  {fact.kind:<9} {fact.purpose:<10} {fact.list_name or '-'}"
+            for fact in found.facts
+        )
+    with speaking(language or settings().languages[0]):
+        page = render_template("privacy/proof.html", proof=found, printed_at=utcnow(), standalone=True)
+    out.write_text(page, encoding="utf-8")
+    return {"file": str(out)}, f"Wrote {out}; print it from a browser."
+
+
+@privacy.command("verify")
+@report
+def verify() -> tuple[object, str]:
+    """Check the seals of the consent ledger."""
+    found = verify_ledger()
+    db.session.rollback()
+    if found.broken:
+        raise LedgerBroken(places="\n".join(found.broken))
+    words = f"{found.rows} sealed facts verify, {found.erased} of them erased, {found.deleted} deleted."
+    return asdict(found), words + (f" {found.unsealed} are not sealed yet." if found.unsealed else "")
+
+
+class LedgerBroken(NewsletterError):
+    """Something in the ledger is not what was sealed."""
+
+    message = "The ledger has been changed:\n%(places)s"
 
 
 def _in_words(counts: dict[str, int]) -> str:

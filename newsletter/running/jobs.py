@@ -15,6 +15,7 @@ from newsletter.privacy.purge import purge_if_due
 from newsletter.sending import deliver
 from newsletter.stats.rollups import load_spool
 from newsletter.subscribers.confirm import expire_requests
+from newsletter.subscribers.evidence import seal_ledger
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ def sweep() -> None:
     deliver_outbox()
     wakeups.wake_now("campaigns")
     expire_requests(utcnow())
+    seal_ledger()
     purge_if_due(utcnow())
 
 
@@ -75,6 +77,7 @@ def work_until_idle() -> int:
     deliver.sweep()
     accepted = outbox.deliver_due() + deliver.deliver_due()
     expire_requests(utcnow())
+    seal_ledger()
     load_spool()
     return accepted
 

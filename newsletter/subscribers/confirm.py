@@ -1,11 +1,13 @@
 """What happens when the link comes back: the subscription begins, or the request is taken back."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import sqlalchemy as sa
 
-from newsletter.db import db
+from newsletter.db import change, db
 from newsletter.errors import LinkExpired
 from newsletter.mail import outbox
 from newsletter.subscribers import links, personal_data
@@ -13,7 +15,6 @@ from newsletter.subscribers.evidence import Visit, record_consent
 from newsletter.subscribers.models import (
     ConsentKind,
     MailingList,
-    Purpose,
     Signup,
     SignupList,
     Subscriber,
@@ -21,9 +22,8 @@ from newsletter.subscribers.models import (
     SubscriptionStatus,
     TrackingState,
 )
-from newsletter.subscribers.signup import LINK_LASTS, links_of_subscriber, mail_language
+from newsletter.subscribers.signup import LINK_LASTS, ListMissing, links_of_subscriber, mail_language
 from newsletter.subscribers.suppressions import lift_by_confirming
-from newsletter.subscribers.wordings import shown_wording
 from newsletter.tokens import hash_secret
 
 
@@ -54,39 +54,37 @@ def find_request(token: str, *, now: datetime, lock: bool = False) -> Signup:
     return signup
 
 
-def confirm(token: str, *, now: datetime, visit: Visit) -> Confirmation:
+def confirm(
+    token: str, *, now: datetime, visit: Visit, method: str = "button", chosen: Collection[str] | None = None
+) -> Confirmation:
     """Confirm the subscriptions a signup asked for, and put the activation mail in the outbox.
 
+    ``chosen`` has the slugs of the lists to confirm where the person left some out; those end here.
     A second visit changes nothing: the first consent is the one that counts, and someone who has
-    left since stays away.
+    left since stays away. Raises ListMissing when ``chosen`` has none of the lists.
     """
     signup = find_request(token, now=now, lock=True)
     subscriber = db.session.scalars(
         sa.select(Subscriber).where(Subscriber.id == signup.subscriber_id).with_for_update()
     ).one()
     if signup.confirmed_at is not None:
-        return _confirmed_before(subscriber, signup)
+        return confirmed_before(signup)
+    lists = [item for item in signup.lists if chosen is None or item.slug in chosen]
+    if not lists:
+        raise ListMissing
     signup.confirmed_at = now
-    for mailing_list in signup.lists:
+    prove = partial(record_consent, ConsentKind.CONFIRMED, subscriber, now=now, method=method, visit=visit)
+    for mailing_list in lists:
         _activate(subscriber, mailing_list, now)
-        wording = shown_wording(Purpose.NEWSLETTER, signup.language, now)
-        record_consent(
-            ConsentKind.CONFIRMED,
-            subscriber,
-            mailing_list=mailing_list,
-            wording=wording,
-            now=now,
-            method="link",
-            visit=visit,
-        )
-    if signup.wants_tracking:
+        prove(mailing_list=mailing_list, wording_id=signup.wording_id)
+    if signup.tracking_wording_id is not None:
         subscriber.tracking, subscriber.tracking_chosen_at = TrackingState.GRANTED, now
-        wording = shown_wording(Purpose.TRACKING, signup.language, now)
-        record_consent(
-            ConsentKind.CONFIRMED, subscriber, wording=wording, now=now, method="link", visit=visit
-        )
+        prove(wording_id=signup.tracking_wording_id)
+    signup.lists = lists
+    db.session.flush()
+    _drop_unasked({subscriber.id})
     lift_by_confirming(subscriber.address_key)
-    language = mail_language(signup.lists, signup.language)
+    language = mail_language(lists, signup.language)
     subscriber.language = language
     outbox.enqueue(
         "activated",
@@ -94,9 +92,23 @@ def confirm(token: str, *, now: datetime, visit: Visit) -> Confirmation:
         language=language,
         now=now,
         subscriber_id=subscriber.id,
-        context=links_of_subscriber(subscriber, signup.lists, language),
+        context=links_of_subscriber(subscriber, lists, language),
     )
-    return Confirmation(subscriber, signup.lists, already=False)
+    return Confirmation(subscriber, lists, already=False)
+
+
+def confirmed_before(signup: Signup) -> Confirmation:
+    """Return what a link that has been used led to; raise LinkExpired for someone who has left since."""
+    subscriber = db.session.get_one(Subscriber, signup.subscriber_id)
+    held = {
+        subscription.list_id
+        for subscription in subscriber.subscriptions
+        if subscription.status is SubscriptionStatus.CONFIRMED
+    }
+    lists = [mailing_list for mailing_list in signup.lists if mailing_list.id in held]
+    if not lists:
+        raise LinkExpired
+    return Confirmation(subscriber, lists, already=True)
 
 
 def find_cancellable(token: str) -> tuple[Signup | None, int]:
@@ -115,24 +127,7 @@ def withdraw_requests(signups: list[Signup]) -> int:
     """Erase unconfirmed requests, and each person nothing else is known of; return how many persons."""
     people = {signup.subscriber_id for signup in signups}
     db.session.execute(sa.delete(Signup).where(Signup.id.in_([signup.id for signup in signups])))
-    still_asked = (
-        sa.select(SignupList.list_id)
-        .join(Signup, Signup.id == SignupList.signup_id)
-        .where(
-            Signup.subscriber_id == Subscription.subscriber_id,
-            Signup.confirmed_at.is_(None),
-            SignupList.list_id == Subscription.list_id,
-        )
-    )
-    db.session.execute(
-        sa.delete(Subscription)
-        .where(
-            Subscription.subscriber_id.in_(people),
-            Subscription.status == SubscriptionStatus.PENDING,
-            ~still_asked.exists(),
-        )
-        .execution_options(synchronize_session=False)
-    )
+    _drop_unasked(people)
     strangers = db.session.scalars(
         sa.select(Subscriber.id).where(
             Subscriber.id.in_(people),
@@ -156,6 +151,26 @@ def expire_requests(now: datetime, *, batch: int = 500) -> int:
     return expired
 
 
+def _drop_unasked(people: Collection[int]) -> None:
+    """Delete the pending subscriptions that no open request asks for any more."""
+    still_asked = (
+        sa.select(SignupList.list_id)
+        .join(Signup, Signup.id == SignupList.signup_id)
+        .where(
+            Signup.subscriber_id == Subscription.subscriber_id,
+            Signup.confirmed_at.is_(None),
+            SignupList.list_id == Subscription.list_id,
+        )
+    )
+    change(
+        sa.delete(Subscription).where(
+            Subscription.subscriber_id.in_(people),
+            Subscription.status == SubscriptionStatus.PENDING,
+            ~still_asked.exists(),
+        )
+    )
+
+
 def _activate(subscriber: Subscriber, mailing_list: MailingList, now: datetime) -> None:
     subscription = db.session.scalar(
         sa.select(Subscription).where(
@@ -168,15 +183,3 @@ def _activate(subscriber: Subscriber, mailing_list: MailingList, now: datetime) 
     if subscription.status is not SubscriptionStatus.CONFIRMED:
         subscription.status, subscription.confirmed_at = SubscriptionStatus.CONFIRMED, now
         subscription.unsubscribed_at = None
-
-
-def _confirmed_before(subscriber: Subscriber, signup: Signup) -> Confirmation:
-    held = {
-        subscription.list_id
-        for subscription in subscriber.subscriptions
-        if subscription.status is SubscriptionStatus.CONFIRMED
-    }
-    lists = [mailing_list for mailing_list in signup.lists if mailing_list.id in held]
-    if not lists:
-        raise LinkExpired
-    return Confirmation(subscriber, lists, already=True)

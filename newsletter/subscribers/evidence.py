@@ -1,8 +1,13 @@
-"""The consent ledger: one row a fact, written in the transaction of the fact itself."""
+"""The consent ledger: one row a fact, written in the transaction of the fact itself.
+
+It is sealed: nobody can change or insert a fact afterwards without breaking the chain, and erasing
+a person does not break it.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
 
+from newsletter import sealing
 from newsletter.db import db
 from newsletter.subscribers.models import (
     Consent,
@@ -10,9 +15,11 @@ from newsletter.subscribers.models import (
     MailingList,
     Purpose,
     Subscriber,
-    Wording,
 )
 from newsletter.subscribers.wordings import NOTICE_VERSION
+
+#: The name of the ledger's chain of seals.
+CHAIN = "consents"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +40,8 @@ def record_consent(
     method: str,
     visit: Visit,
     mailing_list: MailingList | None = None,
-    wording: Wording | None = None,
-    outbox_id: int | None = None,
+    wording_id: int | None = None,
+    mail_id: str | None = None,
 ) -> None:
     """Append a fact; without a list it is about tracking."""
     db.session.add(
@@ -43,13 +50,23 @@ def record_consent(
             kind=kind,
             purpose=Purpose.NEWSLETTER if mailing_list else Purpose.TRACKING,
             list_id=mailing_list.id if mailing_list else None,
-            wording_id=wording.id if wording else None,
+            wording_id=wording_id,
             notice_version=NOTICE_VERSION,
             at=now,
             method=method,
             form_url=visit.form_url,
             ip=visit.ip,
             user_agent=visit.user_agent,
-            outbox_id=outbox_id,
+            mail_id=mail_id,
         )
     )
+
+
+def seal_ledger() -> int:
+    """Seal the facts not sealed yet and return how many. Commits."""
+    return sealing.seal_new(Consent, CHAIN)
+
+
+def verify_ledger() -> sealing.Verdict:
+    """Check every fact against its seal."""
+    return sealing.verify(Consent, CHAIN)

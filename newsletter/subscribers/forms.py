@@ -30,7 +30,7 @@ def empty_form(lists: Sequence[MailingList]) -> FilledForm:
     return FilledForm({"email": "", "lists": chosen, "consent": False, "tracking": False})
 
 
-def read_form(posted: MultiDict[str, str], language: str) -> FilledForm:
+def read_form(posted: MultiDict[str, str], language: str, browser_hash: str | None = None) -> FilledForm:
     """Check what was posted; each field names its own error."""
     filled = FilledForm(
         {
@@ -62,5 +62,6 @@ def read_form(posted: MultiDict[str, str], language: str) -> FilledForm:
             lists=lists,
             language=language,
             wants_tracking=filled.values["tracking"],
+            browser_hash=browser_hash,
         )
     return filled

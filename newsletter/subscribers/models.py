@@ -8,6 +8,7 @@ from sqlalchemy import ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from newsletter.db import PERSONAL, Base
+from newsletter.sealing import Sealable, unsealed_index
 
 # Ids of rows that mails point at are never used again, on SQLite as on PostgreSQL: an old link of a
 # person who is gone must not open the next person's details.
@@ -107,7 +108,12 @@ class Signup(Base):
     token_hash: Mapped[str] = mapped_column(unique=True)
     #: The language of the page it was made on; its mail may speak another (its list's).
     language: Mapped[str]
-    wants_tracking: Mapped[bool]
+    #: The words of the box that was ticked.
+    wording_id: Mapped[int] = mapped_column(ForeignKey("wordings.id"))
+    #: The words of the tracking box; NULL where it was left empty.
+    tracking_wording_id: Mapped[int | None] = mapped_column(ForeignKey("wordings.id"))
+    #: The cookie of the browser that signed up, as a hash; NULL where there was no browser.
+    browser_hash: Mapped[str | None]
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     confirmed_at: Mapped[datetime | None]
@@ -156,7 +162,7 @@ class ConsentKind(enum.Enum):
     WITHDRAWN = "withdrawn"
 
 
-class Consent(Base):
+class Consent(Sealable, Base):
     """One fact about one consent; only ever appended to.
 
     When a person is purged or erased, the personal columns are blanked and the row stays until
@@ -165,8 +171,8 @@ class Consent(Base):
     """
 
     __tablename__ = "consents"
+    __table_args__ = (unsealed_index("consents"),)
 
-    id: Mapped[int] = mapped_column(primary_key=True)
     #: NULL once the person has been purged or erased.
     subscriber_id: Mapped[int | None] = mapped_column(
         ForeignKey("subscribers.id", ondelete="SET NULL"), index=True
@@ -186,11 +192,33 @@ class Consent(Base):
     form_url: Mapped[str | None] = mapped_column(info=PERSONAL)
     ip: Mapped[str | None] = mapped_column(info=PERSONAL)
     user_agent: Mapped[str | None] = mapped_column(info=PERSONAL)
-    #: The confirmation mail; its id and time stand in the outbox. NULL for other facts.
-    outbox_id: Mapped[int | None] = mapped_column(ForeignKey("outbox.id", ondelete="SET NULL"))
+    #: The Message-ID of the confirmation mail; NULL for other facts.
+    mail_id: Mapped[str | None]
     #: Set when the person goes; NULL while the person is here.
     address_hash: Mapped[str | None] = mapped_column(index=True)
     keep_until: Mapped[datetime | None]
+
+    def personal_part(self) -> dict[str, object]:
+        """What points to the person: sealed through a salted digest, so that it can be erased."""
+        return {
+            "subscriber": self.subscriber_id,
+            "form_url": self.form_url,
+            "ip": self.ip,
+            "user_agent": self.user_agent,
+        }
+
+    def lasting_part(self) -> dict[str, object]:
+        """What stays when the person goes."""
+        return {
+            "kind": self.kind.value,
+            "purpose": self.purpose.value,
+            "list": self.list_id,
+            "wording": self.wording_id,
+            "notice": self.notice_version,
+            "at": self.at.isoformat(),
+            "method": self.method,
+            "mail": self.mail_id,
+        }
 
 
 class SuppressionReason(enum.Enum):

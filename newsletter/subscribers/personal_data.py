@@ -59,7 +59,7 @@ def erase(subscriber_ids: Sequence[int], *, keep_until: datetime | None) -> None
     change(
         sa.update(Consent)
         .where(theirs)
-        .values(form_url=None, ip=None, user_agent=None, outbox_id=None, subscriber_id=None)
+        .values(salt=None, form_url=None, ip=None, user_agent=None, subscriber_id=None)
     )
     # A mail under way keeps its row for the worker that holds it; what it says is gone.
     change(

@@ -60,6 +60,8 @@ class SignupForm:
     lists: Sequence[MailingList]
     language: str
     wants_tracking: bool
+    #: The cookie given to the browser, as a hash; None where there is no browser.
+    browser_hash: str | None = None
 
 
 def request_subscription(form: SignupForm, *, now: datetime, visit: Visit, method: str = "form") -> None:
@@ -135,11 +137,15 @@ def _ask(
     method: str,
 ) -> None:
     secret = secrets.token_bytes(16)
+    wording = shown_wording(Purpose.NEWSLETTER, form.language, now)
+    tracking = shown_wording(Purpose.TRACKING, form.language, now) if form.wants_tracking else None
     signup = Signup(
         subscriber_id=subscriber.id,
         token_hash=hash_secret(secret),
         language=form.language,
-        wants_tracking=form.wants_tracking,
+        wording_id=wording.id,
+        tracking_wording_id=tracking.id if tracking else None,
+        browser_hash=form.browser_hash,
         created_at=now,
         expires_at=now + LINK_LASTS,
         lists=lists,
@@ -157,15 +163,19 @@ def _ask(
     ]
     insert_or_ignore(Subscription, *pending)  # one that has ended keeps its row until it is confirmed anew
     mail = _enqueue_confirmation(signup, subscriber, secret, now)
-    db.session.flush()
-    wording = shown_wording(Purpose.NEWSLETTER, form.language, now)
     ask = partial(
-        record_consent, ConsentKind.ASKED, subscriber, now=now, visit=visit, method=method, outbox_id=mail.id
+        record_consent,
+        ConsentKind.ASKED,
+        subscriber,
+        now=now,
+        visit=visit,
+        method=method,
+        mail_id=mail.message_id,
     )
     for mailing_list in lists:
-        ask(mailing_list=mailing_list, wording=wording)
-    if form.wants_tracking:
-        ask(wording=shown_wording(Purpose.TRACKING, form.language, now))
+        ask(mailing_list=mailing_list, wording_id=wording.id)
+    if tracking is not None:
+        ask(wording_id=tracking.id)
 
 
 def _enqueue_confirmation(signup: Signup, subscriber: Subscriber, secret: bytes, now: datetime) -> OutboxMail:

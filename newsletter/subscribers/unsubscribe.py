@@ -110,7 +110,7 @@ def rejoin(
                 ConsentKind.CONFIRMED,
                 subscriber,
                 mailing_list=subscription.mailing_list,
-                wording=wording,
+                wording_id=wording.id,
                 now=now,
                 method="undo",
                 visit=visit,
@@ -130,7 +130,7 @@ def choose_tracking(
     record_consent(
         ConsentKind.CONFIRMED if granted else ConsentKind.WITHDRAWN,
         subscriber,
-        wording=shown_wording(Purpose.TRACKING, language, now) if granted else None,
+        wording_id=shown_wording(Purpose.TRACKING, language, now).id if granted else None,
         now=now,
         method="page",
         visit=visit,

@@ -10,17 +10,22 @@ from werkzeug.datastructures import MultiDict
 
 from newsletter.clock import utcnow
 from newsletter.config import settings
-from newsletter.db import db
-from newsletter.i18n import language
+from newsletter.db import begin_writing, db
+from newsletter.i18n import language, translate
 from newsletter.limits import limiter
 from newsletter.subscribers import confirm as confirming
 from newsletter.subscribers import links, signup, unsubscribe
 from newsletter.subscribers.addresses import mask
+from newsletter.subscribers.browser import (
+    is_the_browser_that_signed_up,
+    make_browser_secret,
+    remember_browser,
+)
 from newsletter.subscribers.evidence import Visit
 from newsletter.subscribers.forms import FilledForm, empty_form, read_form
 from newsletter.subscribers.lists import all_lists, get_lists
 from newsletter.subscribers.measuring import measured_states
-from newsletter.subscribers.models import Purpose, Subscriber
+from newsletter.subscribers.models import Purpose, Signup, Subscriber
 from newsletter.subscribers.preferences import Choice, save_choice
 from newsletter.subscribers.wordings import wording_text
 from newsletter.web import client_ip, message_page, user_agent
@@ -44,12 +49,13 @@ def subscribe() -> ResponseReturnValue:
     deduct_when=lambda response: response.status_code == HTTPStatus.SEE_OTHER,
 )
 def sign_up() -> ResponseReturnValue:
-    filled = read_form(request.form, language())
+    secret, browser_hash = make_browser_secret()
+    filled = read_form(request.form, language(), browser_hash)
     if filled.request is None:
         return _show_form(filled), 422
     signup.request_subscription(filled.request, now=utcnow(), visit=visit())
     db.session.commit()
-    return redirect(url_for("subscribers.sent", lang=language()), 303)
+    return remember_browser(redirect(url_for("subscribers.sent", lang=language()), 303), secret)
 
 
 @bp.get("/subscribe/sent")
@@ -66,32 +72,24 @@ def sent() -> ResponseReturnValue:
 
 @bp.get("/confirm/<token>")
 def confirm(token: str) -> ResponseReturnValue:
-    # A GET never confirms: mail scanners follow every link they see, and some run scripts.
+    # A GET alone never confirms: mail scanners follow every link they see, and some run scripts.
     found = confirming.find_request(token, now=utcnow())
     if found.confirmed_at is not None:
-        subscriber = unsubscribe.find_subscriber(found.subscriber_id)
-        return (
-            _confirmed(subscriber, [item.name for item in found.lists], already=True)
-            if subscriber
-            else _gone()
-        )
-    return render_template(
-        "public/confirm.html",
-        lists=[mailing_list.name for mailing_list in found.lists],
-        expires_at=found.expires_at,
-        cancel_url=url_for(
-            "subscribers.cancel",
-            token=links.CANCEL.make(found.id, found.subscriber_id),
-            lang=language(),
-        ),
-    )
+        return _confirmed(confirming.confirmed_before(found))
+    if is_the_browser_that_signed_up(found):
+        begin_writing()
+        return _confirm(token, method="browser", chosen=None)
+    return _ask_to_confirm(found)
 
 
 @bp.post("/confirm/<token>")
 def do_confirm(token: str) -> ResponseReturnValue:
-    done = confirming.confirm(token, now=utcnow(), visit=visit())
-    db.session.commit()
-    return _confirmed(done.subscriber, [item.name for item in done.lists], already=done.already)
+    # Without the form's own mark it is a press that leaves nothing out.
+    chosen = request.form.getlist("lists") if "choosing" in request.form else None
+    if chosen == []:
+        found = confirming.find_request(token, now=utcnow())
+        return _ask_to_confirm(found, error=translate(signup.ListMissing.message)), 422
+    return _confirm(token, method="button", chosen=chosen)
 
 
 @bp.get("/cancel/<token>")
@@ -204,6 +202,26 @@ def _read_choice(posted: MultiDict[str, str]) -> Choice:
     return Choice(lists=tuple(get_lists(posted.getlist("lists"))), wants_tracking=tracking)
 
 
+def _confirm(token: str, *, method: str, chosen: list[str] | None) -> ResponseReturnValue:
+    done = confirming.confirm(token, now=utcnow(), visit=visit(), method=method, chosen=chosen)
+    db.session.commit()
+    return _confirmed(done)
+
+
+def _ask_to_confirm(found: Signup, *, error: str = "") -> str:
+    return render_template(
+        "public/confirm.html",
+        lists=found.lists,
+        error=error,
+        expires_at=found.expires_at,
+        cancel_url=url_for(
+            "subscribers.cancel",
+            token=links.CANCEL.make(found.id, found.subscriber_id),
+            lang=language(),
+        ),
+    )
+
+
 def _show_form(filled: FilledForm) -> str:
     return render_template(
         "public/subscribe.html",
@@ -215,17 +233,14 @@ def _show_form(filled: FilledForm) -> str:
     )
 
 
-def _confirmed(subscriber: Subscriber, lists: list[str], *, already: bool) -> str:
+def _confirmed(done: confirming.Confirmation) -> str:
+    way_out = links.UNSUBSCRIBE.make(done.subscriber.id, 0, 0)
     return render_template(
         "public/confirmed.html",
-        lists=lists,
-        already=already,
-        preferences_url=_preferences_url(subscriber),
-        unsubscribe_url=url_for(
-            "subscribers.unsubscribe_page",
-            token=links.UNSUBSCRIBE.make(subscriber.id, 0, 0),
-            lang=language(),
-        ),
+        lists=[item.name for item in done.lists],
+        already=done.already,
+        preferences_url=_preferences_url(done.subscriber),
+        unsubscribe_url=url_for("subscribers.unsubscribe_page", token=way_out, lang=language()),
     )
 
 
