@@ -56,7 +56,7 @@ def deliver_due(now: datetime | None = None) -> int:
     accepted = 0
     with open_transport() as transport:
         while (mail := _claim(now or utcnow())) is not None:
-            reply = _hand_over(mail, transport)
+            reply = _write_and_send(mail, transport)
             _record(mail, reply, now or utcnow())
             accepted += reply.is_accepted
             if reply.code == 0 and not reply.is_uncertain:
@@ -113,9 +113,19 @@ def _claim(now: datetime) -> OutboxMail | None:
     return mail
 
 
-def _hand_over(mail: OutboxMail, transport: Transport) -> Reply:
+def _write_and_send(mail: OutboxMail, transport: Transport) -> Reply:
     if mail.address is None:
         return Reply(550, "no address")  # erased between the claim and now
+    try:
+        message = _write(mail, mail.address)
+    except Exception:
+        # A mistake of ours in one template must not hold up the mails behind it.
+        log.exception("mail not written", extra={"mail_id": mail.id, "template": mail.template})
+        return Reply(554, "not written")
+    return transport.send(sender_address(settings()), mail.address, message)
+
+
+def _write(mail: OutboxMail, address: str) -> bytes:
     context = {
         key: datetime.fromisoformat(value) if key.endswith("_at") else value
         for key, value in (mail.context or {}).items()
@@ -123,12 +133,12 @@ def _hand_over(mail: OutboxMail, transport: Transport) -> Reply:
     message = compose(
         mail.template,
         context,
-        to=mail.address,
+        to=address,
         tongue=mail.language,
         message_id=mail.message_id,
         now=mail.created_at,
     )
-    return transport.send(sender_address(settings()), mail.address, message.as_bytes())
+    return message.as_bytes()
 
 
 def _record(mail: OutboxMail, reply: Reply, now: datetime) -> None:
