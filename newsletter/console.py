@@ -24,8 +24,10 @@ class Refusal(click.ClickException):
         super().__init__(str(error))  # the console speaks English, whatever the pages speak
 
 
-def report(command: Callable[..., tuple[object, str]]) -> Callable[..., None]:
+def report(command: Callable[..., tuple[object, str] | None]) -> Callable[..., None]:
     """Print what a command returns, (data, text): the text, or the data with ``--json``.
+
+    One that returns None has printed all there is itself.
 
     A NewsletterError becomes one line and exit 1; what the command had not committed is undone.
     """
@@ -35,10 +37,12 @@ def report(command: Callable[..., tuple[object, str]]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(*args: Any, as_json: bool, **kwargs: Any) -> None:  # noqa: ANN401 - click's own
         try:
-            data, text = command(*args, **kwargs)
+            done = command(*args, **kwargs)
         except NewsletterError as error:
             db.session.rollback()
             raise Refusal(error) from error
-        click.echo(json.dumps(data, ensure_ascii=False, default=str) if as_json else text)
+        if done is not None:
+            data, text = done
+            click.echo(json.dumps(data, ensure_ascii=False, default=str) if as_json else text)
 
     return run
