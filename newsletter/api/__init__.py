@@ -1,0 +1,1 @@
+"""REST: one module per resource, no rules of its own."""
