@@ -5,20 +5,44 @@ storage counts in a small SQLite file of its own, one atomic statement a hit, be
 and not in it: a flood at the door then never touches the database's write lock.
 """
 
+import ipaddress
+import logging
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
-from flask import Flask
+from flask import Flask, Response
 from flask_limiter import Limiter
-from limits.storage import Storage
+from limits import RateLimitItem, parse_many
+from limits.storage import MemoryStorage, Storage
 
 from newsletter.config import Settings
 from newsletter.web import client_ip
 
-limiter = Limiter(key_func=client_ip, headers_enabled=False)
+log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+
+
+def visitor() -> str:
+    """Name whom a limit counts: an address, or with IPv6 the network, as each home has 2**64 addresses."""
+    try:
+        address = ipaddress.ip_address(client_ip())
+    except ValueError:  # whatever a proxy of ours made of it
+        return client_ip()
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is None:
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)
+
+
+limiter = Limiter(key_func=visitor, headers_enabled=False)
+#: Counts for this process alone while the storage is out of reach.
+_spare = MemoryStorage()
 
 
 def init_app(app: Flask, chosen: Settings) -> None:
@@ -32,6 +56,74 @@ def init_app(app: Flask, chosen: Settings) -> None:
     app.config["RATELIMIT_IN_MEMORY_FALLBACK_ENABLED"] = True
     app.config["RATELIMIT_KEY_PREFIX"] = "newsletter"
     limiter.init_app(app)
+    app.after_request(_say_when_to_return)
+
+
+@cache
+def items_of(rule: str) -> tuple[RateLimitItem, ...]:
+    """Return the limits of a rule such as ``5/minute;20/hour``, the shortest window first."""
+    return tuple(sorted(parse_many(rule), key=RateLimitItem.get_expiry))
+
+
+def add(item: RateLimitItem, *key: str) -> int:
+    """Count one and return the sum in the running window, atomically over all processes."""
+    return _ask(lambda storage: storage.incr(item.key_for(*key), item.get_expiry()))
+
+
+def sum_of(item: RateLimitItem, *key: str) -> int:
+    """Return the sum in the running window."""
+    return _ask(lambda storage: storage.get(item.key_for(*key)))
+
+
+def end_of(item: RateLimitItem, *key: str) -> float:
+    """Return when the running window ends, in seconds since the epoch."""
+    return _ask(lambda storage: storage.get_expiry(item.key_for(*key)))
+
+
+def has_room(rule: str, *key: str) -> bool:
+    """Tell whether every limit of a rule such as ``1/day;3/30day`` would let one more in."""
+    return all(sum_of(item, *key) < item.amount for item in items_of(rule))
+
+
+def take(rule: str, *key: str) -> bool:
+    """Count one under a rule and tell whether there was room.
+
+    Of many at once, only as many as the limit allows are told so. What the shortest limit refuses
+    does not count under the longer ones.
+    """
+    return all(add(item, *key) <= item.amount for item in items_of(rule))
+
+
+def give_back(rule: str, *key: str) -> None:
+    """Forget what was counted under a rule."""
+    for item in items_of(rule):
+        name = item.key_for(*key)
+        _ask(lambda storage, name=name: storage.clear(name))  # type: ignore[misc]
+
+
+def is_first_use(name: str, seconds: int) -> bool:
+    """Tell, once in all processes within so many seconds, that something had not been used before."""
+    return _ask(lambda storage: storage.incr(f"used/{name}", seconds)) == 1
+
+
+def forget_ended() -> None:
+    """Remove ended windows: their keys hold addresses of clients."""
+    _ask(lambda storage: storage.check())
+
+
+def _ask(question: Callable[[Storage], Answer]) -> Answer:
+    try:
+        return question(limiter.storage)
+    except limiter.storage.base_exceptions:
+        log.warning("limits storage out of reach")
+        return question(_spare)
+
+
+def _say_when_to_return(response: Response) -> Response:
+    reached = limiter.current_limit
+    if response.status_code == 429 and reached is not None and reached.breached:  # noqa: PLR2004
+        response.headers.setdefault("Retry-After", str(max(1, int(reached.reset_at - time.time()))))
+    return response
 
 
 class SqliteFileStorage(Storage):

@@ -5,39 +5,45 @@ Whatever the address is to us (new, pending, subscribed, suppressed), the caller
 """
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 import sqlalchemy as sa
-from limits import parse_many
 
-from newsletter.config import settings
-from newsletter.db import db, insert_or_ignore
+from newsletter.db import db
 from newsletter.errors import N_, NewsletterError
 from newsletter.mail import outbox
 from newsletter.mail.models import OutboxMail
-from newsletter.subscribers import links
-from newsletter.subscribers.addresses import Address, hash_address
-from newsletter.subscribers.evidence import Visit, record_consent
+from newsletter.subscribers import allowance, funnel, links, signup_rows
+from newsletter.subscribers.addresses import Address
+from newsletter.subscribers.evidence import Visit, consent_row
 from newsletter.subscribers.models import (
     ConsentKind,
+    FunnelStep,
     MailingList,
     Purpose,
-    Signup,
-    SignupList,
     Subscriber,
-    Subscription,
-    SubscriptionStatus,
 )
-from newsletter.subscribers.suppressions import LIFTED_BY_CONFIRMING, find_suppression
-from newsletter.subscribers.wordings import shown_wording
+from newsletter.subscribers.signup_rows import Known
+from newsletter.subscribers.suppressions import is_barred
+from newsletter.subscribers.wordings import shown_wording_id
 from newsletter.tokens import hash_secret
 
 LINK_LASTS = timedelta(days=7)
 #: "You are already a subscriber" at most this often.
 REMIND_AFTER = timedelta(hours=24)
+#: The ways of asking that began at a form; the funnel counts these.
+FORMS = {"form", "api"}
+
+
+#: What the visitor is told, whatever the address is to us.
+ANSWER = N_(
+    "Thank you! If this address has no subscription yet, we sent it a confirmation mail."
+    " The subscription begins only when you confirm it. Look in the spam folder too."
+)
 
 
 class ConsentMissing(NewsletterError):
@@ -70,22 +76,19 @@ def request_subscription(form: SignupForm, *, now: datetime, visit: Visit, metho
     Existing subscriptions are never changed; a list is asked for again only within
     SIGNUP_LIMIT_ADDRESS.
     """
-    suppression = find_suppression(form.address.key)
-    if suppression is not None and suppression.reason not in LIFTED_BY_CONFIRMING:
-        return
-    subscriber = _find_or_add(form.address, form.language, now)
-    held = {
-        subscription.list_id
-        for subscription in subscriber.subscriptions
-        if subscription.status is SubscriptionStatus.CONFIRMED
-    }
+    person = signup_rows.find(form.address)
+    held = signup_rows.confirmed_lists(person)
     wanted = [mailing_list for mailing_list in form.lists if mailing_list.id not in held]
-    if not wanted:
-        _remind(subscriber, form, now)
-        return
-    allowed = [mailing_list for mailing_list in wanted if not _asked_too_often(subscriber, mailing_list, now)]
-    if allowed:
-        _ask(subscriber, allowed, form, now=now, visit=visit, method=method)
+    barred = is_barred(form.address.key)
+    ask = partial(_ask, form=form, now=now, visit=visit, method=method)
+    if allowed := [] if barred else allowance.take(form.address, wanted):
+        ask(person or signup_rows.find_or_add(form.address, form.language, now), allowed)
+    else:
+        _ask_nobody(ask, form, now)
+    if person is not None and not wanted and not barred:
+        _remind(db.session.get_one(Subscriber, person.id), form, now)
+    # Last, as everywhere: whoever holds a count for long holds up the next one.
+    _count_sent_in(form, now=now, visit=visit, method=method)
 
 
 def mail_language(lists: Iterable[MailingList], fallback: str) -> str:
@@ -94,112 +97,86 @@ def mail_language(lists: Iterable[MailingList], fallback: str) -> str:
     return languages.pop() if len(languages) == 1 else fallback
 
 
-def _find_or_add(address: Address, language: str, now: datetime) -> Subscriber:
-    row = {
-        "address": address.text,
-        "address_key": address.key,
-        "address_hash": hash_address(address.key),
-        "language": language,
-        "created_at": now,
-    }
-    insert_or_ignore(Subscriber, row)
-    # Locked, so that two signups at once see each other's requests.
-    return db.session.scalars(
-        sa.select(Subscriber).where(Subscriber.address_key == address.key).with_for_update()
-    ).one()
-
-
-def _asked_too_often(subscriber: Subscriber, mailing_list: MailingList, now: datetime) -> bool:
-    asked = (
-        sa.select(sa.func.count())
-        .select_from(Signup)
-        .join(SignupList, SignupList.signup_id == Signup.id)
-        .where(
-            Signup.subscriber_id == subscriber.id,
-            SignupList.list_id == mailing_list.id,
-            Signup.confirmed_at.is_(None),
+def _count_sent_in(form: SignupForm, *, now: datetime, visit: Visit, method: str) -> None:
+    if method in FORMS:
+        funnel.record(
+            FunnelStep.SENT_IN,
+            [mailing_list.id for mailing_list in form.lists],
+            language=form.language,
+            form_host=funnel.host_of(visit.form_url),
+            now=now,
         )
-    )
-    return any(
-        (db.session.scalar(asked.where(Signup.created_at > now - timedelta(seconds=limit.get_expiry()))) or 0)
-        >= limit.amount
-        for limit in parse_many(settings().signup_limit_address)
-    )
+
+
+def _ask_nobody(ask: Callable[[Known, list[MailingList]], None], form: SignupForm, now: datetime) -> None:
+    """Do the work of a request and take it back: the time an answer takes must tell nothing (SU-6).
+
+    It is done for an address that nobody can have, so that no trace is left of the one asked for.
+    """
+    text = f"{secrets.token_hex(8)}@nobody.invalid"
+    with db.session.begin_nested() as pretence:
+        ask(signup_rows.find_or_add(Address(text, text), form.language, now), list(form.lists))
+        pretence.rollback()
 
 
 def _ask(
-    subscriber: Subscriber,
+    person: Known,
     lists: list[MailingList],
-    form: SignupForm,
     *,
+    form: SignupForm,
     now: datetime,
     visit: Visit,
     method: str,
 ) -> None:
     secret = secrets.token_bytes(16)
-    wording = shown_wording(Purpose.NEWSLETTER, form.language, now)
-    tracking = shown_wording(Purpose.TRACKING, form.language, now) if form.wants_tracking else None
-    signup = Signup(
-        subscriber_id=subscriber.id,
+    wording_id = shown_wording_id(Purpose.NEWSLETTER, form.language, now)
+    tracking_id = shown_wording_id(Purpose.TRACKING, form.language, now) if form.wants_tracking else None
+    form_host = funnel.host_of(visit.form_url) if method in FORMS else None
+    signup_id = signup_rows.add_signup(
+        [mailing_list.id for mailing_list in lists],
+        subscriber_id=person.id,
         token_hash=hash_secret(secret),
         language=form.language,
-        wording_id=wording.id,
-        tracking_wording_id=tracking.id if tracking else None,
+        wording_id=wording_id,
+        tracking_wording_id=tracking_id,
         browser_hash=form.browser_hash,
+        form_host=form_host,
         created_at=now,
         expires_at=now + LINK_LASTS,
-        lists=lists,
     )
-    db.session.add(signup)
-    db.session.flush()
-    pending = [
-        {
-            "subscriber_id": subscriber.id,
-            "list_id": mailing_list.id,
-            "status": SubscriptionStatus.PENDING,
-            "created_at": now,
-        }
-        for mailing_list in lists
-    ]
-    insert_or_ignore(Subscription, *pending)  # one that has ended keeps its row until it is confirmed anew
-    mail = _enqueue_confirmation(signup, subscriber, secret, now)
-    ask = partial(
-        record_consent,
-        ConsentKind.ASKED,
-        subscriber,
-        now=now,
-        visit=visit,
-        method=method,
-        mail_id=mail.message_id,
-    )
-    for mailing_list in lists:
-        ask(mailing_list=mailing_list, wording_id=wording.id)
-    if tracking is not None:
-        ask(wording_id=tracking.id)
-
-
-def _enqueue_confirmation(signup: Signup, subscriber: Subscriber, secret: bytes, now: datetime) -> OutboxMail:
-    language = mail_language(signup.lists, signup.language)
-    token = links.CONFIRM.make(secret, int(now.timestamp()))
-    return outbox.enqueue(
+    language = mail_language(lists, form.language)
+    mail_id = outbox.post(
         "confirm",
-        to=subscriber.address,
+        to=person.address,
         language=language,
         now=now,
-        subscriber_id=subscriber.id,
-        context={
-            "lists": [mailing_list.name for mailing_list in signup.lists],
-            "confirm_url": links.address_of("subscribers.confirm", token, language),
-            "cancel_url": links.address_of(
-                "subscribers.cancel", links.CANCEL.make(signup.id, subscriber.id), language
-            ),
-            "preferences_url": links.address_of(
-                "subscribers.preferences", links.PREFERENCES.make(subscriber.id), language
-            ),
-            "requested_at": now.isoformat(),
-            "expires_at": signup.expires_at.isoformat(),
+        subscriber_id=person.id,
+        context=_links_of_request(signup_id, person.id, secret, language, now)
+        | {
+            "lists": [mailing_list.name for mailing_list in lists],
+            "funnel": funnel.of_mail(lists, form.language, form_host),
         },
     )
+    asked = partial(consent_row, ConsentKind.ASKED, person.id, now=now, visit=visit, method=method)
+    facts = [asked(mailing_list.id, wording_id) for mailing_list in lists]
+    if tracking_id is not None:
+        facts.append(asked(None, tracking_id))
+    signup_rows.add_consents([fact | {"mail_id": mail_id} for fact in facts])
+
+
+def _links_of_request(
+    signup_id: int, subscriber_id: int, secret: bytes, language: str, now: datetime
+) -> dict[str, Any]:
+    tokens = {
+        "confirm": links.CONFIRM.make(secret, int(now.timestamp())),
+        "cancel": links.CANCEL.make(signup_id, subscriber_id),
+        "preferences": links.PREFERENCES.make(subscriber_id),
+    }
+    urls = {
+        f"{kind}_url": links.address_of(f"subscribers.{kind}", token, language)
+        for kind, token in tokens.items()
+    }
+    return urls | {"requested_at": now.isoformat(), "expires_at": (now + LINK_LASTS).isoformat()}
 
 
 def _remind(subscriber: Subscriber, form: SignupForm, now: datetime) -> None:

@@ -7,28 +7,41 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from newsletter.db import db, insert_or_ignore
+from newsletter.db import change, db, insert_or_ignore, table_of
 from newsletter.subscribers.addresses import hash_address, suppression_key_id
 from newsletter.subscribers.models import Suppression, SuppressionReason
 
 #: What a fresh double opt-in of the person's own lifts; the rest only staff can lift (RP-5).
 LIFTED_BY_CONFIRMING = {SuppressionReason.BOUNCED, SuppressionReason.COMPLAINED}
 
+_SUPPRESSIONS = table_of(Suppression)
+_REASON = sa.select(_SUPPRESSIONS.c.reason).where(_SUPPRESSIONS.c.address_hash == sa.bindparam("hash"))
+
 
 def suppress(address_key: str, reason: SuppressionReason, now: datetime) -> None:
-    """Never write to this address again. The first reason stays."""
+    """Never write to this address again. The first reason stays, unless confirming would lift that one."""
     row = {
         "address_hash": hash_address(address_key),
         "key_id": suppression_key_id(),
         "reason": reason,
         "created_at": now,
     }
-    insert_or_ignore(Suppression, row)
+    if not insert_or_ignore(Suppression, row) and reason not in LIFTED_BY_CONFIRMING:
+        weaker = sa.update(Suppression).where(
+            Suppression.address_hash == row["address_hash"], Suppression.reason.in_(LIFTED_BY_CONFIRMING)
+        )
+        change(weaker.values(key_id=row["key_id"], reason=reason, created_at=now))
 
 
 def find_suppression(address_key: str) -> Suppression | None:
     """Return why an address must not be written to, if it must not."""
     return db.session.get(Suppression, hash_address(address_key))
+
+
+def is_barred(address_key: str) -> bool:
+    """Tell whether not even a confirmation mail may go to an address."""
+    found = db.session.connection().execute(_REASON, {"hash": hash_address(address_key)}).scalar()
+    return found is not None and found not in LIFTED_BY_CONFIRMING
 
 
 def lift_by_confirming(address_key: str) -> None:
