@@ -1,0 +1,55 @@
+"""The pages behind the links "a copy of my data" and "erase me". Only their buttons do anything."""
+
+import base64
+import json
+
+from flask import Blueprint, render_template
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+
+from newsletter.clock import utcnow
+from newsletter.db import db
+from newsletter.privacy import own_data, readable
+from newsletter.privacy.erasure import PROOF_YEARS
+from newsletter.subscribers.fresh_links import find_link
+from newsletter.subscribers.models import LinkPurpose
+from newsletter.web import message_page
+
+bp = Blueprint("own_data", __name__, url_prefix="/preferences")
+
+
+@bp.get("/copy/<token>")
+def copy(token: str) -> ResponseReturnValue:
+    find_link(token, LinkPurpose.COPY, now=utcnow())
+    return render_template("public/copy.html")
+
+
+@bp.post("/copy/<token>")
+def show_copy(token: str) -> ResponseReturnValue:
+    data = own_data.take_copy(token, now=utcnow())
+    db.session.commit()
+    text = json.dumps(data, ensure_ascii=False, indent=2)
+    # The link is used up, so the file travels inside the page.
+    file = base64.b64encode(text.encode()).decode()
+    return render_template("public/own_data.html", sections=readable.sections(data), text=text, file=file)
+
+
+@bp.get("/erase/<token>")
+def erasure(token: str) -> ResponseReturnValue:
+    find_link(token, LinkPurpose.ERASURE, now=utcnow())
+    return render_template("public/erase.html", years=PROOF_YEARS)
+
+
+@bp.post("/erase/<token>")
+def erase(token: str) -> ResponseReturnValue:
+    own_data.erase_oneself(token, now=utcnow())
+    return message_page(
+        _("Your data has been erased"),
+        _("Your address, your subscriptions and everything recorded with them are gone."),
+        _(
+            "What stays for %(years)s years, without your address: proof of what you agreed to and"
+            " when. If your address is blocked from our mail, the block stays too.",
+            years=PROOF_YEARS,
+        ),
+        tone="ok",
+    )
