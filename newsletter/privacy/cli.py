@@ -4,10 +4,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
-from flask import render_template
+from flask import current_app, render_template
 from flask.cli import AppGroup
 
-from newsletter import audit
 from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.console import report
@@ -15,7 +14,7 @@ from newsletter.db import db
 from newsletter.errors import NewsletterError
 from newsletter.i18n import speaking
 from newsletter.privacy.erasure import erase_person
-from newsletter.privacy.proof import as_data, find_proof
+from newsletter.privacy.proof import as_data, read_proof
 from newsletter.privacy.purge import preview
 from newsletter.privacy.purge import purge as run_purge
 from newsletter.subscribers.evidence import verify_ledger
@@ -57,8 +56,7 @@ def erase(address: str) -> tuple[object, str]:
 @report
 def proof(address: str, language: str | None, out: Path | None) -> tuple[object, str]:
     """Show what proves the consent of an address, also after it was erased."""
-    found = find_proof(address)
-    audit.record("consent proof read", actor="console", now=utcnow(), facts=len(found.facts))
+    found = read_proof(address, actor="console", now=utcnow())
     db.session.commit()
     if out is None:
         return as_data(found), "\n".join(
@@ -66,7 +64,9 @@ def proof(address: str, language: str | None, out: Path | None) -> tuple[object,
             for fact in found.facts
         )
     with speaking(language or settings().languages[0]):
-        page = render_template("privacy/proof.html", proof=found, printed_at=utcnow(), standalone=True)
+        page = render_template(
+            "privacy/proof.html", proof=found, printed_at=utcnow(), standalone=True, styles=_styles()
+        )
     out.write_text(page, encoding="utf-8")
     return {"file": str(out)}, f"Wrote {out}; print it from a browser."
 
@@ -87,6 +87,12 @@ class LedgerBroken(NewsletterError):
     """Something in the ledger is not what was sealed."""
 
     message = "The ledger has been changed:\n%(places)s"
+
+
+def _styles() -> str:
+    folder = Path(str(current_app.static_folder))
+    names = ("consent_proof_file.css", "consent_proof.css")
+    return "".join((folder / name).read_text(encoding="utf-8") for name in names)
 
 
 def _in_words(counts: dict[str, int]) -> str:

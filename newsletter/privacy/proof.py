@@ -2,16 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
+from newsletter import audit
 from newsletter.db import db
 from newsletter.errors import N_, NotFound
 from newsletter.mail.models import OutboxMail
 from newsletter.subscribers.addresses import hash_address, parse_address
 from newsletter.subscribers.models import Consent, MailingList, Subscriber, Wording
+
+#: A scanner that presses the button does so at once; a person opens the mail first (CO-6).
+HASTY = timedelta(seconds=3)
 
 
 class NothingHeld(NotFound):
@@ -39,6 +43,36 @@ class Fact:
     mail_id: str | None
     mail_accepted_at: datetime | None
     is_sealed: bool
+    list_id: int | None
+    #: Of the words.
+    language: str | None
+    #: What an imported row said of where it came from, and what proves it.
+    source: str | None
+    evidence: str | None
+    #: Set once the person was purged or erased; then this goes too.
+    keep_until: datetime | None
+
+    @property
+    def is_erased(self) -> bool:
+        """True when what pointed to the person is gone."""
+        return self.keep_until is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One consent, from the asking to its end; a new one begins after each withdrawal."""
+
+    facts: Sequence[Fact]
+
+    @property
+    def wordings(self) -> Sequence[Fact]:
+        """One fact for each of the words shown; several only when they changed between two requests."""
+        return list({fact.wording: fact for fact in self.facts if fact.wording}.values())
+
+    def is_hasty(self, fact: Fact) -> bool:
+        """Tell whether a confirmation came faster than a person reads; it counts all the same."""
+        accepted = [other.mail_accepted_at for other in self.facts if other.mail_accepted_at]
+        return fact.kind == "confirmed" and any(timedelta() <= fact.at - at < HASTY for at in accepted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +80,33 @@ class Proof:
     """Everything that proves what an address consented to."""
 
     address: str
-    #: False once the person was purged or erased: then only what was confirmed and withdrawn is left.
-    is_held: bool
+    #: None once the person was purged or erased: then only what was confirmed and withdrawn is left.
+    subscriber_id: int | None
     facts: Sequence[Fact]
+
+    @property
+    def is_held(self) -> bool:
+        """True while the person is here."""
+        return self.subscriber_id is not None
+
+    @property
+    def stories(self) -> Sequence[Story]:
+        """The facts by consent: newsletters first, in the order in which they were asked for."""
+        return _stories(self.facts)
+
+    @property
+    def kept_until(self) -> date | None:
+        """The last day of what is left of someone erased; None when nobody was."""
+        ends = [fact.keep_until for fact in self.facts if fact.keep_until]
+        return (max(ends) - timedelta(days=1)).date() if ends else None
+
+
+def read_proof(address: str, *, actor: str, now: datetime) -> Proof:
+    """Return the proof of an address and record who looked; raise AddressInvalid or NothingHeld."""
+    proof = find_proof(address)
+    known = None if proof.subscriber_id is None else f"subscriber:{proof.subscriber_id}"
+    audit.record("consent proof read", actor=actor, now=now, object=known, facts=len(proof.facts))
+    return proof
 
 
 def find_proof(address: str) -> Proof:
@@ -59,17 +117,19 @@ def find_proof(address: str) -> Proof:
     if subscriber is not None:
         belongs = sa.or_(belongs, Consent.subscriber_id == subscriber.id)
     rows = db.session.execute(
-        sa.select(Consent, MailingList.name, Wording.text, Wording.version, OutboxMail.accepted_at)
+        sa.select(Consent, MailingList.name, Wording, OutboxMail.accepted_at)
         .outerjoin(MailingList, MailingList.id == Consent.list_id)
         .outerjoin(Wording, Wording.id == Consent.wording_id)
         .outerjoin(OutboxMail, OutboxMail.message_id == Consent.mail_id)
         .where(belongs)
         .order_by(Consent.id)
     )
-    facts = [_fact(*row) for row in rows.tuples()]
+    facts = [_fact(*row) for row in rows]
     if not facts:
         raise NothingHeld
-    return Proof(subscriber.address if subscriber else parsed.text, subscriber is not None, facts)
+    if subscriber is None:
+        return Proof(parsed.text, None, facts)
+    return Proof(subscriber.address, subscriber.id, facts)
 
 
 def as_data(proof: Proof) -> dict[str, Any]:
@@ -90,8 +150,7 @@ def as_data(proof: Proof) -> dict[str, Any]:
 def _fact(
     consent: Consent,
     list_name: str | None,
-    text: str | None,
-    version: int | None,
+    wording: Wording | None,
     mail_accepted_at: datetime | None,
 ) -> Fact:
     return Fact(
@@ -101,8 +160,8 @@ def _fact(
         list_name=list_name,
         at=consent.at,
         method=consent.method,
-        wording=text,
-        wording_version=version,
+        wording=wording.text if wording else None,
+        wording_version=wording.version if wording else None,
         notice_version=consent.notice_version,
         form_url=consent.form_url,
         ip=consent.ip,
@@ -110,4 +169,24 @@ def _fact(
         mail_id=consent.mail_id,
         mail_accepted_at=mail_accepted_at,
         is_sealed=consent.is_sealed,
+        list_id=consent.list_id,
+        language=wording.language if wording else None,
+        source=consent.source,
+        evidence=consent.proof,
+        keep_until=consent.keep_until,
     )
+
+
+def _stories(facts: Sequence[Fact]) -> list[Story]:
+    open_stories: dict[tuple[str, int | None], list[Fact]] = {}
+    stories: list[list[Fact]] = []
+    for fact in facts:
+        about = (fact.purpose, fact.list_id)
+        told = open_stories.setdefault(about, [])
+        if not told:
+            stories.append(told)
+        told.append(fact)
+        if fact.kind == "withdrawn":
+            del open_stories[about]
+    stories.sort(key=lambda told: told[0].list_id is None)
+    return [Story(told) for told in stories]

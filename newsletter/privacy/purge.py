@@ -16,7 +16,7 @@ from newsletter.db import change, db, insert_or_ignore
 from newsletter.errors import N_, NewsletterError
 from newsletter.privacy.erasure import erase_people, scrub
 from newsletter.privacy.models import JobSlot, PurgeRun
-from newsletter.subscribers.models import Subscriber, Subscription, SubscriptionStatus
+from newsletter.subscribers.models import Consent, Subscriber, Subscription, SubscriptionStatus
 from newsletter.tracking.models import Event
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ def purge(*, now: datetime, actor: str, any_day: bool = False) -> dict[str, int]
     while people := _who_left(before=now, limit=BATCH):
         for kind, number in erase_people(people, now=now).items():
             counts[kind] += number
+    change(sa.delete(Consent).where(Consent.keep_until <= now))  # proof whose time is over (RP-4)
     run.finished_at, run.counts = now, counts
     audit.record("purge finished", actor=actor, now=now, object=f"purge:{run.id}", **counts)
     db.session.commit()

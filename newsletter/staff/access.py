@@ -1,14 +1,15 @@
 """Signing in with Flask-Security: sessions, passwords, and the guard of every staff page."""
 
+import functools
 import hashlib
 import hmac
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from flask import Flask, has_request_context, request, url_for
-from flask_babel import gettext as _
 from flask_babel import lazy_gettext
 from flask_security import (
     Security,
@@ -20,9 +21,30 @@ from flask_security import (
 
 from newsletter.config import Settings
 from newsletter.db import db
-from newsletter.staff.models import NamedRole, Staff
+from newsletter.errors import N_, AddressInvalid, NotAllowed
+from newsletter.i18n import translate
+from newsletter.staff.models import NamedRole, Role, Staff
 
 SHORTEST_PASSWORD = 12
+
+
+@dataclass(frozen=True, slots=True)
+class MenuItem:
+    """A page of the main menu and the levels that see it, which are those the page lets in."""
+
+    label: str
+    endpoint: str
+    roles: Collection[Role] = tuple(Role)
+
+
+#: What the pages of each domain are called in the main menu; the domains stand above this one.
+MENU = (
+    MenuItem(N_("Campaigns"), "stats.campaigns"),
+    MenuItem(N_("Sign-ups"), "funnel.page"),
+    MenuItem(N_("Mails"), "subscribers_staff.mails", (Role.SENDER, Role.PRIVACY, Role.ADMIN)),
+    MenuItem(N_("Embedding"), "embedding.embed"),
+    MenuItem(N_("Proofs"), "privacy_staff.proof", (Role.PRIVACY, Role.ADMIN)),
+)
 
 datastore = SQLAlchemyUserDatastore(db, Staff, NamedRole)
 security = Security()
@@ -62,6 +84,29 @@ def staff_only(view: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
+def needs(*roles: Role) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Let only staff of these levels in; others who are signed in are refused (NotAllowed)."""
+
+    def guard(view: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(view)
+        def checked(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - a view's own
+            if current_user.role not in roles:
+                raise NotAllowed
+            return view(*args, **kwargs)
+
+        return staff_only(checked)
+
+    return guard
+
+
+def normalize_address(address: str) -> str:
+    """Return an address as logging in will look for it; raise AddressInvalid."""
+    try:
+        return str(security.mail_util.validate(address.strip().lower()))
+    except ValueError as error:
+        raise AddressInvalid from error
+
+
 def make_password_hash(password: str) -> str:
     """Return what is stored of a password."""
     # Flask-Security compares in this form, so "ä" typed in either of its two ways is the same.
@@ -76,7 +121,13 @@ def make_uniquifier() -> str:
 def _staff_of_page() -> dict[str, object]:
     if not has_request_context() or not request.path.startswith("/staff"):
         return {}  # looking at the session would make every public page vary by cookie
-    return {
-        "staff_name": current_user.email if current_user.is_authenticated else "",
-        "nav": [{"label": _("Campaigns"), "url": url_for("stats.campaigns"), "current": True}],
-    }
+    if not current_user.is_authenticated:
+        return {"staff_name": "", "nav": []}
+    links = [_link(item) for item in MENU if current_user.role in item.roles]
+    return {"staff_name": current_user.email, "nav": links}
+
+
+def _link(item: MenuItem) -> dict[str, object]:
+    url = url_for(item.endpoint)
+    here = f"{request.script_root}{request.path}"
+    return {"label": translate(item.label), "url": url, "current": here.startswith(url)}

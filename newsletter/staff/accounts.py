@@ -4,14 +4,15 @@ An account begins as an invitation: a link that works once and lets its holder c
 """
 
 import secrets
+import unicodedata
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
 from newsletter import audit
 from newsletter.db import db, insert_or_ignore
-from newsletter.errors import N_, AddressInvalid, LinkExpired, NewsletterError
-from newsletter.staff.access import SHORTEST_PASSWORD, make_password_hash, make_uniquifier
+from newsletter.errors import N_, LinkExpired, NewsletterError
+from newsletter.staff.access import SHORTEST_PASSWORD, make_password_hash, make_uniquifier, normalize_address
 from newsletter.staff.models import Role, Staff, StaffInvitation
 from newsletter.tokens import hash_secret
 
@@ -89,10 +90,8 @@ def accept_invitation(invitation: StaffInvitation, *, address: str, password: st
 
     Raises AddressInvalid, PasswordTooShort or AccountExists.
     """
-    address = (invitation.address or address).strip().lower()
-    if "@" not in address or any(character.isspace() for character in address):
-        raise AddressInvalid
-    if len(password) < SHORTEST_PASSWORD:
+    address = normalize_address(invitation.address or address)
+    if len(unicodedata.normalize("NFC", password)) < SHORTEST_PASSWORD:
         raise PasswordTooShort
     row = {
         "email": address,

@@ -7,6 +7,7 @@ from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.console import report
 from newsletter.db import db
+from newsletter.staff.access import normalize_address
 from newsletter.staff.accounts import invite
 from newsletter.staff.models import Role
 
@@ -24,7 +25,7 @@ staff = AppGroup("staff", help="Let people in.")
 @report
 def create(address: str, role: str) -> tuple[object, str]:
     """Print a one-time link with which a person makes their account."""
-    token = invite(Role(role), address=address.strip().lower(), now=utcnow(), actor="console")
+    token = invite(Role(role), address=normalize_address(address), now=utcnow(), actor="console")
     db.session.commit()
     link = invitation_url(token)
     return {

@@ -166,7 +166,7 @@ def _waiting(campaign_id: int) -> dict[DeliveryStatus, int]:
         .where(Delivery.campaign_id == campaign_id)
         .group_by(Delivery.status)
     )
-    return dict(db.session.execute(counted).tuples().all())
+    return dict(db.session.execute(counted).all())
 
 
 def _links(campaign_id: int) -> list[LinkFigures]:

@@ -24,7 +24,7 @@ from newsletter.tracking.models import EventKind, LinkReader, LinkTotals
 def campaigns_of(edition_ids: set[int]) -> dict[int, int]:
     """Return the campaign of each edition; an unknown edition is left out."""
     found = db.session.execute(sa.select(Edition.id, Edition.campaign_id).where(Edition.id.in_(edition_ids)))
-    return dict(found.tuples().all())
+    return dict(found.all())
 
 
 def load_spool() -> int:

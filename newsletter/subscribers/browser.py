@@ -38,11 +38,16 @@ def remember_browser(response: Response, secret: str) -> Response:
     return response
 
 
+def is_a_look() -> bool:
+    """Tell whether a page was asked for to be seen: neither HEAD nor fetched ahead."""
+    return request.method == "GET" and not any(
+        "prefetch" in request.headers.get(name, "") for name in ("Sec-Purpose", "Purpose")
+    )
+
+
 def is_the_browser_that_signed_up(signup: Signup) -> bool:
     """Tell whether this request is a person opening the link in the browser that signed up."""
-    if request.method != "GET" or any(
-        "prefetch" in request.headers.get(name, "") for name in ("Sec-Purpose", "Purpose")
-    ):
+    if not is_a_look():
         return False
     secret = request.cookies.get(COOKIE, "")
     return bool(secret) and hash_secret(secret.encode()) == signup.browser_hash

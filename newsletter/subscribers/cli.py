@@ -1,5 +1,10 @@
 """``newsletter lists …`` and ``newsletter subscribers …``."""
 
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
 import click
 import sqlalchemy as sa
 from flask.cli import AppGroup
@@ -8,12 +13,15 @@ from newsletter.clock import utcnow
 from newsletter.console import report
 from newsletter.db import db
 from newsletter.subscribers import personal_data
-from newsletter.subscribers.lists import all_lists, create_list
+from newsletter.subscribers.exporting import csv_pages, record_export
+from newsletter.subscribers.import_file import examine
+from newsletter.subscribers.importing import import_file
+from newsletter.subscribers.lists import all_lists, create_list, get_lists
 from newsletter.subscribers.models import Subscription, SubscriptionStatus
 from newsletter.subscribers.queries import get_subscriber
 
 lists = AppGroup("lists", help="Make lists and see how many are on them.")
-subscribers = AppGroup("subscribers", help="Look at subscribers.")
+subscribers = AppGroup("subscribers", help="Look at subscribers, import and export them.")
 
 
 @lists.command("create")
@@ -71,3 +79,70 @@ def show_subscriber(address: str) -> tuple[object, str]:
     lines = [f"{found['address']}, {found['language']}, tracking {found['tracking']}"]
     lines += [f"  {item['list']:<24} {item['status']}" for item in found["subscriptions"]]
     return found, "\n".join(lines)
+
+
+@subscribers.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--list", "slugs", multiple=True, required=True, metavar="SLUG", help="A list; may be repeated."
+)
+@report
+def import_(file: Path, slugs: tuple[str, ...]) -> tuple[object, str]:
+    """Take over confirmed subscribers from a CSV file, each with the proof of their consent."""
+    layout = examine(file)
+    chosen = get_lists(slugs)
+    hidden = not sys.stderr.isatty()
+    with click.progressbar(length=layout.size, label=file.name, file=sys.stderr, hidden=hidden) as bar:
+        done = import_file(
+            layout,
+            chosen,
+            now=utcnow(),
+            actor="console",
+            progress=lambda position: bar.update(position - bar.pos),
+        )
+    data = {"id": done.id, **done.counts, "rejects": str(done.rejects) if done.rejects else None}
+    return data, _import_in_words(done.counts, done.rejects)
+
+
+@subscribers.command("export")
+@click.option("--list", "slugs", multiple=True, metavar="SLUG", help="Only this list; may be repeated.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write to this file instead of standard output.",
+)
+@click.pass_context
+@report
+def export(context: click.Context, slugs: tuple[str, ...], out: Path | None) -> tuple[object, str] | None:
+    """Write subscriptions as CSV. It is personal data: keep it no longer than you need it."""
+    if out is None and context.params["as_json"]:
+        raise click.UsageError("--json reports on a file; name it with --out.")
+    chosen = get_lists(slugs)
+    number = record_export(chosen, now=utcnow(), actor="console")
+    db.session.commit()
+    if out is None:
+        for page in csv_pages(chosen):
+            click.echo(page.encode(), nl=False)
+        return None
+    _write(out, csv_pages(chosen))
+    return {"file": str(out), "subscriptions": number}, f"Wrote {number} subscriptions to {out}."
+
+
+def _write(path: Path, pages: Iterable[str]) -> None:
+    """Write a file that only its owner can read."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    except OSError as error:
+        raise click.FileError(str(path), hint=error.strerror) from error
+    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+        file.writelines(pages)
+
+
+def _import_in_words(counts: dict[str, int], rejects: Path | None) -> str:
+    why = f"; why is in {rejects}" if rejects else ""
+    return (
+        "{rows} rows.\n"
+        "Subscriptions: {added} added, {confirmed} that were pending confirmed, {already} there already,"
+        " {left} not brought back to people who left earlier.\n"
+        "Rows passed over: {suppressed} suppressed, {restricted} restricted, {rejected} rejected"
+    ).format(**counts) + f"{why}."

@@ -7,23 +7,26 @@ from functools import partial
 
 import sqlalchemy as sa
 
+from newsletter import audit
 from newsletter.db import change, db
 from newsletter.errors import LinkExpired
 from newsletter.mail import outbox
-from newsletter.subscribers import links, personal_data
+from newsletter.subscribers import allowance, funnel, links, personal_data
 from newsletter.subscribers.evidence import Visit, record_consent
 from newsletter.subscribers.models import (
     ConsentKind,
+    FunnelStep,
     MailingList,
     Signup,
     SignupList,
     Subscriber,
     Subscription,
     SubscriptionStatus,
+    SuppressionReason,
     TrackingState,
 )
 from newsletter.subscribers.signup import LINK_LASTS, ListMissing, links_of_subscriber, mail_language
-from newsletter.subscribers.suppressions import lift_by_confirming
+from newsletter.subscribers.suppressions import lift_by_confirming, suppress
 from newsletter.tokens import hash_secret
 
 
@@ -84,6 +87,7 @@ def confirm(
     db.session.flush()
     _drop_unasked({subscriber.id})
     lift_by_confirming(subscriber.address_key)
+    allowance.give_back(subscriber.address_hash, [mailing_list.id for mailing_list in lists])
     language = mail_language(lists, signup.language)
     subscriber.language = language
     outbox.enqueue(
@@ -94,6 +98,14 @@ def confirm(
         subscriber_id=subscriber.id,
         context=links_of_subscriber(subscriber, lists, language),
     )
+    if signup.form_host is not None:
+        funnel.record(
+            FunnelStep.CONFIRMED,
+            [mailing_list.id for mailing_list in lists],
+            language=signup.language,
+            form_host=signup.form_host,
+            now=now,
+        )
     return Confirmation(subscriber, lists, already=False)
 
 
@@ -121,6 +133,35 @@ def find_cancellable(token: str) -> tuple[Signup | None, int]:
 def cancel(signup: Signup) -> None:
     """Take back a request that has not been confirmed: its rows go at once."""
     withdraw_requests([signup])
+
+
+def may_disown(signup: Signup) -> bool:
+    """Tell whether the address may be blocked: one that has subscriptions keeps getting its mail."""
+    return not db.session.scalar(
+        sa.select(
+            sa.exists().where(
+                Subscription.subscriber_id == signup.subscriber_id,
+                Subscription.status == SubscriptionStatus.CONFIRMED,
+            )
+        )
+    )
+
+
+def disown(signup: Signup, *, now: datetime) -> None:
+    """Erase every open request for an address whose owner made none, and let nobody ask for it again.
+
+    Only staff can lift that. Where ``may_disown`` says no, the one request is taken back.
+    """
+    if not may_disown(signup):
+        cancel(signup)
+        return
+    subscriber = db.session.get_one(Subscriber, signup.subscriber_id)
+    suppress(subscriber.address_key, SuppressionReason.NOT_REQUESTED, now)
+    open_requests = sa.select(Signup).where(
+        Signup.subscriber_id == subscriber.id, Signup.confirmed_at.is_(None)
+    )
+    withdraw_requests(list(db.session.scalars(open_requests)))
+    audit.record("requests for an address blocked", actor="person", now=now)
 
 
 def withdraw_requests(signups: list[Signup]) -> int:

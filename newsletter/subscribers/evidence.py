@@ -6,6 +6,7 @@ a person does not break it.
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from newsletter import sealing
 from newsletter.db import db
@@ -44,22 +45,35 @@ def record_consent(
     mail_id: str | None = None,
 ) -> None:
     """Append a fact; without a list it is about tracking."""
-    db.session.add(
-        Consent(
-            subscriber_id=subscriber.id,
-            kind=kind,
-            purpose=Purpose.NEWSLETTER if mailing_list else Purpose.TRACKING,
-            list_id=mailing_list.id if mailing_list else None,
-            wording_id=wording_id,
-            notice_version=NOTICE_VERSION,
-            at=now,
-            method=method,
-            form_url=visit.form_url,
-            ip=visit.ip,
-            user_agent=visit.user_agent,
-            mail_id=mail_id,
-        )
-    )
+    list_id = mailing_list.id if mailing_list else None
+    fact = consent_row(kind, subscriber.id, list_id, wording_id, now=now, method=method, visit=visit)
+    db.session.add(Consent(**fact, mail_id=mail_id))
+
+
+def consent_row(
+    kind: ConsentKind,
+    subscriber_id: int,
+    list_id: int | None,
+    wording_id: int | None,
+    *,
+    now: datetime,
+    method: str,
+    visit: Visit,
+) -> dict[str, Any]:
+    """Return the columns of a fact; without a list it is about tracking."""
+    return {
+        "subscriber_id": subscriber_id,
+        "kind": kind,
+        "purpose": Purpose.NEWSLETTER if list_id else Purpose.TRACKING,
+        "list_id": list_id,
+        "wording_id": wording_id,
+        "notice_version": NOTICE_VERSION,
+        "at": now,
+        "method": method,
+        "form_url": visit.form_url,
+        "ip": visit.ip,
+        "user_agent": visit.user_agent,
+    }
 
 
 def seal_ledger() -> int:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from flask import current_app
+from werkzeug.routing import MapAdapter
 
 from newsletter.config import settings
 from newsletter.tokens import SignedLink
@@ -16,6 +17,11 @@ UNSUBSCRIBE = SignedLink("unsubscribe", "III")
 #: Subscriber.
 PREFERENCES = SignedLink("preferences", "I")
 
+#: Subscriber, and the second of the leaving that it takes back.
+UNDO = SignedLink("undo", "II")
+#: 128 random bits; what it is for stands in its row.
+FRESH = SignedLink("fresh", "16s")
+
 
 def address_of(endpoint: str, token: str, language: str) -> str:
     """Return the full address of a token page, in the language of the mail it stands in."""
@@ -24,4 +30,7 @@ def address_of(endpoint: str, token: str, language: str) -> str:
 
 def path_of(endpoint: str, **values: Any) -> str:  # noqa: ANN401 - url_for's own
     """Return a page's path, also where there is no request (the worker, the console)."""
-    return current_app.url_map.bind("").build(endpoint, values)
+    kept: dict[str, MapAdapter] = current_app.extensions
+    if "newsletter.paths" not in kept:
+        kept["newsletter.paths"] = current_app.url_map.bind("")
+    return kept["newsletter.paths"].build(endpoint, values)

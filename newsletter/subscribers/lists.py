@@ -42,6 +42,13 @@ class ListInvalid(NewsletterError):
     )
 
 
+_BY_SLUG = (
+    sa.select(MailingList)
+    .where(MailingList.slug.in_(sa.bindparam("slugs", expanding=True)))
+    .order_by(MailingList.id)
+)
+
+
 def all_lists() -> Sequence[MailingList]:
     """Return every list, oldest first."""
     return db.session.scalars(sa.select(MailingList).order_by(MailingList.id)).all()
@@ -50,11 +57,8 @@ def all_lists() -> Sequence[MailingList]:
 def get_lists(slugs: Iterable[str]) -> list[MailingList]:
     """Return the lists of these slugs, oldest first; raise UnknownList for the first unknown one."""
     wanted = set(slugs)
-    found = list(
-        db.session.scalars(
-            sa.select(MailingList).where(MailingList.slug.in_(wanted)).order_by(MailingList.id)
-        )
-    )
+    possible = [slug for slug in wanted if _SLUG.fullmatch(slug)]  # the rest may be no text at all
+    found = list(db.session.scalars(_BY_SLUG, {"slugs": possible}))
     missing = wanted - {mailing_list.slug for mailing_list in found}
     if missing:
         raise UnknownList(slug=min(missing)[:60])

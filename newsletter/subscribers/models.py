@@ -1,7 +1,8 @@
 """Lists, subscribers, subscriptions, signups, and the evidence of consent."""
 
 import enum
-from datetime import datetime
+from datetime import date, datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import ForeignKey, UniqueConstraint
@@ -89,6 +90,8 @@ class Subscription(Base):
     created_at: Mapped[datetime]
     confirmed_at: Mapped[datetime | None]
     unsubscribed_at: Mapped[datetime | None]
+    #: When a receipt of leaving last went to the mailbox; NULL when none did.
+    receipt_at: Mapped[datetime | None]
 
     subscriber: Mapped[Subscriber] = relationship(back_populates="subscriptions")
     mailing_list: Mapped[MailingList] = relationship(lazy="joined", innerjoin=True)
@@ -114,6 +117,8 @@ class Signup(Base):
     tracking_wording_id: Mapped[int | None] = mapped_column(ForeignKey("wordings.id"))
     #: The cookie of the browser that signed up, as a hash; NULL where there was no browser.
     browser_hash: Mapped[str | None]
+    #: The site its form stood on, for the funnel; NULL where there was no form.
+    form_host: Mapped[str | None]
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     confirmed_at: Mapped[datetime | None]
@@ -194,6 +199,10 @@ class Consent(Sealable, Base):
     user_agent: Mapped[str | None] = mapped_column(info=PERSONAL)
     #: The Message-ID of the confirmation mail; NULL for other facts.
     mail_id: Mapped[str | None]
+    #: The import it came with, and what its row of the file said; NULL where the person acted here.
+    import_id: Mapped[int | None] = mapped_column(ForeignKey("imports.id"))
+    source: Mapped[str | None] = mapped_column(info=PERSONAL)
+    proof: Mapped[str | None] = mapped_column(info=PERSONAL)
     #: Set when the person goes; NULL while the person is here.
     address_hash: Mapped[str | None] = mapped_column(index=True)
     keep_until: Mapped[datetime | None]
@@ -205,6 +214,8 @@ class Consent(Sealable, Base):
             "form_url": self.form_url,
             "ip": self.ip,
             "user_agent": self.user_agent,
+            "source": self.source,
+            "proof": self.proof,
         }
 
     def lasting_part(self) -> dict[str, object]:
@@ -218,7 +229,27 @@ class Consent(Sealable, Base):
             "at": self.at.isoformat(),
             "method": self.method,
             "mail": self.mail_id,
+            "import": self.import_id,
         }
+
+
+class Import(Base):
+    """One file of subscribers taken over from elsewhere. A killed import goes on under its own row."""
+
+    __tablename__ = "imports"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    file_name: Mapped[str]
+    #: SHA-256 of the file, so that the file in somebody's archive can be told to be the one.
+    file_hash: Mapped[str]
+    #: The slugs of the lists, with commas between.
+    lists: Mapped[str]
+    #: Who: "staff:7" or "console".
+    actor: Mapped[str]
+    started_at: Mapped[datetime]
+    #: NULL while it runs, or after it was killed.
+    finished_at: Mapped[datetime | None]
+    counts: Mapped[dict[str, Any] | None]
 
 
 class SuppressionReason(enum.Enum):
@@ -241,3 +272,66 @@ class Suppression(Base):
     key_id: Mapped[str]
     reason: Mapped[SuppressionReason]
     created_at: Mapped[datetime]
+
+
+class LinkPurpose(enum.Enum):
+    """What a fresh link lets the mailbox's owner do."""
+
+    #: Name another address.
+    ADDRESS = "address"
+    #: Prove that the other address is theirs too.
+    NEW_ADDRESS = "new_address"
+    #: Allow tracking, or be written to in another language.
+    CHOICE = "choice"
+    COPY = "copy"
+    ERASURE = "erasure"
+
+
+class FreshLink(Base):
+    """A link sent to a mailbox for one act, soon and once. Forgotten a day later.
+
+    ``token_hash`` is all we keep of the link itself.
+    """
+
+    __tablename__ = "fresh_links"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    subscriber_id: Mapped[int] = mapped_column(ForeignKey("subscribers.id", ondelete="CASCADE"), index=True)
+    purpose: Mapped[LinkPurpose]
+    token_hash: Mapped[str] = mapped_column(unique=True)
+    #: The address to prove; NULL for the other purposes.
+    new_address: Mapped[str | None] = mapped_column(info=PERSONAL)
+    #: The language to write in from now on; NULL leaves it as it is.
+    language: Mapped[str | None]
+    allows_tracking: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime] = mapped_column(index=True)
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+
+class FunnelStep(enum.Enum):
+    """A step on the way from the form to the subscription."""
+
+    SHOWN = "shown"
+    SENT_IN = "sent_in"
+    MAIL_ACCEPTED = "mail_accepted"
+    PAGE_OPENED = "page_opened"
+    CONFIRMED = "confirmed"
+
+
+class FunnelCount(Base):
+    """How often a step was taken on a day. Nothing here points to anyone."""
+
+    __tablename__ = "funnel"
+
+    #: In the business time zone.
+    day: Mapped[date] = mapped_column(primary_key=True)
+    list_id: Mapped[int] = mapped_column(ForeignKey("lists.id"), primary_key=True, autoincrement=False)
+    #: Of the page with the form.
+    language: Mapped[str] = mapped_column(primary_key=True)
+    #: The host of the page with the form.
+    form_host: Mapped[str] = mapped_column(primary_key=True)
+    step: Mapped[FunnelStep] = mapped_column(primary_key=True)
+    #: Several rows share a count, so that two processes do not wait for each other's row.
+    shard: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    count: Mapped[int]

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from newsletter.db import change, db
 from newsletter.mail.models import OutboxMail
-from newsletter.subscribers.models import Consent, ConsentKind, Subscriber, Subscription
+from newsletter.subscribers.models import Consent, ConsentKind, FreshLink, Subscriber, Subscription
 
 
 def export(subscriber: Subscriber) -> dict[str, Any]:
@@ -16,11 +16,19 @@ def export(subscriber: Subscriber) -> dict[str, Any]:
     consents = db.session.scalars(
         sa.select(Consent).where(Consent.subscriber_id == subscriber.id).order_by(Consent.id)
     )
+    changes = db.session.scalars(
+        sa.select(FreshLink)
+        .where(FreshLink.subscriber_id == subscriber.id, FreshLink.new_address.is_not(None))
+        .order_by(FreshLink.id)
+    )
     return {
         "address": subscriber.address,
         "language": subscriber.language,
         "tracking": subscriber.tracking.value,
         "since": subscriber.created_at.isoformat(),
+        "address_changes": [
+            {"new_address": link.new_address, "asked_at": link.created_at.isoformat()} for link in changes
+        ],
         "subscriptions": [_export_subscription(subscription) for subscription in subscriber.subscriptions],
         "consents": [
             {
@@ -32,6 +40,8 @@ def export(subscriber: Subscriber) -> dict[str, Any]:
                 "form_url": consent.form_url,
                 "ip": consent.ip,
                 "user_agent": consent.user_agent,
+                "source": consent.source,
+                "proof": consent.proof,
             }
             for consent in consents
         ],
@@ -59,7 +69,15 @@ def erase(subscriber_ids: Sequence[int], *, keep_until: datetime | None) -> None
     change(
         sa.update(Consent)
         .where(theirs)
-        .values(salt=None, form_url=None, ip=None, user_agent=None, subscriber_id=None)
+        .values(
+            salt=None,
+            form_url=None,
+            ip=None,
+            user_agent=None,
+            source=None,
+            proof=None,
+            subscriber_id=None,
+        )
     )
     # A mail under way keeps its row for the worker that holds it; what it says is gone.
     change(

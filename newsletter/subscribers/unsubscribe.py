@@ -22,7 +22,14 @@ from newsletter.subscribers.models import (
     SubscriptionStatus,
     TrackingState,
 )
+from newsletter.subscribers.undo import send_receipt
 from newsletter.subscribers.wordings import shown_wording
+
+#: Whoever holds a newsletter can leave in these ways, so its recipient hears of it.
+WITH_RECEIPT = {"page", "one-click"}
+
+#: The lists of a campaign, by the name of a table on a rung above.
+_campaign_lists = sa.table("campaign_lists", sa.column("campaign_id"), sa.column("list_id"))
 
 #: Sent with ``campaign_id``, ``subscriber_id`` and ``now`` when a newsletter's own link was used.
 left = Namespace().signal("left")
@@ -48,6 +55,16 @@ def confirmed_lists(subscriber: Subscriber) -> list[MailingList]:
     ]
 
 
+def lists_of_link(subscriber: Subscriber, list_id: int, campaign_id: int) -> list[MailingList]:
+    """Return the lists to leave so that what this link stood in no longer comes.
+
+    A newsletter that went to several lists goes on coming while the person is on any of them.
+    """
+    went_to = sa.select(_campaign_lists.c.list_id).where(_campaign_lists.c.campaign_id == campaign_id)
+    meant = {list_id, *(db.session.scalars(went_to) if campaign_id else ())}
+    return [mailing_list for mailing_list in confirmed_lists(subscriber) if mailing_list.id in meant]
+
+
 def leave(
     subscriber: Subscriber,
     list_ids: Iterable[int] | None,
@@ -60,7 +77,8 @@ def leave(
     """End the subscriptions to these lists, or to all when None, and return the lists left now.
 
     Leaving twice changes nothing. A request still pending for a list is left alone: it ends by
-    itself unless its link comes back.
+    itself unless its link comes back. A receipt goes to the mailbox where anyone who was forwarded
+    a newsletter could have done it.
     """
     chosen = None if list_ids is None else set(list_ids)
     gone = [
@@ -81,46 +99,19 @@ def leave(
         )
     if gone and campaign_id:
         left.send(campaign_id=campaign_id, subscriber_id=subscriber.id, now=now)
+    if method in WITH_RECEIPT:
+        send_receipt(subscriber, gone, now)
     return [subscription.mailing_list for subscription in gone]
 
 
-def rejoin(
+def choose_tracking(
     subscriber: Subscriber,
-    lists: Iterable[MailingList],
     *,
+    granted: bool,
     language: str,
     now: datetime,
     visit: Visit,
-) -> list[MailingList]:
-    """Undo a leaving: a new consent, and the subscription goes on. Returns the lists joined now.
-
-    Only lists that were confirmed once: the mailbox has proved itself for those.
-    """
-    wanted = {mailing_list.id for mailing_list in lists}
-    wording = shown_wording(Purpose.NEWSLETTER, language, now)
-    back = []
-    for subscription in subscriber.subscriptions:
-        ended = (
-            subscription.status is SubscriptionStatus.UNSUBSCRIBED and subscription.confirmed_at is not None
-        )
-        if ended and subscription.list_id in wanted:
-            subscription.status, subscription.unsubscribed_at = SubscriptionStatus.CONFIRMED, None
-            subscription.confirmed_at = now
-            record_consent(
-                ConsentKind.CONFIRMED,
-                subscriber,
-                mailing_list=subscription.mailing_list,
-                wording_id=wording.id,
-                now=now,
-                method="undo",
-                visit=visit,
-            )
-            back.append(subscription.mailing_list)
-    return back
-
-
-def choose_tracking(
-    subscriber: Subscriber, *, granted: bool, language: str, now: datetime, visit: Visit
+    method: str = "page",
 ) -> None:
     """Record what a person says about measuring; saying the same again changes nothing."""
     state = TrackingState.GRANTED if granted else TrackingState.REFUSED
@@ -132,7 +123,7 @@ def choose_tracking(
         subscriber,
         wording_id=shown_wording(Purpose.TRACKING, language, now).id if granted else None,
         now=now,
-        method="page",
+        method=method,
         visit=visit,
     )
 

@@ -1,9 +1,10 @@
 """The pages a visitor and a recipient see. A GET changes nothing here; a POST needs only its token."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from urllib.parse import urlsplit, urlunsplit
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import Blueprint, Response, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from werkzeug.datastructures import MultiDict
@@ -11,26 +12,43 @@ from werkzeug.datastructures import MultiDict
 from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.db import begin_writing, db
-from newsletter.i18n import language, translate
+from newsletter.i18n import NATIVE_NAMES, language, spoken, translate
 from newsletter.limits import limiter
+from newsletter.subscribers import breaker, funnel, links, proof_of_work, signup, trap, unsubscribe
 from newsletter.subscribers import confirm as confirming
-from newsletter.subscribers import links, signup, unsubscribe
+from newsletter.subscribers import undo as undoing
 from newsletter.subscribers.addresses import mask
 from newsletter.subscribers.browser import (
+    is_a_look,
     is_the_browser_that_signed_up,
     make_browser_secret,
     remember_browser,
 )
 from newsletter.subscribers.evidence import Visit
 from newsletter.subscribers.forms import FilledForm, empty_form, read_form
+from newsletter.subscribers.fresh_links import send_link
 from newsletter.subscribers.lists import all_lists, get_lists
 from newsletter.subscribers.measuring import measured_states
-from newsletter.subscribers.models import Purpose, Signup, Subscriber
+from newsletter.subscribers.models import FunnelStep, LinkPurpose, MailingList, Purpose, Signup, Subscriber
 from newsletter.subscribers.preferences import Choice, save_choice
 from newsletter.subscribers.wordings import wording_text
-from newsletter.web import client_ip, message_page, user_agent
+from newsletter.web import client_ip, embedding, message_page, user_agent
 
 bp = Blueprint("subscribers", __name__)
+
+#: The form and the API count together; a form with a fault counts for nothing.
+limited = limiter.shared_limit(
+    lambda: settings().signup_limit_ip,
+    scope="signup",
+    deduct_when=lambda response: response.status_code in {HTTPStatus.SEE_OTHER, HTTPStatus.ACCEPTED},
+)
+
+#: What the buttons of the own-details page ask for that goes through the mailbox first.
+BY_LINK = {
+    "address": LinkPurpose.ADDRESS,
+    "copy": LinkPurpose.COPY,
+    "erase": LinkPurpose.ERASURE,
+}
 
 
 @bp.get("/")
@@ -40,34 +58,38 @@ def home() -> ResponseReturnValue:
 
 @bp.get("/subscribe")
 def subscribe() -> ResponseReturnValue:
-    return _show_form(empty_form(all_lists()))
+    offered = _offered()
+    if is_a_look():
+        host = funnel.host_of(request.base_url)
+        funnel.note(FunnelStep.SHOWN, offered, language=language(), form_host=host, now=utcnow())
+    return _show_form(empty_form(offered))
 
 
 @bp.post("/subscribe")
-@limiter.limit(
-    lambda: settings().signup_limit_ip,
-    deduct_when=lambda response: response.status_code == HTTPStatus.SEE_OTHER,
-)
+@limited
 def sign_up() -> ResponseReturnValue:
     secret, browser_hash = make_browser_secret()
     filled = read_form(request.form, language(), browser_hash)
     if filled.request is None:
         return _show_form(filled), 422
-    signup.request_subscription(filled.request, now=utcnow(), visit=visit())
-    db.session.commit()
-    return remember_browser(redirect(url_for("subscribers.sent", lang=language()), 303), secret)
+    if not trap.is_caught(request.form, utcnow()):
+        if not breaker.lets_in(request.form.get("altcha", ""), now=utcnow()):
+            db.session.commit()  # the alert
+            return _show_busy(filled)
+        signup.request_subscription(filled.request, now=utcnow(), visit=visit())
+        db.session.commit()
+    sent_url = url_for("subscribers.sent", lang=language(), **embedding())
+    return remember_browser(redirect(sent_url, 303), secret)
+
+
+@bp.get("/subscribe/challenge")
+def challenge() -> ResponseReturnValue:
+    return proof_of_work.make_challenge(utcnow())
 
 
 @bp.get("/subscribe/sent")
 def sent() -> ResponseReturnValue:
-    return message_page(
-        _("Check your e-mail"),
-        _(
-            "Thank you! If this address has no subscription yet, we sent it a confirmation mail."
-            " The subscription begins only when you confirm it. Look in the spam folder too."
-        ),
-        tone="ok",
-    )
+    return message_page(_("Check your e-mail"), translate(signup.ANSWER), tone="ok")
 
 
 @bp.get("/confirm/<token>")
@@ -76,6 +98,8 @@ def confirm(token: str) -> ResponseReturnValue:
     found = confirming.find_request(token, now=utcnow())
     if found.confirmed_at is not None:
         return _confirmed(confirming.confirmed_before(found))
+    if is_a_look():
+        funnel.note_opened(found, now=utcnow())
     if is_the_browser_that_signed_up(found):
         begin_writing()
         return _confirm(token, method="browser", chosen=None)
@@ -100,7 +124,11 @@ def cancel(token: str) -> ResponseReturnValue:
     if found.confirmed_at is not None:
         way_out = links.UNSUBSCRIBE.make(subscriber_id, 0, 0)
         return redirect(url_for("subscribers.unsubscribe_page", token=way_out, lang=language()))
-    return render_template("public/cancel.html", lists=[mailing_list.name for mailing_list in found.lists])
+    return render_template(
+        "public/cancel.html",
+        lists=[mailing_list.name for mailing_list in found.lists],
+        may_block=confirming.may_disown(found),
+    )
 
 
 @bp.post("/cancel/<token>")
@@ -111,27 +139,37 @@ def do_cancel(token: str) -> ResponseReturnValue:
     if found.confirmed_at is not None:
         way_out = links.UNSUBSCRIBE.make(subscriber_id, 0, 0)
         return redirect(url_for("subscribers.unsubscribe_page", token=way_out, lang=language()), 303)
-    confirming.cancel(found)
+    blocked = request.form.get("block") == "yes" and confirming.may_disown(found)
+    if blocked:
+        confirming.disown(found, now=utcnow())
+    else:
+        confirming.cancel(found)
     db.session.commit()
-    return message_page(
-        _("The subscription has been cancelled"), _("Your request has been erased."), tone="ok"
-    )
+    said = [_("The request has been erased.")]
+    if blocked:
+        said += [
+            _("This address is blocked now: nobody can have a confirmation mail sent to it."),
+            _("Did you change your mind? We can lift the block when you contact us."),
+        ]
+    return message_page(_("The subscription has been cancelled"), *said, tone="ok")
 
 
 @bp.get("/unsubscribe/<token>")
 def unsubscribe_page(token: str) -> ResponseReturnValue:
-    subscriber_id, list_id, _campaign_id = unsubscribe.read_link(token)
+    subscriber_id, list_id, campaign_id = unsubscribe.read_link(token)
     subscriber = unsubscribe.find_subscriber(subscriber_id)
     lists = unsubscribe.confirmed_lists(subscriber) if subscriber else []
     if subscriber is None or not lists:
         return _gone()
-    this_list = next((item for item in lists if item.id == list_id), lists[0] if len(lists) == 1 else None)
+    these = unsubscribe.lists_of_link(subscriber, list_id, campaign_id)
+    if not list_id and len(lists) == 1:
+        these = lists
     return render_template(
         "public/unsubscribe.html",
-        list=this_list,
-        other_lists=[item.name for item in lists if item is not this_list],
+        lists=[item.name for item in these],
+        other_lists=[item.name for item in lists if item not in these],
         masked=mask(subscriber.address),
-        preferences_url=_preferences_url(subscriber),
+        preferences_url=preferences_url(subscriber),
     )
 
 
@@ -141,14 +179,14 @@ def do_unsubscribe(token: str) -> ResponseReturnValue:
     subscriber = unsubscribe.find_subscriber(subscriber_id, lock=True)
     if subscriber is None:
         return _gone()
-    if request.form.get("undo") == "yes":
-        return _undo(subscriber)
     one_click = request.form.get("List-Unsubscribe") == "One-Click"
     everything = request.form.get("scope") == "all" or not list_id
-    gone = unsubscribe.leave(
+    these = None if everything else unsubscribe.lists_of_link(subscriber, list_id, campaign_id)
+    now = utcnow()
+    left = unsubscribe.leave(
         subscriber,
-        None if everything else [list_id],
-        now=utcnow(),
+        None if these is None else [item.id for item in these],
+        now=now,
         method="one-click" if one_click else "page",
         visit=visit(),
         campaign_id=campaign_id,
@@ -156,9 +194,34 @@ def do_unsubscribe(token: str) -> ResponseReturnValue:
     db.session.commit()
     return render_template(
         "public/unsubscribed.html",
-        lists=[item.name for item in gone],
-        undo={"lists": [item.slug for item in gone]},
-        preferences_url=_preferences_url(subscriber),
+        lists=[item.name for item in left],
+        undo_url=url_for("subscribers.undo", token=undoing.make_undo(subscriber, now), lang=language()),
+        preferences_url=preferences_url(subscriber),
+    )
+
+
+@bp.get("/unsubscribe/undo/<token>")
+def undo(token: str) -> ResponseReturnValue:
+    subscriber_id, left_at = undoing.read_undo(token, now=utcnow())
+    subscriber = unsubscribe.find_subscriber(subscriber_id)
+    if subscriber is None:
+        return _gone()
+    lists = undoing.lists_left_at(subscriber, left_at)
+    return render_template("public/undo.html", lists=[item.name for item in lists])
+
+
+@bp.post("/unsubscribe/undo/<token>")
+def do_undo(token: str) -> ResponseReturnValue:
+    subscriber_id, left_at = undoing.read_undo(token, now=utcnow())
+    subscriber = unsubscribe.find_subscriber(subscriber_id, lock=True)
+    if subscriber is None:
+        return _gone()
+    back = undoing.rejoin(subscriber, left_at, language=language(), now=utcnow(), visit=visit())
+    db.session.commit()
+    return render_template(
+        "public/undone.html",
+        lists=[item.name for item in back],
+        preferences_url=preferences_url(subscriber),
     )
 
 
@@ -173,20 +236,37 @@ def save_preferences(token: str) -> ResponseReturnValue:
     subscriber = unsubscribe.find_subscriber(*links.PREFERENCES.read(token), lock=True)
     if subscriber is None:
         return _gone()
+    if (purpose := BY_LINK.get(request.form.get("action", ""))) is not None:
+        send_link(subscriber, purpose, now=utcnow())
+        db.session.commit()
+        return _show_preferences(subscriber, sent_link=True)
     choice = _read_choice(request.form)
-    asked = save_choice(subscriber, choice, language=language(), now=utcnow(), visit=visit())
+    done = save_choice(subscriber, choice, language=language(), now=utcnow(), visit=visit())
     db.session.commit()
-    return _show_preferences(subscriber, saved=True, pending_added=[item.name for item in asked])
-
-
-def visit() -> Visit:
-    """Return where this request came from, as the evidence wants it."""
-    page = urlsplit(request.referrer or request.base_url)
-    return Visit(
-        ip=client_ip(),
-        user_agent=user_agent(),
-        form_url=urlunsplit((page.scheme, page.netloc, _without_token(page.path), "", ""))[:500],
+    return _show_preferences(
+        subscriber,
+        saved=True,
+        pending_added=[item.name for item in done.asked],
+        sent_link=done.waits_for_link,
     )
+
+
+def visit(form_url: str | None = None) -> Visit:
+    """Return where this request came from, as the evidence wants it; the form's address if it is known."""
+    page = _page(form_url or request.referrer or "") or _page(request.base_url)
+    return Visit(ip=client_ip(), user_agent=user_agent(), form_url=page)
+
+
+def _page(url: str) -> str | None:
+    """Return the address of a page without query and fragment; None for what is no such address."""
+    try:
+        page = urlsplit(url)
+    except ValueError:
+        return None
+    host = page.netloc.rpartition("@")[2]
+    if page.scheme not in {"http", "https"} or not host:
+        return None
+    return urlunsplit((page.scheme, host, _without_token(page.path), "", ""))[:500]
 
 
 def _without_token(path: str) -> str:
@@ -197,9 +277,14 @@ def _without_token(path: str) -> str:
 
 def _read_choice(posted: MultiDict[str, str]) -> Choice:
     if posted.get("action") == "leave":
-        return Choice(lists=(), wants_tracking=None)
+        return Choice(lists=())
     tracking = posted.get("tracking") == "yes" if settings().tracking != "off" else None
-    return Choice(lists=tuple(get_lists(posted.getlist("lists"))), wants_tracking=tracking)
+    tongue = posted.get("mail_language")
+    return Choice(
+        lists=tuple(get_lists(posted.getlist("lists"))),
+        wants_tracking=tracking,
+        language=tongue if tongue in settings().languages else None,
+    )
 
 
 def _confirm(token: str, *, method: str, chosen: list[str] | None) -> ResponseReturnValue:
@@ -226,11 +311,26 @@ def _show_form(filled: FilledForm) -> str:
     return render_template(
         "public/subscribe.html",
         form=filled,
-        lists=all_lists(),
+        lists=_offered(),
+        action=url_for("subscribers.subscribe", **{"lists": request.args.getlist("lists")} | embedding()),
         consent_text=wording_text(Purpose.NEWSLETTER, language()),
-        tracking_text=wording_text(Purpose.TRACKING, language()),
-        embedded=False,
+        tracking_text=wording_text(Purpose.TRACKING, language()) if settings().tracking != "off" else "",
+        shown=trap.stamp(request.form, utcnow()),
+        busy_minutes=-(-breaker.seconds_left(utcnow()) // 60) if breaker.is_open() else None,
     )
+
+
+def _show_busy(filled: FilledForm) -> Response:
+    """Ask for a proof of work, or for patience where no script runs; what was filled in stays."""
+    response = make_response(_show_form(filled), HTTPStatus.TOO_MANY_REQUESTS)
+    response.headers["Retry-After"] = str(breaker.seconds_left(utcnow()))
+    return response
+
+
+def _offered() -> Sequence[MailingList]:
+    """Return the lists that the form's own address names, else all of them."""
+    named = request.args.getlist("lists")
+    return [item for item in all_lists() if item.slug in named] or all_lists()
 
 
 def _confirmed(done: confirming.Confirmation) -> str:
@@ -239,24 +339,17 @@ def _confirmed(done: confirming.Confirmation) -> str:
         "public/confirmed.html",
         lists=[item.name for item in done.lists],
         already=done.already,
-        preferences_url=_preferences_url(done.subscriber),
+        preferences_url=preferences_url(done.subscriber),
         unsubscribe_url=url_for("subscribers.unsubscribe_page", token=way_out, lang=language()),
     )
 
 
-def _undo(subscriber: Subscriber) -> ResponseReturnValue:
-    lists = get_lists(request.form.getlist("lists"))
-    back = unsubscribe.rejoin(subscriber, lists, language=language(), now=utcnow(), visit=visit())
-    db.session.commit()
-    return render_template(
-        "public/undone.html",
-        lists=[item.name for item in back],
-        preferences_url=_preferences_url(subscriber),
-    )
-
-
 def _show_preferences(
-    subscriber: Subscriber, *, saved: bool = False, pending_added: list[str] | None = None
+    subscriber: Subscriber,
+    *,
+    saved: bool = False,
+    pending_added: Sequence[str] = (),
+    sent_link: bool = False,
 ) -> str:
     status = {item.list_id: item.status for item in subscriber.subscriptions}
     lists = [
@@ -277,12 +370,15 @@ def _show_preferences(
         tracking=subscriber.tracking in measured_states(),
         tracking_available=settings().tracking != "off",
         tracking_text=wording_text(Purpose.TRACKING, language()),
+        mail_language=spoken(subscriber.language),
+        mail_languages={code: NATIVE_NAMES[code] for code in settings().languages},
         saved=saved,
-        pending_added=pending_added or [],
+        pending_added=pending_added,
+        sent_link=sent_link,
     )
 
 
-def _preferences_url(subscriber: Subscriber) -> str:
+def preferences_url(subscriber: Subscriber) -> str:
     return url_for("subscribers.preferences", token=links.PREFERENCES.make(subscriber.id), lang=language())
 
 

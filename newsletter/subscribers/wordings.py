@@ -4,7 +4,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from newsletter.db import db, insert_or_ignore
+from newsletter.db import db, insert_or_ignore, table_of
 from newsletter.errors import N_
 from newsletter.i18n import speaking, translate
 from newsletter.subscribers.models import Purpose, Wording
@@ -24,6 +24,19 @@ TEXTS = {
 }
 
 
+_SAME = sa.select(Wording).where(
+    Wording.purpose == sa.bindparam("purpose"),
+    Wording.language == sa.bindparam("language"),
+    Wording.text == sa.bindparam("text"),
+)
+_WORDINGS = table_of(Wording)
+_SAME_ID = sa.select(_WORDINGS.c.id).where(
+    _WORDINGS.c.purpose == sa.bindparam("purpose"),
+    _WORDINGS.c.language == sa.bindparam("language"),
+    _WORDINGS.c.text == sa.bindparam("text"),
+)
+
+
 def wording_text(purpose: Purpose, language: str) -> str:
     """Return the label of a box as a page in this language shows it."""
     with speaking(language):
@@ -35,24 +48,33 @@ def shown_wording(purpose: Purpose, language: str, now: datetime) -> Wording:
 
     The first to see new words stores them; two at once agree on one row.
     """
+    return store_wording(purpose, language, wording_text(purpose, language), now)
+
+
+def shown_wording_id(purpose: Purpose, language: str, now: datetime) -> int:
+    """Do as ``shown_wording`` at a fraction of its cost, and return the id."""
     text = wording_text(purpose, language)
-    same = sa.select(Wording).where(
-        Wording.purpose == purpose, Wording.language == language, Wording.text == text
-    )
-    found = db.session.scalar(same)
-    if found is not None:
-        return found
-    version = db.session.scalar(
-        sa.select(sa.func.coalesce(sa.func.max(Wording.version), 0)).where(
-            Wording.purpose == purpose, Wording.language == language
-        )
-    )
-    row = {
-        "purpose": purpose,
-        "language": language,
-        "version": (version or 0) + 1,
-        "text": text,
-        "created_at": now,
-    }
-    insert_or_ignore(Wording, row)
-    return db.session.scalars(same).one()
+    same = {"purpose": purpose, "language": language, "text": text}
+    found = db.session.connection().execute(_SAME_ID, same).scalar()
+    return int(found) if found is not None else store_wording(purpose, language, text, now).id
+
+
+def store_wording(purpose: Purpose, language: str, text: str, now: datetime) -> Wording:
+    """Return the stored version of exactly this text, which is a new one when nobody has seen it yet."""
+    same = {"purpose": purpose, "language": language, "text": text}
+    # Another process may take the next number for other words: then ours is the one after it.
+    while (found := db.session.scalar(_SAME, same)) is None:
+        row = {
+            "purpose": purpose,
+            "language": language,
+            "version": _newest(purpose, language) + 1,
+            "text": text,
+            "created_at": now,
+        }
+        insert_or_ignore(Wording, row)
+    return found
+
+
+def _newest(purpose: Purpose, language: str) -> int:
+    versions = sa.select(sa.func.max(Wording.version))
+    return db.session.scalar(versions.where(Wording.purpose == purpose, Wording.language == language)) or 0

@@ -1,0 +1,109 @@
+"""The opt-in funnel for marketing: a page, and a file for a spreadsheet. Totals only."""
+
+import io
+from datetime import date
+from typing import Any
+
+from flask import Blueprint, Response, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import format_date
+from flask_babel import gettext as _
+
+from newsletter.csv_out import CsvWriter
+from newsletter.errors import N_
+from newsletter.i18n import NATIVE_NAMES, translate
+from newsletter.staff.access import staff_only
+from newsletter.stats import funnel
+from newsletter.stats.funnel import STEPS, Filter
+from newsletter.subscribers.funnel import OTHER
+from newsletter.subscribers.lists import all_lists
+from newsletter.subscribers.models import FunnelStep
+
+bp = Blueprint("funnel", __name__, url_prefix="/staff")
+
+#: Smaller counts do not leave the house (ST-3): they could point to someone.
+SMALLEST_EXPORTED = 5
+STEP_LABELS = {
+    FunnelStep.SHOWN: N_("Form shown"),
+    FunnelStep.SENT_IN: N_("Form sent in"),
+    FunnelStep.MAIL_ACCEPTED: N_("Confirmation mail accepted"),
+    FunnelStep.PAGE_OPENED: N_("Confirmation page opened"),
+    FunnelStep.CONFIRMED: N_("Subscription confirmed"),
+}
+
+
+@bp.get("/funnel")
+@staff_only
+def page() -> ResponseReturnValue:
+    chosen = _read_filter()
+    totals = funnel.totals(chosen)
+    months = funnel.by_month(chosen)
+    return render_template(
+        "staff/funnel.html",
+        lists=all_lists(),
+        months=[_month_choice(month, chosen) for month, _counts in months],
+        chosen=chosen,
+        steps=[(translate(STEP_LABELS[step]), totals[step], _share(totals, step)) for step in STEPS],
+        labels=[translate(STEP_LABELS[step]) for step in STEPS],
+        groups=_named_groups(chosen),
+        month_rows=[(_month_name(month), counts) for month, counts in months],
+        csv_url=url_for("funnel.file", list=chosen.list_slug, month=request.args.get("month")),
+    )
+
+
+@bp.get("/funnel.csv")
+@staff_only
+def file() -> ResponseReturnValue:
+    rows = funnel.days(_read_filter())
+    text = io.StringIO(newline="")
+    table = CsvWriter(text)
+    table.write(["day", "list", "language", "form", *(step.value for step in STEPS)])
+    for row in rows:
+        cells = [row.day.isoformat(), row.list_name, row.language, row.form_host]
+        table.write([*cells, *map(_exported, row.counts.values())])
+    response = Response(text.getvalue(), mimetype="text/csv")
+    response.headers["Content-Disposition"] = "attachment; filename=funnel.csv"
+    return response
+
+
+def _named_groups(chosen: Filter) -> dict[str, list[tuple[str, dict[FunnelStep, int]]]]:
+    groups = {kind: [(row.name, row.counts) for row in rows] for kind, rows in funnel.groups(chosen).items()}
+    groups["language"] = [(NATIVE_NAMES.get(code, code), counts) for code, counts in groups["language"]]
+    groups["form"] = [
+        (_("Other sites") if host == OTHER else host, counts) for host, counts in groups["form"]
+    ]
+    return groups
+
+
+def _month_choice(month: date, chosen: Filter) -> dict[str, Any]:
+    return {
+        "value": f"{month:%Y-%m}",
+        "label": _month_name(month),
+        "chosen": month == chosen.month,
+    }
+
+
+def _month_name(month: date) -> str:
+    name = str(format_date(month, "LLLL y"))
+    return name[:1].upper() + name[1:]
+
+
+def _exported(count: int) -> str:
+    return f"<{SMALLEST_EXPORTED}" if 0 < count < SMALLEST_EXPORTED else str(count)
+
+
+def _share(totals: dict[FunnelStep, int], step: FunnelStep) -> dict[str, Any]:
+    """Return a step's share of the forms sent in: a bare form elsewhere shows itself uncounted."""
+    base = totals[FunnelStep.SENT_IN]
+    has_share = base > 0 and step not in {FunnelStep.SHOWN, FunnelStep.SENT_IN}
+    return {"base": base if has_share else None, "share": totals[step] / base if has_share else None}
+
+
+def _read_filter() -> Filter:
+    try:
+        month = date.fromisoformat(f"{request.args.get('month', '')}-01")
+    except ValueError:
+        month = None
+    known = {item.slug for item in all_lists()}
+    slug = request.args.get("list")
+    return Filter(list_slug=slug if slug in known else None, month=month)
