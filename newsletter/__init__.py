@@ -6,10 +6,13 @@ from jinja2 import StrictUndefined
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from newsletter import db, i18n, limits, wakeups, web
+from newsletter.api import subscriptions as api_subscriptions
 from newsletter.campaigns.cli import campaigns
 from newsletter.config import Settings, data_folder
 from newsletter.mail import mailbox, transport
 from newsletter.privacy import cli as privacy_cli
+from newsletter.privacy import own_views as own_data_views
+from newsletter.privacy import staff_views as privacy_staff_views
 from newsletter.privacy import views as privacy_views
 from newsletter.running import cli as running_cli
 from newsletter.running import health, jobs
@@ -18,9 +21,11 @@ from newsletter.staff import access
 from newsletter.staff import cli as staff_cli
 from newsletter.staff import views as staff_views
 from newsletter.stats import cli as stats_cli
-from newsletter.stats import rollups
+from newsletter.stats import funnel_views, rollups
 from newsletter.stats import staff_views as stats_views
 from newsletter.subscribers import cli as subscribers_cli
+from newsletter.subscribers import embed_views, funnel, own_views
+from newsletter.subscribers import staff_views as subscribers_staff_views
 from newsletter.subscribers import views as subscribers_views
 from newsletter.tracking.gateway import TrackingGateway
 
@@ -46,7 +51,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     db.init_app(app)
     for part in (wakeups, i18n, access, limits):
         part.init_app(app, chosen)
-    for plain_part in (web, transport, jobs, health):
+    for plain_part in (web, transport, jobs, health, funnel):
         plain_part.init_app(app)
     csrf.init_app(app)
     _add_pages(app, chosen)
@@ -77,9 +82,22 @@ def _flask_settings(chosen: Settings) -> dict[str, object]:
 
 def _add_pages(app: Flask, chosen: Settings) -> None:
     # Their token is their authority, and one-click unsubscribing must work without any cookie.
-    csrf.exempt(subscribers_views.bp)
-    for part in (subscribers_views, privacy_views, staff_views, stats_views, mailbox):
+    for by_token in (subscribers_views, own_views, own_data_views):
+        csrf.exempt(by_token.bp)
+    csrf.exempt(api_subscriptions.bp)  # it knows no cookie
+    for part in (
+        subscribers_views,
+        api_subscriptions,
+        own_views,
+        privacy_views,
+        own_data_views,
+        staff_views,
+        stats_views,
+        mailbox,
+    ):
         app.register_blueprint(part.bp)
+    for staff_part in (subscribers_staff_views, embed_views, privacy_staff_views, funnel_views):
+        app.register_blueprint(staff_part.bp)
     app.wsgi_app = TrackingGateway(app.wsgi_app, app, chosen)  # type: ignore[method-assign]
     if chosen.proxy_hops:
         hops = chosen.proxy_hops

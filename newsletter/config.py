@@ -7,6 +7,7 @@ instance folder, else from its default. Everything that is wrong is named at onc
 import difflib
 import ipaddress
 import os
+import re
 import secrets
 import tomllib
 from collections.abc import Callable, Mapping
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from flask import current_app
+from limits import parse_many
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -99,6 +101,20 @@ def _base_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def _origins(text: str) -> tuple[str, ...]:
+    """Read origins as browsers write them, so that they can be compared letter by letter."""
+    found = []
+    for word in _words(text.lower()):
+        # The names go into a header: nothing that means something there gets through.
+        parts = re.fullmatch(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?/?", word)
+        if parts is None:
+            raise ValueError("name each site as https://www.example.com, with a port if it has one")
+        scheme, host, port = parts.groups()
+        standard = {"http": "80", "https": "443"}[scheme]
+        found.append(f"{scheme}://{host}" + (f":{port}" if port and port != standard else ""))
+    return tuple(dict.fromkeys(found))
+
+
 def _database_url(text: str) -> URL:
     try:
         url = make_url(text)
@@ -111,6 +127,14 @@ def _database_url(text: str) -> URL:
     if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
         raise ValueError("give the path of a file: several processes share it")
     return url
+
+
+def _limits(text: str) -> str:
+    try:
+        parse_many(text)
+    except ValueError:
+        raise ValueError("give limits such as 5/minute;20/hour") from None
+    return text.strip()
 
 
 def _one_line(text: str) -> str:
@@ -149,13 +173,18 @@ class Settings:
     timezone: ZoneInfo = setting(_timezone, "Europe/Helsinki")
     languages: tuple[str, ...] = setting(_languages, "fi,en")
     tracking: str = setting(_one_of(*TRACKING_MODES), "consent")
-    signup_limit_ip: str = setting(_one_line, "5/minute;20/hour")
-    signup_limit_address: str = setting(_one_line, "1/day;3/30day")
+    signup_limit_ip: str = setting(_limits, "5/minute;20/hour")
+    signup_limit_address: str = setting(_limits, "1/day;3/30day")
+    signup_limit_domain: str = setting(_limits, "30/hour")
+    #: Signups of all visitors together, beyond which each has to show a proof of work.
+    signup_breaker: str = setting(_limits, "300/10minute")
     sender_name: str = setting(_one_line, "")
     sender_address: str = setting(_one_line, "")
     sender_postal: str = setting(_one_line, "")
     sender_business_id: str = setting(_one_line, "")
     privacy_contact: str = setting(_one_line, "")
+    #: The sites that may show the signup form in a frame and send it in by script.
+    embed_origins: tuple[str, ...] = setting(_origins, "")
     #: Where each value came from: "environment", the settings file, "instance folder" or "default".
     sources: Mapping[str, str] = field(default_factory=dict)
 
@@ -268,7 +297,7 @@ def _remembered_base_url(instance: Path) -> str:
 
 def _prepare(instance: Path) -> None:
     try:
-        instance.mkdir(parents=True, exist_ok=True)
+        instance.mkdir(mode=0o700, parents=True, exist_ok=True)  # personal data and keys
     except OSError as error:
         raise StartRefused(
             reason=f"The instance folder {instance} cannot be made: {error.strerror}."
@@ -331,7 +360,10 @@ def _kept_key(path: Path) -> str:
     with suppress(FileNotFoundError):
         return path.read_text(encoding="ascii").strip()
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:  # root is told only when it tries
+        raise StartRefused(reason=f"The instance folder {path.parent} cannot be written to.") from error
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         file.write(secrets.token_urlsafe(32) + "\n")
         file.flush()

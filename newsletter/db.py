@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, cast
 
 import flask_sqlalchemy
@@ -131,9 +132,19 @@ def insert_or_ignore(table: type[Base], *rows: dict[str, Any]) -> int:
 
 def insert_ignoring(table: type[Base]) -> sqlite.Insert | postgresql.Insert:
     """Return an INSERT that leaves rows which a unique constraint already holds."""
-    target = cast(sa.Table, table.__table__)
-    insert = sqlite.insert(target) if is_sqlite() else postgresql.insert(target)
+    return _insert_ignoring(table, for_sqlite=is_sqlite())
+
+
+@cache
+def _insert_ignoring(table: type[Base], *, for_sqlite: bool) -> sqlite.Insert | postgresql.Insert:
+    target = table_of(table)
+    insert = sqlite.insert(target) if for_sqlite else postgresql.insert(target)
     return insert.on_conflict_do_nothing()
+
+
+def table_of(model: type[Base]) -> sa.Table:
+    """Return the table of a model, for statements past the objects."""
+    return cast(sa.Table, model.__table__)
 
 
 def change(

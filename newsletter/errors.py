@@ -44,6 +44,12 @@ class AddressInvalid(NewsletterError):
     message = N_("Enter an e-mail address in the form name@example.com.")
 
 
+class NotAllowed(NewsletterError):
+    """The person is signed in, and their level does not reach this far."""
+
+    message = N_("Your user level does not give access to this page. Ask an administrator for it.")
+
+
 class StartRefused(NewsletterError):
     """The program cannot start as it is set up; the message says what to change."""
 

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any
+from urllib.parse import urlencode
 
 import flask_babel
 from babel.numbers import format_decimal, format_percent
-from flask import Flask, has_request_context, request, url_for
+from flask import Flask, has_request_context, request
 from flask_babel import Babel, force_locale, gettext
+from werkzeug.exceptions import HTTPException
 
 from newsletter.config import Settings, settings
 
@@ -36,7 +38,10 @@ def choose_language() -> str:
     offered = settings().languages
     if not has_request_context():
         return offered[0]
-    asked = request.values.get("lang", "")
+    try:
+        asked = request.values.get("lang", "")
+    except HTTPException:  # a form too large to read still gets its answer in the browser's language
+        asked = request.args.get("lang", "")
     if asked in offered:
         return asked
     return request.accept_languages.best_match(offered) or offered[0]
@@ -97,9 +102,7 @@ def _languages_of_page() -> dict[str, Any]:
 
 
 def _this_page_in(code: str) -> dict[str, str]:
-    if request.endpoint is None:
-        address = f"{request.script_root}/?lang={code}"
-    else:
-        arguments = {**request.args.to_dict(flat=False), **(request.view_args or {}), "lang": code}
-        address = url_for(request.endpoint, **arguments)
+    path = request.path if request.endpoint else "/"
+    asked = [(name, value) for name, value in request.args.items(multi=True) if name != "lang"]
+    address = f"{request.script_root}{path}?{urlencode([*asked, ('lang', code)])}"
     return {"code": code, "name": NATIVE_NAMES[code], "url": address}

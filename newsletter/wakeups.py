@@ -33,6 +33,7 @@ def init_app(app: Flask, chosen: Settings) -> None:
 
     @huey.task(name="newsletter.wake")  # type: ignore[untyped-decorator]
     def run(job: str) -> None:
+        huey.storage.delete_data(_waiting(job))  # first: what is committed from here on wakes anew
         with app.app_context():
             app.extensions["newsletter.jobs"][job]()
 
@@ -79,11 +80,30 @@ def wake_now(job: str) -> None:
     current_app.extensions["newsletter.wake"](job)
 
 
+def forget_waiting() -> None:
+    """Believe no longer that a wake-up is waiting: a worker may have died with it in its hands."""
+    huey = queue(current_app)
+    for job in current_app.extensions["newsletter.jobs"]:
+        huey.storage.delete_data(_waiting(job))
+
+
+def _wake_unless_waiting(job: str) -> None:
+    """A flood of commits needs one wake-up, and none of them a write to the queue but the first."""
+    storage = queue(current_app).storage
+    if not storage.has_data_for_key(_waiting(job)):
+        storage.put_data(_waiting(job), b"1")
+        wake_now(job)
+
+
+def _waiting(job: str) -> str:
+    return f"waiting.{job}"
+
+
 @event.listens_for(Session, "after_commit")
 def _send(session: Session) -> None:
     for job in sorted(session.info.pop("wakeups", ())):
         try:
-            wake_now(job)
+            _wake_unless_waiting(job)
         except Exception:
             # The work itself is committed; the sweep will find it within a minute.
             log.exception("wake-up failed", extra={"job": job})

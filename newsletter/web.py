@@ -2,15 +2,25 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
-from flask import Flask, Response, jsonify, make_response, render_template, request, url_for
+from flask import (
+    Flask,
+    Response,
+    has_request_context,
+    jsonify,
+    make_response,
+    render_template,
+    request,
+    url_for,
+)
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from werkzeug.exceptions import HTTPException
 
 from newsletter import db as database
 from newsletter.config import settings
-from newsletter.errors import LinkExpired, LinkInvalid, NewsletterError, NotFound
+from newsletter.errors import LinkExpired, LinkInvalid, NewsletterError, NotAllowed, NotFound
 from newsletter.i18n import language, translate
 
 log = logging.getLogger(__name__)
@@ -19,13 +29,15 @@ CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; script-src 'self'; connect-src 'self';"
     " frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+#: What other sites may show in a frame when its address says ``embedded=1``: the form and its answers.
+EMBEDDABLE = {"subscribers.subscribe", "subscribers.sign_up", "subscribers.sent"}
 #: The status of a refusal by its kind; any other refusal is 422.
-STATUS = {NotFound: 404, LinkInvalid: 404, LinkExpired: 410}
+STATUS = {NotFound: 404, LinkInvalid: 404, LinkExpired: 410, NotAllowed: 403}
 
 
 def init_app(app: Flask) -> None:
     """Install headers, error pages and the values every template has."""
-    app.context_processor(lambda: {"site": settings()})
+    app.context_processor(lambda: {"site": settings(), "embedded": is_embedded()})
     app.before_request(_begin)
     app.after_request(_add_headers)
     app.register_error_handler(NewsletterError, show_refusal)
@@ -40,6 +52,32 @@ def client_ip() -> str:
 def user_agent() -> str:
     """Return what the browser calls itself, cut to what the evidence needs."""
     return request.user_agent.string[:400]
+
+
+def is_embedded() -> bool:
+    """Tell whether this page is shown inside a page of another site."""
+    return has_request_context() and request.endpoint in EMBEDDABLE and request.args.get("embedded") == "1"
+
+
+def embedding() -> dict[str, Any]:
+    """Return the arguments that keep the next page inside the frame, with the lists it offers."""
+    return {"embedded": 1, "lists": request.args.getlist("lists")} if is_embedded() else {}
+
+
+def allow_frames(response: Response, *origins: str) -> Response:
+    """Let our own pages, and those of these origins, show this one in a frame."""
+    ancestors = " ".join(("frame-ancestors 'self'", *origins))
+    response.headers["Content-Security-Policy"] = CSP.replace("frame-ancestors 'none'", ancestors)
+    return response
+
+
+def allow_reading(response: Response) -> Response:
+    """Let the scripts of EMBED_ORIGINS, and no others, read this answer (CORS)."""
+    origin = request.headers.get("Origin", "")
+    response.vary.add("Origin")
+    if origin in settings().embed_origins:
+        response.headers["Access-Control-Allow-Origin"] = origin
+    return response
 
 
 def message_page(
@@ -91,12 +129,11 @@ def show_http_error(error: HTTPException) -> ResponseReturnValue:
 
 
 def _ways_on() -> list[dict[str, str]]:
-    return [
-        {
-            "label": _("To the subscription page"),
-            "url": url_for("subscribers.subscribe", lang=language()),
-        }
-    ]
+    if request.path.startswith("/staff/"):
+        return [{"label": _("To the staff pages"), "url": url_for("stats.campaigns", lang=language())}]
+    # Inside a frame the form that stood there comes back, with the lists it offered.
+    url = url_for("subscribers.subscribe", lang=language(), **embedding())
+    return [{"label": _("To the subscription page"), "url": url}]
 
 
 def _begin() -> None:
@@ -108,15 +145,18 @@ def _begin() -> None:
 
 def _add_headers(response: Response) -> Response:
     headers = response.headers
+    if is_embedded():
+        allow_frames(response, *settings().embed_origins)
     headers.setdefault("Content-Security-Policy", CSP)
     headers.setdefault("X-Content-Type-Options", "nosniff")
-    headers.setdefault("X-Frame-Options", "DENY")
+    if "frame-ancestors 'self'" not in headers["Content-Security-Policy"]:
+        headers.setdefault("X-Frame-Options", "DENY")  # it cannot name a site, so only where none may
     headers.setdefault("X-Robots-Tag", "noindex")
     # Staff forms need the referrer for their CSRF check over https; a token page must not give it away.
     staff = request.path.startswith("/staff")
     headers.setdefault("Referrer-Policy", "same-origin" if staff else "no-referrer")
     if request.endpoint != "static":
-        headers.setdefault("Cache-Control", "no-store")
+        headers["Cache-Control"] = "no-store"
     if request.is_secure:
         headers.setdefault("Strict-Transport-Security", "max-age=31536000")
     return response

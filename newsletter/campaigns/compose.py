@@ -35,6 +35,8 @@ _ATTRIBUTES = {
     "td": {"align"},
     "th": {"align"},
 }
+_SCHEMES = {"http", "https", "mailto", "tel"}
+_SCHEME = re.compile(rf"({'|'.join(_SCHEMES)}):", re.IGNORECASE)
 _HTTP = re.compile(r"https?://", re.IGNORECASE)
 
 
@@ -55,7 +57,7 @@ def compose(edition: Edition) -> Parts:
         _markdown().renderer.render(tokens, _markdown().options, {}),
         tags=_TAGS,
         attributes=_ATTRIBUTES,
-        url_schemes={"http", "https", "mailto", "tel"},
+        url_schemes=_SCHEMES,
         link_rel=None,
     )
     context = {
@@ -99,10 +101,8 @@ def _plain(tokens: list[Token]) -> str:
             case "list_item_open" if token.info:
                 prefix[-1] = f"{token.info}. "
             case "inline":
-                blocks += [
-                    "".join(prefix) + _plain_inline(token.children or []),
-                    *([] if prefix else [""]),
-                ]
+                words = _prefixed(_plain_inline(token.children or []), prefix)
+                blocks += [words, *([] if prefix else [""])]
             case "fence" | "code_block":
                 blocks += [token.content.rstrip(), ""]
             case "hr":
@@ -110,6 +110,12 @@ def _plain(tokens: list[Token]) -> str:
             case _:
                 pass
     return re.sub(r"\n{3,}", "\n\n", "\n".join(blocks)).strip()
+
+
+def _prefixed(words: str, prefix: list[str]) -> str:
+    """Put the marks of quotes and lists before the first line, and under them the others."""
+    further = "".join(mark if mark == "> " else " " * len(mark) for mark in prefix)
+    return "".join(prefix) + words.replace("\n", "\n" + further)
 
 
 def _plain_inline(tokens: list[Token]) -> str:
@@ -129,7 +135,9 @@ def _plain_inline(tokens: list[Token]) -> str:
             case "link_close":
                 start = len(words) - 1 - words[::-1].index("\0")
                 label = "".join(words[start + 1 :])
-                words[start:] = [label if label == href else f"{label} <{href}>"]
+                # What the HTML part does not link to is no address here either.
+                linked = _SCHEME.match(href) and label != href
+                words[start:] = [f"{label} <{href}>" if linked else label]
             case _:
                 pass
     return "".join(words)

@@ -1,5 +1,6 @@
 """Writing a campaign: what makes a draft, and what it may not be."""
 
+import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -19,6 +20,8 @@ from newsletter.errors import N_, NewsletterError, NotFound
 from newsletter.subscribers.models import MailingList
 
 LONGEST_SUBJECT = 250
+#: Controls, and the two characters that break lines without being controls.
+_BREAKS = {"Cc", "Zl", "Zp"}
 
 
 class UnknownCampaign(NotFound):
@@ -55,8 +58,8 @@ def create_campaign(
     empty; LanguageUnknown for a language that we do not write in.
     """
     subject = subject.strip()
-    has_controls = any(ord(character) < 32 for character in subject + preview)  # noqa: PLR2004
-    if not lists or not subject or len(subject) > LONGEST_SUBJECT or has_controls or not body.strip():
+    one_line = not any(unicodedata.category(character) in _BREAKS for character in subject + preview)
+    if not lists or not subject or len(subject) > LONGEST_SUBJECT or not one_line or not body.strip():
         raise DraftInvalid
     language = language or lists[0].language
     if language not in settings().languages:

@@ -23,6 +23,8 @@ from newsletter.mail.transport import mailbox_folder
 bp = Blueprint("mailbox", __name__, url_prefix="/mailbox")
 
 SHOWN = 200
+#: Seconds and microseconds, as Maildir names its files.
+_ARRIVAL = re.compile(r"(\d+)\.M(\d+)")
 _LINK = re.compile(r"https?://[^\s<>\"]+")
 
 
@@ -83,9 +85,9 @@ def _folder() -> "mailbox.Maildir":
     return mailbox.Maildir(mailbox_folder(settings()))
 
 
-def _arrival(key: str) -> tuple[int, str]:
-    seconds = key.partition(".")[0]
-    return (int(seconds) if seconds.isdigit() else 0, key)
+def _arrival(key: str) -> tuple[int, int, str]:
+    found = _ARRIVAL.match(key)
+    return (int(found[1]), int(found[2]), key) if found else (0, 0, key)
 
 
 def _parse(folder: "mailbox.Maildir", key: str) -> EmailMessage:

@@ -28,7 +28,7 @@ class MailPolicy(EmailPolicy):
             return f"{name}: " + str(value).replace(", ", f",{self.linesep} ") + self.linesep
         if name.lower() == "subject" and not str(value).isascii():
             # Some Python releases glue two encoded words together, which Yahoo refuses.
-            header = Header(str(value), "utf-8", header_name=name)
+            header = Header(str(value), "utf-8", maxlinelen=76, header_name=name)  # RFC 2047, section 2
             return f"{name}: " + header.encode(linesep=self.linesep) + self.linesep
         return str(super().fold(name, value))
 
@@ -90,10 +90,10 @@ def compose(
         subject = " ".join(render_template(f"mail/{template}/subject.txt", **context).split())
         message = start_message(subject=subject, to=to, message_id=message_id, now=now)
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office replies, please
-        message["Content-Language"] = language()
         message.set_content(render_template(f"mail/{template}/body.txt", **context), cte="quoted-printable")
         html = render_template(f"mail/{template}/body.html", **context)
         message.add_alternative(inliner().inline(html), subtype="html", cte="quoted-printable")
+        message["Content-Language"] = language()  # last: content headers move into the first part
     return message
 
 

@@ -22,6 +22,10 @@ class MailStatus(enum.Enum):
     UNCERTAIN = "uncertain"
 
 
+#: The condition of an index, so it is written out: databases compare it letter by letter.
+UNDELIVERED = "status in ('failed', 'uncertain')"
+
+
 class OutboxMail(Base):
     """A mail to one person, written when it is sent and not before.
 
@@ -35,6 +39,13 @@ class OutboxMail(Base):
             "due_at",
             postgresql_where=sa.text("status = 'queued'"),
             sqlite_where=sa.text("status = 'queued'"),
+        ),
+        # Those that staff must look at are few, among all that were ever sent.
+        sa.Index(
+            "ix_outbox_undelivered",
+            "id",
+            postgresql_where=sa.text(UNDELIVERED),
+            sqlite_where=sa.text(UNDELIVERED),
         ),
     )
 

@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from blinker import Namespace
 
 from newsletter.clock import utcnow
 from newsletter.config import settings
-from newsletter.db import db
+from newsletter.db import db, table_of
 from newsletter.leases import LEASE, dead_owners, owner
 from newsletter.mail.message import compose, make_message_id, sender_address
 from newsletter.mail.models import MailStatus, OutboxMail
@@ -26,6 +27,13 @@ log = logging.getLogger(__name__)
 RETRY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 180, 360, 720, 1440, 1440, 1440))
 
 
+#: Sent with ``mail`` and ``now`` in the transaction that records the answer.
+accepted = Namespace().signal("accepted")
+
+
+_POST = sa.insert(table_of(OutboxMail))
+
+
 def enqueue(
     template: str,
     *,
@@ -36,19 +44,35 @@ def enqueue(
     context: dict[str, Any],
 ) -> OutboxMail:
     """Put a mail in the outbox, in the caller's transaction; instants in ``context`` as ISO text."""
-    mail = OutboxMail(
-        subscriber_id=subscriber_id,
-        template=template,
-        language=language,
-        address=to,
-        context=context,
-        message_id=make_message_id(settings()),
-        created_at=now,
-        due_at=now,
-    )
+    mail = OutboxMail(**_row(template, to, language, now, subscriber_id, context))
     db.session.add(mail)
     wake("outbox")
     return mail
+
+
+def post(
+    template: str, *, to: str, language: str, now: datetime, subscriber_id: int, context: dict[str, Any]
+) -> str:
+    """Do as ``enqueue`` at a fraction of its cost, and return the Message-ID."""
+    row = _row(template, to, language, now, subscriber_id, context)
+    db.session.connection().execute(_POST, row)
+    wake("outbox")
+    return str(row["message_id"])
+
+
+def _row(
+    template: str, to: str, language: str, now: datetime, subscriber_id: int | None, context: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "subscriber_id": subscriber_id,
+        "template": template,
+        "language": language,
+        "address": to,
+        "context": context,
+        "message_id": make_message_id(settings()),
+        "created_at": now,
+        "due_at": now,
+    }
 
 
 def deliver_due(now: datetime | None = None) -> int:
@@ -146,6 +170,7 @@ def _record(mail: OutboxMail, reply: Reply, now: datetime) -> None:
     mail.reply_code = reply.code or None
     if reply.is_accepted:
         mail.status, mail.accepted_at = MailStatus.ACCEPTED, now
+        accepted.send(mail=mail, now=now)
     elif reply.is_uncertain:
         mail.status = MailStatus.UNCERTAIN
     elif reply.is_retryable and mail.attempts <= len(RETRY_AFTER):

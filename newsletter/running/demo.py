@@ -3,6 +3,7 @@
 Opens and clicks go through the same fold as real ones, so the figures agree with the records.
 """
 
+import itertools
 import random
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 
 from newsletter.campaigns.drafts import create_campaign
 from newsletter.campaigns.models import Campaign, CampaignStatus
+from newsletter.config import settings
 from newsletter.db import change, db
 from newsletter.errors import N_, NewsletterError
 from newsletter.sending.claim import count
@@ -22,6 +24,8 @@ from newsletter.subscribers.lists import all_lists, create_first_lists
 from newsletter.subscribers.models import (
     Consent,
     ConsentKind,
+    FunnelCount,
+    FunnelStep,
     MailingList,
     Purpose,
     Subscriber,
@@ -39,6 +43,7 @@ PEOPLE = 2000
 #: Of whom this share allows measuring, and this share has left since.
 MEASURED, LEFT = 0.55, 0.06
 DOMAINS = ("posti.example", "yritys.example", "mail.example", "koulu.example")
+FORM_HOSTS = ("www.yritys.example", "www.yritys.example", "kauppa.yritys.example")
 AGENTS = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0",
     "Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)",
@@ -89,6 +94,7 @@ def fill(now: datetime) -> dict[str, int]:
         _accept(campaign, chance, sent_at)
         hits += _read(campaign, chance, sent_at, opens, clicks, now)
     _let_some_leave(campaign, chance, now)
+    _fill_funnel(lists, chance, now)
     db.session.commit()
     return {
         "lists": len(lists),
@@ -127,6 +133,21 @@ def _subscribe_people(lists: list[MailingList], chance: random.Random, now: date
     db.session.execute(sa.insert(Consent), consents)
     if db.engine.dialect.name == "postgresql":  # ids were given, so the sequence has to catch up
         db.session.execute(sa.text("SELECT setval('subscribers_id_seq', :last)"), {"last": PEOPLE})
+
+
+def _fill_funnel(lists: list[MailingList], chance: random.Random, now: datetime) -> None:
+    today = now.astimezone(settings().timezone).date()
+    rows = []
+    for day, mailing_list in itertools.product(range(120), lists):
+        host = chance.choice(FORM_HOSTS)
+        left = chance.randint(8, 40)
+        for step, share in zip(FunnelStep, (1, 0.35, 0.97, 0.85, 0.94), strict=True):
+            left = round(left * share)
+            rows.append({
+                "day": today - timedelta(days=day), "list_id": mailing_list.id,
+                "language": mailing_list.language, "form_host": host, "step": step, "shard": 0, "count": left,
+            })  # fmt: skip
+    db.session.execute(sa.insert(FunnelCount), rows)
 
 
 def _accept(campaign: Campaign, chance: random.Random, sent_at: datetime) -> None:

@@ -4,10 +4,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from itertools import count
 
 from flask import Flask
 
-from newsletter import wakeups
+from newsletter import limits, wakeups
 from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.mail import outbox
@@ -16,6 +17,8 @@ from newsletter.sending import deliver
 from newsletter.stats.rollups import load_spool
 from newsletter.subscribers.confirm import expire_requests
 from newsletter.subscribers.evidence import seal_ledger
+from newsletter.subscribers.fresh_links import forget_links
+from newsletter.subscribers.funnel import store_looks
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +27,9 @@ _asked_again = threading.Event()
 
 #: How long after a hit its figures may be looked at.
 LOAD_SECONDS = 1.0
+TURNS_BETWEEN_CLEANING = 60
+#: How long a look at a form may wait in memory.
+LOOK_SECONDS = 5.0
 
 
 def deliver_outbox() -> None:
@@ -50,11 +56,14 @@ def deliver_campaigns() -> None:
 
 def sweep() -> None:
     """Take back what dead workers held, and do whatever is due. Runs every minute."""
+    wakeups.forget_waiting()
     outbox.release_expired(utcnow())
     deliver.sweep()
     deliver_outbox()
     wakeups.wake_now("campaigns")
     expire_requests(utcnow())
+    forget_links(utcnow())
+    limits.forget_ended()
     seal_ledger()
     purge_if_due(utcnow())
 
@@ -77,6 +86,7 @@ def work_until_idle() -> int:
     deliver.sweep()
     accepted = outbox.deliver_due() + deliver.deliver_due()
     expire_requests(utcnow())
+    forget_links(utcnow())
     seal_ledger()
     load_spool()
     return accepted
@@ -84,8 +94,10 @@ def work_until_idle() -> int:
 
 def load_for_ever(app: Flask) -> None:
     """Move hits from this machine's spool into the database until the process is told to stop."""
-    while True:
+    for turn in count():
         with app.app_context():
+            if turn % TURNS_BETWEEN_CLEANING == 0:
+                limits.forget_ended()  # the file of each machine that serves pages
             try:
                 load_spool()
             except Exception:
@@ -93,3 +105,15 @@ def load_for_ever(app: Flask) -> None:
                 log.exception("spool not loaded")
                 db.session.rollback()
         time.sleep(LOAD_SECONDS)
+
+
+def store_looks_for_ever(app: Flask) -> None:
+    """Store what this process counts of its pages until it is told to stop."""
+    while True:
+        time.sleep(LOOK_SECONDS)
+        with app.app_context():
+            try:
+                store_looks()
+            except Exception:
+                # The database is away: what was counted is kept until it is back.
+                log.exception("looks not stored")

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -25,7 +26,7 @@ from huey.consumer import Consumer
 
 from newsletter.db import db
 from newsletter.errors import StartRefused
-from newsletter.running.jobs import sweep
+from newsletter.running.jobs import store_looks_for_ever, sweep
 from newsletter.wakeups import queue, wake_now
 
 log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ def serve_pages(app: Flask, host: str, port: int, workers: int) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=5,
         log_enabled=False,
-    ).serve(target_loader=partial(_start_child, app), wrap_loader=False)
+    ).serve(target_loader=partial(_start_pages, app), wrap_loader=False)
 
 
 def serve_jobs(app: Flask) -> None:
@@ -137,6 +138,14 @@ class Family:
             child.join(max(0.1, deadline - time.monotonic()))
             if child.is_alive():
                 child.kill()
+
+
+def _start_pages(app: Flask) -> Flask:
+    """Make a fork one that serves pages, with a thread that stores what it has counted."""
+    threading.Thread(
+        target=store_looks_for_ever, args=(_start_child(app),), name="looks", daemon=True
+    ).start()
+    return app
 
 
 def _start_child(app: Flask) -> Flask:

@@ -36,7 +36,7 @@ def status(campaign_id: int) -> tuple[object, str]:
         .where(Delivery.campaign_id == campaign.id)
         .group_by(Delivery.status)
     )
-    found = dict(db.session.execute(counted).tuples().all())
+    found = dict(db.session.execute(counted).all())
     deliveries = {state.value: found.get(state, 0) for state in DeliveryStatus}
     shown = ", ".join(f"{number} {state}" for state, number in deliveries.items() if number)
     return (

@@ -100,7 +100,7 @@ class TrackingGateway:
                 rows = connection.execute(
                     sa.select(Link.number, Link.url).where(Link.edition_id == edition_id)
                 )
-                found = dict(rows.tuples().all())
+                found = dict(rows.all())
             if not found:
                 return None
             if len(self._targets) >= _CACHED_EDITIONS:
