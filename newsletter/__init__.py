@@ -40,7 +40,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     Raises SettingsInvalid, naming every setting that is wrong.
     """
     chosen = settings or Settings.load()
-    app = Flask(
+    app = web.Application(
         __name__,
         template_folder=str(data_folder("templates")),
         instance_path=str(chosen.instance_path),

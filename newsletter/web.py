@@ -44,6 +44,14 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(HTTPException, show_http_error)
 
 
+class Application(Flask):
+    """Flask, with a log that names the page of a failure and not its address: that may hold a token."""
+
+    def log_exception(self, exc_info: Any) -> None:  # noqa: ANN401 - Flask's own
+        """Log an exception that no view handled."""
+        log.error("request failed", exc_info=exc_info, extra={"endpoint": request.endpoint})
+
+
 def client_ip() -> str:
     """Return the address of the client, as far as PROXY_HOPS lets us believe it."""
     return request.remote_addr or "0.0.0.0"  # noqa: S104 - "unknown", not a listener

