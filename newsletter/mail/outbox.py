@@ -31,7 +31,17 @@ RETRY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 180
 accepted = Namespace().signal("accepted")
 
 
-_POST = sa.insert(table_of(OutboxMail))
+_OUTBOX = table_of(OutboxMail)
+_POST = sa.insert(_OUTBOX)
+_WRITTEN = (
+    sa.select(_OUTBOX.c.id)
+    .where(
+        _OUTBOX.c.subscriber_id == sa.bindparam("subscriber_id"),
+        _OUTBOX.c.template == sa.bindparam("template"),
+        _OUTBOX.c.created_at > sa.bindparam("since"),
+    )
+    .limit(1)
+)
 
 
 def enqueue(
@@ -58,6 +68,12 @@ def post(
     db.session.connection().execute(_POST, row)
     wake("outbox")
     return str(row["message_id"])
+
+
+def was_written(template: str, subscriber_id: int, *, since: datetime) -> bool:
+    """Tell whether a mail of a kind has been put in the outbox for a person since a moment."""
+    sought = {"template": template, "subscriber_id": subscriber_id, "since": since}
+    return db.session.connection().execute(_WRITTEN, sought).first() is not None
 
 
 def _row(

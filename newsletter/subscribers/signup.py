@@ -11,12 +11,9 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-import sqlalchemy as sa
-
 from newsletter.db import db
 from newsletter.errors import N_, NewsletterError
 from newsletter.mail import outbox
-from newsletter.mail.models import OutboxMail
 from newsletter.subscribers import allowance, funnel, links, signup_rows
 from newsletter.subscribers.addresses import Address
 from newsletter.subscribers.evidence import Visit, consent_row
@@ -33,7 +30,8 @@ from newsletter.subscribers.wordings import shown_wording_id
 from newsletter.tokens import hash_secret
 
 LINK_LASTS = timedelta(days=7)
-#: "You are already a subscriber" at most this often.
+#: "You are already a subscriber", and at most how often somebody is told.
+ALREADY = "already_subscribed"
 REMIND_AFTER = timedelta(hours=24)
 #: The ways of asking that began at a form; the funnel counts these.
 FORMS = {"form", "api"}
@@ -85,8 +83,9 @@ def request_subscription(form: SignupForm, *, now: datetime, visit: Visit, metho
         ask(person or signup_rows.find_or_add(form.address, form.language, now), allowed)
     else:
         _ask_nobody(ask, form, now)
-    if person is not None and not wanted and not barred:
-        _remind(db.session.get_one(Subscriber, person.id), form, now)
+    reminded = outbox.was_written(ALREADY, person.id if person else 0, since=now - REMIND_AFTER)
+    if person is not None and not (wanted or barred or reminded):
+        _remind(person, form, now)
     # Last, as everywhere: whoever holds a count for long holds up the next one.
     _count_sent_in(form, now=now, visit=visit, method=method)
 
@@ -179,28 +178,21 @@ def _links_of_request(
     return urls | {"requested_at": now.isoformat(), "expires_at": (now + LINK_LASTS).isoformat()}
 
 
-def _remind(subscriber: Subscriber, form: SignupForm, now: datetime) -> None:
-    """Tell someone who subscribes again that there is nothing to do; once a day is enough."""
-    recent = sa.select(OutboxMail.id).where(
-        OutboxMail.subscriber_id == subscriber.id,
-        OutboxMail.template == "already_subscribed",
-        OutboxMail.created_at > now - REMIND_AFTER,
-    )
-    if db.session.scalar(recent.limit(1)) is not None:
-        return
+def _remind(person: Known, form: SignupForm, now: datetime) -> None:
+    """Tell someone who subscribes again that there is nothing to do."""
     language = mail_language(form.lists, form.language)
-    outbox.enqueue(
-        "already_subscribed",
-        to=subscriber.address,
+    outbox.post(
+        ALREADY,
+        to=person.address,
         language=language,
         now=now,
-        subscriber_id=subscriber.id,
-        context=links_of_subscriber(subscriber, form.lists, language),
+        subscriber_id=person.id,
+        context=links_of_subscriber(person, form.lists, language),
     )
 
 
 def links_of_subscriber(
-    subscriber: Subscriber, lists: Sequence[MailingList], language: str
+    subscriber: Subscriber | Known, lists: Sequence[MailingList], language: str
 ) -> dict[str, object]:
     """Return what every mail to a subscriber shows: the lists, the way out, the own details."""
     only = lists[0].id if len(lists) == 1 else 0

@@ -1,0 +1,294 @@
+"""Erasure: afterwards nothing here knows the person, and nobody else has lost anything."""
+
+import base64
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+import sqlalchemy as sa
+
+from newsletter.audit import AuditEntry
+from newsletter.campaigns.models import CampaignTotals
+from newsletter.db import db
+from newsletter.errors import AddressInvalid
+from newsletter.mail.models import OutboxMail
+from newsletter.privacy.erasure import erase_people, erase_person
+from newsletter.sending import personal_data as sending_data
+from newsletter.subscribers import links as person_links
+from newsletter.subscribers import personal_data as subscriber_data
+from newsletter.subscribers.models import (
+    Consent,
+    ConsentKind,
+    Subscriber,
+    SuppressionReason,
+    TrackingState,
+)
+from newsletter.subscribers.queries import UnknownSubscriber
+from newsletter.subscribers.suppressions import suppress
+from newsletter.tracking import personal_data as tracking_data
+from newsletter.tracking.models import Event
+from tests.support.clock import NOW
+from tests.support.gateway import gateway_of
+from tests.support.mailbox import links_of, token
+from tests.tracking.hits import hit_line, load_hits, spool_hits
+
+ADDRESS = "Matti.Meikalainen+Lehti@Posti.example"
+IP = "203.0.113.77"
+GRANTED = TrackingState.GRANTED
+
+
+@pytest.fixture
+def live_a_life(
+    real_app, client, finnish, english, sign_up, send, send_due, outgoing
+) -> Callable[[], Subscriber]:
+    """Sign up, confirm, read a newsletter, ask for another list, change one's mind: leave traces everywhere."""
+
+    def live() -> Subscriber:
+        sign_up(ADDRESS, tracking="yes", ip=IP)
+        send_due()
+        client.post(f"/confirm/{token(outgoing.last, 'confirm')}", environ_base={"REMOTE_ADDR": IP})
+        send_due()
+        campaign = send(finnish)
+        copy = outgoing.last
+        for url in links_of(copy, "o") + links_of(copy, "c"):
+            client.get(url, environ_base={"REMOTE_ADDR": IP})
+        load_hits(real_app)
+        client.get(links_of(copy, "o")[0], environ_base={"REMOTE_ADDR": IP})  # not loaded yet
+        client.post(
+            f"/preferences/{token(copy, 'preferences')}",
+            data={"lists": ["suomeksi", "in-english"], "tracking": "yes"},
+        )
+        assert campaign.totals.accepted == 1
+        return db.session.scalars(sa.select(Subscriber)).one()
+
+    return live
+
+
+def spellings(address: str) -> set[bytes]:
+    """Return how an address may stand in a file, in lower case but for Base64."""
+    plain = {address, address.lower(), address.partition("@")[0]}
+    found = {text.lower().encode() for word in plain for text in (word, quote(word, safe=""), quote(word))}
+    for word in plain:
+        for shift in range(3):  # Base64 looks another way at each place of three
+            coded = base64.b64encode(b"\0" * shift + word.encode())
+            found.add(coded[4:-4])
+    return found
+
+
+def files_that_hold(folder: Path, address: str) -> list[str]:
+    found = []
+    for path in sorted(folder.rglob("*")):
+        content = path.read_bytes() if path.is_file() else b""
+        if any(word in content or word in content.lower() for word in spellings(address)):
+            found.append(path.name)
+    return found
+
+
+def rows_that_hold(address: str) -> list[str]:
+    found = []
+    for name in sa.inspect(db.session.connection()).get_table_names():
+        for row in db.session.execute(sa.text(f'SELECT * FROM "{name}"')):  # noqa: S608 - names from the database
+            if any(word.decode() in str(tuple(row)).lower() for word in spellings(address)):
+                found.append(name)
+    db.session.rollback()
+    return found
+
+
+# --- nothing is left -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+@pytest.mark.parametrize("asked_for", [ADDRESS, ADDRESS.upper(), ADDRESS.lower()])
+def test_no_file_holds_the_address_afterwards(live_a_life, tmp_path, now, asked_for):
+    live_a_life()
+    before = files_that_hold(tmp_path, ADDRESS)
+
+    erase_person(asked_for, now=now, actor="console")
+
+    assert len(before) > 1
+    assert files_that_hold(tmp_path, ADDRESS) == []
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_no_file_but_the_counter_of_the_form_holds_the_ip_address(real_app, live_a_life, tmp_path, now):
+    live_a_life()
+    gateway_of(real_app).spool.close()  # as it does by itself within half a minute
+
+    erase_person(ADDRESS, now=now, actor="console")
+
+    assert {name.partition("-")[0] for name in files_that_hold(tmp_path, IP)} <= {"limits.db"}
+
+
+def test_no_table_holds_the_address_afterwards(live_a_life, now):
+    live_a_life()
+    before = rows_that_hold(ADDRESS)
+
+    erase_person(ADDRESS, now=now, actor="console")
+
+    assert sorted(set(before)) == ["outbox", "subscribers"]
+    assert rows_that_hold(ADDRESS) == []
+
+
+def test_what_went_is_counted(live_a_life, now):
+    live_a_life()
+
+    counts = erase_person(ADDRESS, now=now, actor="console")
+
+    assert counts == {"events": 3, "deliveries": 1, "people": 1}
+
+
+def test_a_mail_that_waits_is_never_sent(live_a_life, send_due, outgoing, now):
+    live_a_life()
+    erase_person(ADDRESS, now=now, actor="console")
+
+    send_due()
+
+    assert outgoing.to(ADDRESS) == []
+    assert {(mail.address, mail.context) for mail in db.session.scalars(sa.select(OutboxMail))} == {
+        (None, None)
+    }
+
+
+def test_hits_not_yet_loaded_do_not_come_back(real_app, live_a_life, now):
+    reader = live_a_life()
+    late = hit_line(1, reader.id)
+    erase_person(ADDRESS, now=now, actor="console")
+
+    spool_hits(real_app, late)
+    load_hits(real_app)
+
+    assert db.session.scalars(sa.select(Event)).all() == []
+
+
+def test_the_log_names_nobody(live_a_life, now, caplog):
+    reader = live_a_life()
+    subscriber_id = reader.id
+    caplog.clear()
+
+    erase_person(ADDRESS, now=now, actor="staff:1")
+
+    assert [word for word in ("matti", "posti", IP) if word in caplog.text.lower()] == []
+    entry = db.session.scalars(sa.select(AuditEntry).where(AuditEntry.action == "person erased")).one()
+    assert (entry.actor, entry.object) == ("staff:1", f"subscriber:{subscriber_id}")
+
+
+# --- what stays ------------------------------------------------------------------------------------
+
+
+def test_totals_stay_as_they_are(live_a_life, now):
+    live_a_life()
+
+    erase_person(ADDRESS, now=now, actor="console")
+
+    totals = db.session.scalars(sa.select(CampaignTotals).execution_options(populate_existing=True)).one()
+    assert (totals.recipients, totals.accepted, totals.measured) == (1, 1, 1)
+    assert (totals.opens_human, totals.opens_unique, totals.clicks_human, totals.clicks_unique) == (
+        2,
+        1,
+        1,
+        1,
+    )
+
+
+def test_what_was_asked_for_and_never_confirmed_is_no_proof(live_a_life, now):
+    live_a_life()
+
+    erase_person(ADDRESS, now=now, actor="console")
+
+    rows = db.session.scalars(sa.select(Consent).execution_options(populate_existing=True))
+    assert {row.kind for row in rows if row.address_hash} == {ConsentKind.CONFIRMED}
+
+
+def test_an_address_not_to_be_written_to_stays_so(live_a_life, now):
+    reader = live_a_life()
+    suppress(reader.address_key, SuppressionReason.BANNED, NOW)
+    db.session.commit()
+
+    erase_person(ADDRESS, now=now, actor="console")
+
+    assert db.session.scalar(sa.text("SELECT count(*) FROM suppressions")) == 1
+
+
+def test_others_lose_nothing(real_app, make_list, make_subscriber, send, now):
+    fi = make_list()
+    stays, goes = (make_subscriber(lists=[fi], tracking=GRANTED) for _person in range(2))
+    edition = send(fi).editions[0].id
+    spool_hits(
+        real_app, *[hit_line(edition, who.id, number) for who in (stays, goes) for number in (None, 1)]
+    )
+    load_hits(real_app)
+    before = everything_about(stays)
+
+    erase_person(goes.address, now=now, actor="console")
+
+    assert everything_about(stays) == before
+    assert len(before["events"]) == 2
+
+
+def everything_about(reader: Subscriber) -> dict[str, object]:
+    parts = (subscriber_data, sending_data, tracking_data)
+    found: dict[str, object] = {}
+    for part in parts:
+        found |= part.export(reader)
+    db.session.rollback()
+    return found
+
+
+# --- whom we do not know ---------------------------------------------------------------------------
+
+
+def test_an_unknown_address_is_refused(app, now):
+    with pytest.raises(UnknownSubscriber):
+        erase_person("nobody@example.com", now=now, actor="console")
+
+
+@pytest.mark.parametrize("address", ["", "matti", "matti@", "matti@example.com, pekka@example.com"])
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_what_is_no_address_is_refused(app, now, address):
+    with pytest.raises(AddressInvalid):
+        erase_person(address, now=now, actor="console")
+
+
+def test_a_second_erasure_finds_nobody(live_a_life, now):
+    live_a_life()
+    erase_person(ADDRESS, now=now, actor="console")
+
+    with pytest.raises(UnknownSubscriber):
+        erase_person(ADDRESS, now=now, actor="console")
+
+
+def test_an_erasure_that_stopped_half_way_can_be_run_again(live_a_life, now):
+    reader = live_a_life()
+    tracking_data.erase([reader.id])
+    sending_data.erase([reader.id])
+
+    counts = erase_people([reader.id], now=now)
+
+    assert counts == {"events": 1, "deliveries": 0, "people": 1}
+    assert rows_that_hold(ADDRESS) == []
+
+
+# --- who comes back --------------------------------------------------------------------------------
+
+
+def test_who_comes_back_is_another_person_and_old_links_do_not_open_theirs(
+    live_a_life, client, sign_up, send_due, outgoing, now
+):
+    old = live_a_life()
+    old_id = old.id
+    lists = [item.list_id for item in old.subscriptions]
+    details = f"/preferences/{person_links.PREFERENCES.make(old_id)}"
+    leaving = f"/unsubscribe/{person_links.UNSUBSCRIBE.make(old_id, lists[0], 0)}"
+    erase_person(ADDRESS, now=now, actor="console")
+    sign_up(ADDRESS)
+    send_due()
+    client.post(f"/confirm/{token(outgoing.last, 'confirm')}")
+
+    pages = [client.get(details), client.get(leaving), client.post(leaving), client.post(details, data={})]
+
+    new = db.session.scalars(sa.select(Subscriber).execution_options(populate_existing=True)).one()
+    assert new.id != old_id
+    assert [page.status_code for page in pages] == [200, 200, 200, 200]
+    assert ["Posti.example" in page.text for page in pages] == [False, False, False, False]
+    assert [item.status.value for item in new.subscriptions] == ["confirmed"]

@@ -1,0 +1,153 @@
+"""The page of the opt-in funnel, and its file."""
+
+import csv
+from datetime import date
+
+import pytest
+
+from newsletter.db import db
+from newsletter.stats.funnel import next_month
+from newsletter.subscribers.models import FunnelCount, FunnelStep, MailingList
+from tests.subscribers.pages import Page
+
+
+@pytest.fixture
+def suomeksi(make_list) -> MailingList:
+    made: MailingList = make_list("suomeksi", "Suomenkielinen uutiskirje")
+    return made
+
+
+@pytest.fixture
+def staff(make_staff, log_in) -> None:
+    make_staff()
+    log_in()
+
+
+@pytest.fixture
+def count(app):
+    """Store counts: ``count(list, shown=10, sent_in=4)``."""
+
+    def store(
+        mailing_list: MailingList,
+        day: date = date(2026, 3, 3),
+        language: str = "fi",
+        form_host: str = "www.yritys.example",
+        shard: int = 0,
+        **steps: int,
+    ) -> None:
+        for step, number in steps.items():
+            row = FunnelCount(
+                day=day,
+                list_id=mailing_list.id,
+                language=language,
+                form_host=form_host,
+                step=FunnelStep(step),
+                shard=shard,
+                count=number,
+            )
+            db.session.add(row)
+        db.session.commit()
+
+    return store
+
+
+def rows_of(response) -> list[list[str]]:
+    return list(csv.reader(response.text.splitlines()))
+
+
+def test_nobody_sees_the_funnel_without_logging_in(client):
+    answers = [client.get(path) for path in ("/staff/funnel", "/staff/funnel.csv")]
+
+    assert [(answer.status_code, answer.location.partition("?")[0]) for answer in answers] == [
+        (302, "/staff/login")
+    ] * 2
+
+
+@pytest.mark.usefixtures("staff")
+def test_an_empty_funnel_says_what_will_be_here(client):
+    page = Page(client.get("/staff/funnel?lang=fi"))
+
+    assert (page.status, page.texts("h2"), page.texts("table")) == (200, ["Ei vielä tilauksia"], [])
+
+
+@pytest.mark.usefixtures("staff")
+def test_the_steps_and_their_shares_are_shown(client, suomeksi, count):
+    count(suomeksi, shown=1000, sent_in=200, mail_accepted=190, page_opened=150, confirmed=120)
+    count(suomeksi, shard=1, confirmed=20)
+
+    page = Page(client.get("/staff/funnel?lang=fi"))
+
+    assert page.texts(".funnel .count") == ["1 000", "200", "190", "150", "140"]
+    assert page.texts(".funnel .share strong") == ["95 %", "75 %", "70 %"]
+
+
+@pytest.mark.usefixtures("staff")
+def test_a_list_and_a_month_can_be_chosen(client, suomeksi, make_list, count):
+    english = make_list("in-english", "Newsletter in English", language="en")
+    count(suomeksi, sent_in=10)
+    count(suomeksi, day=date(2026, 2, 28), sent_in=20)
+    count(english, sent_in=40)
+
+    def sent_in(query: str) -> str:
+        return Page(client.get(f"/staff/funnel?{query}")).texts(".funnel .count")[1]
+
+    assert [
+        sent_in(query) for query in ("", "list=suomeksi", "month=2026-03", "list=suomeksi&month=2026-02")
+    ] == [
+        "70",
+        "30",
+        "50",
+        "20",
+    ]
+
+
+@pytest.mark.usefixtures("staff")
+@pytest.mark.parametrize("query", ["list=ruotsiksi", "month=2026-13", "month=x", "list=&month="])
+def test_a_choice_that_does_not_exist_shows_all(client, suomeksi, count, query):
+    count(suomeksi, sent_in=7)
+
+    assert Page(client.get(f"/staff/funnel?{query}")).texts(".funnel .count")[1] == "7"
+
+
+@pytest.mark.usefixtures("staff")
+def test_the_funnel_is_shown_by_month_list_language_and_form(client, suomeksi, count):
+    count(suomeksi, sent_in=7)
+    count(suomeksi, form_host="other", language="en", sent_in=3)
+
+    page = Page(client.get("/staff/funnel?lang=fi"))
+
+    assert page.texts(".data tbody th") == [
+        "Maaliskuu 2026",
+        "Suomenkielinen uutiskirje",
+        "Suomi",
+        "English",
+        "www.yritys.example",
+        "Muut sivustot",
+    ]
+
+
+@pytest.mark.usefixtures("staff")
+def test_the_file_has_a_row_a_day_and_hides_small_counts(client, suomeksi, count):
+    count(suomeksi, shown=1000, sent_in=5, confirmed=4)
+
+    response = client.get("/staff/funnel.csv?list=suomeksi&month=2026-03")
+
+    assert response.headers["Content-Disposition"] == "attachment; filename=funnel.csv"
+    assert rows_of(response) == [
+        ["day", "list", "language", "form", "shown", "sent_in", "mail_accepted", "page_opened", "confirmed"],
+        ["2026-03-03", "Suomenkielinen uutiskirje", "fi", "www.yritys.example", "1000", "5", "0", "0", "<5"],
+    ]
+
+
+@pytest.mark.usefixtures("staff")
+def test_the_file_runs_nothing_in_a_spreadsheet(client, make_list, count):
+    count(make_list("x", "=HYPERLINK(1)"), sent_in=9)
+
+    assert rows_of(client.get("/staff/funnel.csv"))[1][1] == "'=HYPERLINK(1)"
+
+
+@pytest.mark.parametrize(
+    ("month", "after"), [(date(2026, 1, 1), date(2026, 2, 1)), (date(2026, 12, 1), date(2027, 1, 1))]
+)
+def test_a_month_ends_where_the_next_begins(month, after):
+    assert next_month(month) == after

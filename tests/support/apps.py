@@ -1,0 +1,177 @@
+"""Applications for tests: made, bound to one connection, cleaned between two tests, closed."""
+
+import contextvars
+import logging
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy.engine import URL
+
+from newsletter import create_app
+from newsletter.config import PREFIX, Settings
+from newsletter.db import db
+from newsletter.limits import limiter
+from newsletter.mail.transport import mailbox_folder
+from newsletter.wakeups import queue
+from tests.support.gateway import gateway_of
+
+Result = TypeVar("Result")
+
+#: What the tests take for granted; every test may say otherwise.
+DEFAULTS = {
+    "SECRET_KEY": "the secret key of the tests",
+    "SUPPRESSION_KEY": "the suppression key of the tests",
+    "QUEUE_URL": "memory://",
+    "MAIL_CONNECTIONS": "1",  # campaigns are then sent in the calling thread
+    "SIGNUP_LIMIT_IP": "1000000/minute",
+    "SIGNUP_LIMIT_ADDRESS": "1000000/minute",
+    "SIGNUP_LIMIT_DOMAIN": "1000000/minute",
+    "SIGNUP_BREAKER": "1000000/minute",
+    "SENDER_NAME": "Kirjakauppa Oy",
+    "SENDER_ADDRESS": "uutiset@kirjakauppa.example",
+    "SENDER_POSTAL": "Katu 1, 00100 Helsinki",
+    "SENDER_BUSINESS_ID": "1234567-8",
+    "PRIVACY_CONTACT": "tietosuoja@kirjakauppa.example",
+}
+
+
+def load_settings(instance: Path, **settings: object) -> Settings:
+    """Return the settings of tests, with those named in lower case instead of the usual ones."""
+    given = DEFAULTS | {name.upper(): _text(value) for name, value in settings.items()}
+    environ = {"INSTANCE_PATH": str(instance), **given}
+    return Settings.load({PREFIX + name: text for name, text in environ.items()})
+
+
+@contextmanager
+def running(instance: Path, **settings: object) -> Iterator[Flask]:
+    """Make an application, and let go of what it holds at the end."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    with counting_for_itself():
+        app = create_app(load_settings(instance, **settings))
+        root.handlers[:], root.level = handlers, level  # pytest's own handlers, for caplog
+        try:
+            yield app
+        finally:
+            empty(app)
+            with app.app_context():
+                db.engine.dispose()
+
+
+@contextmanager
+def counting_for_itself() -> Iterator[None]:
+    """Give the limiter, which is one for the whole process, back to the application before."""
+    before = limiter._storage, limiter._limiter
+    try:
+        yield
+    finally:
+        counts: Any = vars(limiter._storage).get("_local")
+        if limiter._storage is not before[0] and hasattr(counts, "connection"):
+            counts.connection.close()
+        limiter._storage, limiter._limiter = before
+        limiter._storage_dead = False
+
+
+@contextmanager
+def rolled_back(app: Flask) -> Iterator[None]:
+    """Let every session use one connection, whose transaction is never committed.
+
+    A commit in the product releases a savepoint; a rollback goes back to it.
+    """
+    with app.app_context():
+        engine = db.engine
+    with engine.connect() as connection:
+        transaction = connection.begin()
+        db.session.session_factory.configure(bind=connection, join_transaction_mode="create_savepoint")
+        try:
+            yield
+        finally:
+            db.session.session_factory.configure(bind=None, join_transaction_mode="conditional_savepoint")
+            transaction.rollback()
+
+
+def clean(app: Flask) -> None:
+    """Forget what a test left outside the database, and open the door to everybody again."""
+    empty(app)
+    if limiter.storage.check():
+        limiter.reset()
+    if limiter._fallback_limiter is not None:
+        limiter._fallback_limiter.storage.reset()
+
+
+def empty(app: Flask) -> None:
+    """Forget mails, hits and wake-ups."""
+    app.extensions["newsletter.looks"].take()
+    gateway = gateway_of(app)
+    gateway.spool.close()
+    gateway._targets.clear()
+    instance = Path(app.instance_path)
+    shutil.rmtree(instance / "spool", ignore_errors=True)
+    shutil.rmtree(mailbox_folder(app.config["NEWSLETTER"]), ignore_errors=True)
+    if app.config["NEWSLETTER"].queue_url == "memory://":
+        queue(app).flush()
+
+
+def on_its_own(app: Flask, function: Callable[..., Result], *args: Any) -> Result:
+    """Call a function as another process would: with a session of its own, after our commit.
+
+    What we hold of the database is read again when we next look at it.
+    """
+    db.session.commit()
+    try:
+        return contextvars.Context().run(_in_context, app, function, *args)
+    finally:
+        db.session.expire_all()
+
+
+def at_once(app: Flask, *functions: Callable[[], Any]) -> list[Any]:
+    """Call functions at the same time, each in a thread and a session of its own; for ``real_app``.
+
+    Returns in their order what each returned, or the exception it raised.
+    """
+    db.session.commit()
+    together = threading.Barrier(len(functions))
+
+    def call(function: Callable[[], Any]) -> Any:
+        with app.app_context():
+            together.wait(10)
+            try:
+                return function()
+            except Exception as error:  # noqa: BLE001 - the test looks at it
+                return error
+
+    try:
+        with ThreadPoolExecutor(len(functions)) as pool:
+            return list(pool.map(call, functions))
+    finally:
+        db.session.expire_all()
+
+
+class Client(FlaskClient):
+    """A browser without scripts: each request has a context and a session of its own."""
+
+    def open(self, *args: Any, **kwargs: Any) -> Any:
+        """Send a request."""
+        db.session.commit()
+        try:
+            return contextvars.Context().run(super().open, *args, **kwargs)
+        finally:
+            db.session.expire_all()
+
+
+def _in_context(app: Flask, function: Callable[..., Result], *args: Any) -> Result:
+    with app.app_context():
+        return function(*args)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, URL):
+        return value.render_as_string(hide_password=False)
+    return str(value)
