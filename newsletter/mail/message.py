@@ -26,7 +26,7 @@ class MailPolicy(EmailPolicy):
         if name.lower().startswith("list-"):
             # The stdlib turns a long List-Unsubscribe into RFC 2047 words, and one-click is gone.
             return f"{name}: " + str(value).replace(", ", f",{self.linesep} ") + self.linesep
-        if name.lower() == "subject" and not str(value).isascii():
+        if name.lower() == "subject" and ("=?" in str(value) or not str(value).isascii()):
             # Some Python releases glue two encoded words together, which Yahoo refuses.
             header = Header(str(value), "utf-8", maxlinelen=76, header_name=name)  # RFC 2047, section 2
             return f"{name}: " + header.encode(linesep=self.linesep) + self.linesep

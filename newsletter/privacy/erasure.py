@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from newsletter import audit
+from newsletter.config import settings
 from newsletter.db import db, is_sqlite
 from newsletter.mail.mailbox import forget_mails_to
 from newsletter.sending import personal_data as sending_data
@@ -58,7 +59,8 @@ def erase_people(subscriber_ids: Sequence[int], *, now: datetime) -> dict[str, i
 
 def keep_proof_until(now: datetime) -> datetime:
     """Return the end of the third year after this one."""
-    return datetime(now.year + PROOF_YEARS + 1, 1, 1, tzinfo=UTC)
+    zone = settings().timezone
+    return datetime(now.astimezone(zone).year + PROOF_YEARS + 1, 1, 1, tzinfo=zone).astimezone(UTC)
 
 
 def scrub() -> None:

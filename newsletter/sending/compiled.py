@@ -78,11 +78,9 @@ def _header(name: str, value: str) -> str:
     if not MARK.search(value):
         if any(character in value for character in "\r\n\0"):
             raise ValueError(f"{name} holds a line break")
-        return (
-            POLICY.fold(name, POLICY.header_factory(name, value))
-            if not name.startswith("List-")
-            else POLICY.fold(name, value)
-        )
+        # A subject as it was typed: the factory would decode what only looks like an encoded word.
+        as_typed = name == "Subject" or name.startswith("List-")
+        return POLICY.fold(name, value if as_typed else POLICY.header_factory(name, value))
     # A header with a hole is ASCII of ours around a value of ours: folded at its comma, if at all.
     return f"{name}: " + value.replace(", ", ",\r\n ") + "\r\n"
 
@@ -110,6 +108,7 @@ def _quoted_printable(content: str) -> str:
 def _without_leading_dot(line: str) -> str:
     if not line.startswith("."):
         return line
-    line = "=2E" + line[1:]
-    # Two longer than before: break it softly where the limit would be passed.
-    return line if len(line) <= _LONGEST_QP_LINE else f"=2E=\r\n{line[3:]}"
+    if len(line) + 2 <= _LONGEST_QP_LINE:
+        return "=2E" + line[1:]
+    # Too long for that: a soft break behind it, and what follows may begin with a dot again.
+    return "=2E=\r\n" + _without_leading_dot(line[1:])

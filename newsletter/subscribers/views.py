@@ -112,6 +112,8 @@ def do_confirm(token: str) -> ResponseReturnValue:
     chosen = request.form.getlist("lists") if "choosing" in request.form else None
     if chosen == []:
         found = confirming.find_request(token, now=utcnow())
+        if found.confirmed_at is not None:
+            return _confirmed(confirming.confirmed_before(found))
         return _ask_to_confirm(found, error=translate(signup.ListMissing.message)), 422
     return _confirm(token, method="button", chosen=chosen)
 

@@ -1,6 +1,7 @@
 """The gateway, as a web server calls it: what it answers, what it keeps, where it leads."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, cast
 from wsgiref.util import setup_testing_defaults
@@ -284,6 +285,14 @@ def test_a_link_not_yet_known_asks_to_come_back_when_the_database_is_away(ask, e
     answer = ask(f"/c/{HIT.make(edition, 7)}/1")
 
     assert (answer.status, answer.headers["Retry-After"]) == ("503 Service Unavailable", "30")
+
+
+@on_one_engine
+def test_a_click_never_waits_for_a_writer(ask, edition):
+    with db.engine.connect(), ThreadPoolExecutor(1) as pool:  # a connection begins by taking the write lock
+        answer = pool.submit(ask, f"/c/{HIT.make(edition, 7)}/2").result(2)
+
+    assert answer.headers["Location"] == "https://kirja.example/"
 
 
 @on_one_engine
