@@ -7,7 +7,6 @@ import sqlalchemy as sa
 
 from newsletter.db import db
 from newsletter.leases import LEASE, owner
-from newsletter.mail.transport import Reply
 from newsletter.sending import deliver
 from newsletter.sending.claim import lease_some, mark_sending, release, release_expired
 from newsletter.sending.models import Delivery, DeliveryStatus
@@ -183,19 +182,3 @@ def test_the_sweep_settles_every_campaign_on_its_way(start, make_list, make_read
     deliver.sweep()
 
     assert [outcome(campaign) for campaign in campaigns] == [{"uncertain": 1}, {"uncertain": 1}]
-
-
-def test_an_answer_that_comes_after_the_lease_is_counted_once(
-    start, make_list, make_subscriber, outcome, now
-):
-    fi = make_list()
-    reader = make_subscriber(lists=[fi])
-    campaign = start([fi])
-    lease_some(campaign.id, now)
-    claimed = mark_sending(campaign.id, reader.id, now)
-    assert claimed is not None
-
-    release_expired(campaign.id, now + LEASE)
-    deliver._record(claimed, Reply(250), now + LEASE)
-
-    assert sum(outcome(campaign).values()) == 1

@@ -54,20 +54,6 @@ def test_who_went_between_two_tries_is_skipped(
     assert (outcome(campaign), smtp_server.messages) == ({"skipped": 1}, [])
 
 
-def test_who_left_one_of_two_lists_gets_it_on_behalf_of_the_other(
-    start, make_list, make_subscriber, send_due, outgoing
-):
-    older, newer = make_list("uutiset"), make_list("tarjoukset")
-    reader = make_subscriber(lists=[older, newer])
-    start([older, newer])
-
-    leave(reader)
-    send_due()
-
-    # Else leaving by this mail would end what has ended already, and nothing more.
-    assert outgoing.last["List-Id"] == "<tarjoukset.kirjakauppa.example>"
-
-
 def test_a_paused_campaign_goes_on_only_when_it_is_resumed(start, make_list, make_readers, send_due):
     fi = make_list()
     make_readers(fi, 2)

@@ -45,7 +45,9 @@ def test_a_program_that_fills_in_the_hidden_field_sees_the_same_answer_and_leave
 
 
 @pytest.mark.parametrize(("milliseconds", "mails"), [(0, 0), (99, 0), (100, 1)])
-def test_a_form_sent_in_within_a_tenth_of_a_second_is_dropped(sign_up, shown, clock, stored, milliseconds, mails):
+def test_a_form_sent_in_within_a_tenth_of_a_second_is_dropped(
+    sign_up, shown, clock, stored, milliseconds, mails
+):
     mark = shown()
     clock.shift(timedelta(milliseconds=milliseconds))
 
