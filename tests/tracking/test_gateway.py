@@ -7,6 +7,7 @@ from typing import Any, cast
 from wsgiref.util import setup_testing_defaults
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 
 from newsletter.db import db
@@ -289,7 +290,8 @@ def test_a_link_not_yet_known_asks_to_come_back_when_the_database_is_away(ask, e
 
 @on_one_engine
 def test_a_click_never_waits_for_a_writer(ask, edition):
-    with db.engine.connect(), ThreadPoolExecutor(1) as pool:  # a connection begins by taking the write lock
+    with ThreadPoolExecutor(1) as pool, db.engine.connect() as writer:
+        writer.execute(sa.text("SELECT 1"))  # begins, and so takes the write lock
         answer = pool.submit(ask, f"/c/{HIT.make(edition, 7)}/2").result(2)
 
     assert answer.headers["Location"] == "https://kirja.example/"
