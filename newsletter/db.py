@@ -24,7 +24,8 @@ PERSONAL: dict[Any, Any] = {"personal": True}
 
 #: How the next transaction begins on SQLite. Immediate takes the write lock at once, so that a
 #: transaction that reads first and writes later cannot be refused half-way.
-_begins: ContextVar[str] = ContextVar("begins", default="BEGIN IMMEDIATE")
+_USUAL = "BEGIN IMMEDIATE"
+_begins: ContextVar[str] = ContextVar("begins", default=_USUAL)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -108,13 +109,18 @@ def reading() -> Iterator[None]:
 
 
 def begin_reading() -> None:
-    """Let this thread's coming transactions begin as readers, until ``begin_writing``."""
+    """Let this thread's coming transactions begin as readers, until it says otherwise."""
     _begins.set("BEGIN")
+
+
+def begin_as_usual() -> None:
+    """Let this thread's next transaction begin as one that may write."""
+    _begins.set(_USUAL)
 
 
 def begin_writing() -> None:
     """End a reading transaction, so that the next one may write. Call it before the first change."""
-    _begins.set("BEGIN IMMEDIATE")
+    begin_as_usual()
     db.session.rollback()
 
 

@@ -39,6 +39,7 @@ def init_app(app: Flask) -> None:
     """Install headers, error pages and the values every template has."""
     app.context_processor(lambda: {"site": settings(), "embedded": is_embedded()})
     app.before_request(_begin)
+    app.teardown_request(lambda _error: database.begin_as_usual())
     app.after_request(_add_headers)
     app.register_error_handler(NewsletterError, show_refusal)
     app.register_error_handler(HTTPException, show_http_error)

@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError, StatementError
+from sqlalchemy.exc import IntegrityError, OperationalError, StatementError
 
 from newsletter.db import (
     begin_reading,
@@ -171,10 +171,26 @@ def count_lists():
 
 
 @on_sqlite
+def test_a_transaction_takes_the_write_lock_when_it_begins(real_app, impatient, other_writer):
+    with pytest.raises(OperationalError, match="database is locked"):
+        count_lists()
+
+
+@on_sqlite
 def test_whoever_only_reads_waits_for_nobody(real_app, impatient, other_writer):
     with reading():
         assert count_lists() == 0
         db.session.rollback()
+
+
+@on_sqlite
+def test_after_reading_the_next_transaction_writes_again(real_app, impatient, other_writer):
+    with reading():
+        count_lists()
+        db.session.rollback()
+
+    with pytest.raises(OperationalError, match="database is locked"):
+        count_lists()
 
 
 @on_sqlite
