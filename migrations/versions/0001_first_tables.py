@@ -260,6 +260,7 @@ def upgrade() -> None:
         sa.Column("clicks_human", sa.Integer(), nullable=False),
         sa.Column("clicks_machine", sa.Integer(), nullable=False),
         sa.Column("clicks_unique", sa.Integer(), nullable=False),
+        sa.Column("uniques_closed_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["campaign_id"],
             ["campaigns.id"],

@@ -94,3 +94,5 @@ class CampaignTotals(Base):
     clicks_human: Mapped[int] = mapped_column(default=0)
     clicks_machine: Mapped[int] = mapped_column(default=0)
     clicks_unique: Mapped[int] = mapped_column(default=0)
+    #: Since then nobody remembers who opened or clicked, so nobody is counted as a new reader.
+    uniques_closed_at: Mapped[datetime | None]

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from newsletter import audit
+from newsletter.config import settings
 from newsletter.db import db
 from newsletter.errors import N_, NotFound
 from newsletter.mail.models import OutboxMail
@@ -98,7 +99,7 @@ class Proof:
     def kept_until(self) -> date | None:
         """The last day of what is left of someone erased; None when nobody was."""
         ends = [fact.keep_until for fact in self.facts if fact.keep_until]
-        return (max(ends) - timedelta(days=1)).date() if ends else None
+        return (max(ends).astimezone(settings().timezone) - timedelta(days=1)).date() if ends else None
 
 
 def read_proof(address: str, *, actor: str, now: datetime) -> Proof:

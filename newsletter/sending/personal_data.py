@@ -10,6 +10,9 @@ from newsletter.db import change, db
 from newsletter.sending.models import Delivery
 from newsletter.subscribers.models import Subscriber
 
+#: Deliveries looked at in one transaction, so that others get to write.
+STEP = 20_000
+
 
 def export(subscriber: Subscriber) -> dict[str, Any]:
     """Return every delivery to a person."""
@@ -46,3 +49,25 @@ def erase(subscriber_ids: Sequence[int]) -> int:
             )
         db.session.commit()
     return deleted
+
+
+def forget_readers(campaign_id: int) -> None:
+    """Forget when each person first opened and clicked a campaign. Commits in steps."""
+    low, last = (
+        0,
+        db.session.scalar(
+            sa.select(sa.func.max(Delivery.subscriber_id)).where(Delivery.campaign_id == campaign_id)
+        ),
+    )
+    while last is not None and low <= last:
+        change(
+            sa.update(Delivery)
+            .where(
+                Delivery.campaign_id == campaign_id,
+                Delivery.subscriber_id.between(low, low + STEP - 1),
+                sa.or_(Delivery.first_open_at.is_not(None), Delivery.first_click_at.is_not(None)),
+            )
+            .values(first_open_at=None, first_click_at=None)
+        )
+        db.session.commit()
+        low += STEP

@@ -1,7 +1,8 @@
 """Adds what happens to the totals, in the transaction of what happened.
 
 "Unique" means per delivery and human only. It is exact because each delivery and each reader of a
-link remembers being counted.
+link remembers being counted. The January purge makes them forget, so it closes the campaign: what
+comes later is counted, but as nobody new.
 """
 
 from collections import Counter, defaultdict
@@ -37,10 +38,23 @@ def fold(hits: Sequence[Hit]) -> None:
     by_campaign: defaultdict[int, list[Hit]] = defaultdict(list)
     for hit in hits:
         by_campaign[hit.campaign_id].append(hit)
+    closed = set()
     # In a fixed order, so that two loaders never wait for each other's rows.
     for campaign_id, theirs in sorted(by_campaign.items()):
-        _fold_campaign(campaign_id, theirs)
-    _fold_links([hit for hit in hits if hit.kind is EventKind.CLICK and hit.link_number is not None])
+        if not _take_turn(campaign_id):
+            closed.add(campaign_id)
+        _fold_campaign(campaign_id, theirs, is_closed=campaign_id in closed)
+    _fold_links([hit for hit in hits if hit.kind is EventKind.CLICK and hit.link_number is not None], closed)
+
+
+def close_uniques(campaign_id: int, now: datetime) -> None:
+    """Count nobody as a new reader of this campaign from now on, in the caller's transaction."""
+    _take_turn(campaign_id)
+    change(
+        sa.update(CampaignTotals)
+        .where(CampaignTotals.campaign_id == campaign_id)
+        .values(uniques_closed_at=now)
+    )
 
 
 def record_left(_sender: object, *, campaign_id: int, subscriber_id: int, now: datetime) -> None:
@@ -63,26 +77,30 @@ def listen() -> None:
     left.connect(record_left)
 
 
-def _fold_campaign(campaign_id: int, hits: list[Hit]) -> None:
-    _take_turn(campaign_id)
+def _fold_campaign(campaign_id: int, hits: list[Hit], *, is_closed: bool) -> None:
     numbers: Counter[str] = Counter()
     for hit in hits:
         numbers[f"{hit.kind.value}s_{'human' if hit.machine_class in HUMAN else 'machine'}"] += 1
-    for kind, column in (
-        (EventKind.OPEN, Delivery.first_open_at),
-        (EventKind.CLICK, Delivery.first_click_at),
-    ):
-        numbers[f"{kind.value}s_unique"] += _mark_first(campaign_id, hits, kind, column)
+    if not is_closed:
+        for kind, column in (
+            (EventKind.OPEN, Delivery.first_open_at),
+            (EventKind.CLICK, Delivery.first_click_at),
+        ):
+            numbers[f"{kind.value}s_unique"] += _mark_first(campaign_id, hits, kind, column)
     count(campaign_id, **numbers)
 
 
-def _take_turn(campaign_id: int) -> None:
-    """Lock the campaign's totals before anything else of it, so that no two wait for each other."""
-    db.session.execute(
-        sa.select(CampaignTotals.campaign_id)
+def _take_turn(campaign_id: int) -> bool:
+    """Lock the campaign's totals before anything else of it, so that no two wait for each other.
+
+    True while it may have new readers.
+    """
+    closed_at = db.session.execute(
+        sa.select(CampaignTotals.uniques_closed_at)
         .where(CampaignTotals.campaign_id == campaign_id)
         .with_for_update()
     )
+    return closed_at.scalar() is None
 
 
 def _mark_first(
@@ -110,14 +128,14 @@ def _mark_first(
     return marked
 
 
-def _fold_links(hits: list[Hit]) -> None:
+def _fold_links(hits: list[Hit], closed: set[int]) -> None:
     numbers: defaultdict[tuple[int, int], Counter[str]] = defaultdict(Counter)
     readers = set()
     for hit in hits:
         key = (hit.edition_id, hit.link_number or 0)
         human = hit.machine_class in HUMAN
         numbers[key]["human" if human else "machine"] += 1
-        if human and hit.subscriber_id:
+        if human and hit.subscriber_id and hit.campaign_id not in closed:
             readers.add((*key, hit.subscriber_id))
     for edition_id, number in _add_readers(readers):
         numbers[edition_id, number]["unique_human"] += 1

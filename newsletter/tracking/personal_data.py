@@ -61,6 +61,14 @@ def erase(subscriber_ids: Sequence[int]) -> int:
     return deleted
 
 
+def forget_readers(edition_ids: Sequence[int]) -> None:
+    """Forget who followed which link of these editions. Commits after each link."""
+    links = sa.select(Link.edition_id, Link.number).where(Link.edition_id.in_(edition_ids))
+    for edition_id, number in db.session.execute(links).all():
+        change(sa.delete(LinkReader).where(LinkReader.edition_id == edition_id, LinkReader.number == number))
+        db.session.commit()
+
+
 def _erase_readers(people: set[int]) -> None:
     found = sorted(people)
     for start in range(0, len(found), 500):

@@ -27,6 +27,7 @@ from newsletter.subscribers.models import (
 from newsletter.subscribers.queries import UnknownSubscriber
 from newsletter.subscribers.suppressions import suppress
 from newsletter.tracking import personal_data as tracking_data
+from newsletter.tracking.models import Event
 from tests.support.clock import NOW
 from tests.support.gateway import gateway_of
 from tests.support.mailbox import links_of, token
@@ -147,6 +148,17 @@ def test_a_mail_that_waits_is_never_sent(live_a_life, send_due, outgoing, now):
     assert {(mail.address, mail.context) for mail in db.session.scalars(sa.select(OutboxMail))} == {
         (None, None)
     }
+
+
+def test_hits_not_yet_loaded_do_not_come_back(real_app, live_a_life, now):
+    reader = live_a_life()
+    late = hit_line(1, reader.id)
+    erase_person(ADDRESS, now=now, actor="console")
+
+    spool_hits(real_app, late)
+    load_hits(real_app)
+
+    assert db.session.scalars(sa.select(Event)).all() == []
 
 
 def test_the_log_names_nobody(live_a_life, now, caplog):

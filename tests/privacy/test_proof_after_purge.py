@@ -1,5 +1,7 @@
 """The proof of a consent after the person has gone: what stays, to whom it points, and until when."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 import sqlalchemy as sa
 
@@ -40,6 +42,24 @@ def test_proof_survives_and_points_to_nobody(real_app, make_subscriber):
     assert {(row.subscriber_id, row.ip, row.user_agent, row.form_url) for row in rows} == {
         (None, None, None, None)
     }
+
+
+@pytest.mark.parametrize(
+    ("now", "until"),
+    [
+        (DUE, datetime(2031, 1, 1, tzinfo=UTC)),
+        # 0.30 on New Year's Day 2027 in Helsinki, where the year has already begun.
+        (datetime(2026, 12, 31, 22, 30, tzinfo=UTC), datetime(2031, 1, 1, tzinfo=UTC)),
+    ],
+)
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_proof_is_kept_to_the_end_of_the_third_year(real_app, make_subscriber, now, until):
+    record(make_subscriber(status=LEFT), ConsentKind.CONFIRMED)
+
+    purge(now=now, actor="console")
+
+    (kept,) = db.session.scalars(sa.select(Consent.keep_until))
+    assert abs(kept - until) <= timedelta(hours=2)  # midnight there or here
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])

@@ -11,8 +11,8 @@ from newsletter.privacy.models import PurgeRun
 from newsletter.privacy.purge import NotJanuary, preview, purge
 from newsletter.sending.models import Delivery
 from newsletter.subscribers.models import Subscriber, TrackingState
-from newsletter.tracking.models import LinkReader
-from tests.privacy.purging import DUE, LEFT, PENDING, addresses, event_times
+from newsletter.tracking.models import Event, LinkReader
+from tests.privacy.purging import DUE, LEFT, PENDING, addresses, event_row, event_times
 from tests.tracking.hits import hit_line, load_hits, spool_hits
 
 # --- its month -------------------------------------------------------------------------------------
@@ -90,6 +90,15 @@ def test_who_leaves_once_it_has_started_stays_for_the_next(real_app, make_subscr
     assert addresses() == ["vilho@example.com"]
 
 
+def test_who_has_asked_to_come_back_stays(real_app, make_subscriber, finnish, sign_up, now):
+    make_subscriber("eero@example.com", [finnish], status=LEFT)
+    sign_up("eero@example.com")
+
+    purge(now=now + timedelta(days=1), actor="console", any_day=True)
+
+    assert addresses() == ["eero@example.com"]
+
+
 def test_everything_of_who_left_goes_and_the_totals_stay(
     real_app, make_list, make_subscriber, send, make_event
 ):
@@ -128,6 +137,46 @@ def test_raw_records_of_past_years_go(real_app, make_event):
     assert (counts["events"], event_times()) == (2, [new_year, DUE])
 
 
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_raw_records_of_past_years_go_in_whatever_order_they_came(real_app):
+    """A web machine that was away over New Year brings its December after the others' January."""
+    order = [DUE - timedelta(days=1)] + [DUE - timedelta(days=30)] * 20_000
+    db.session.execute(sa.insert(Event), [event_row(at) for at in order])
+    db.session.commit()
+
+    purge(now=DUE, actor="console")
+
+    assert event_times() == [DUE - timedelta(days=1)]
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_raw_records_still_in_the_spool_go_too(real_app, make_subscriber, send):
+    reader = make_subscriber(tracking=TrackingState.GRANTED)
+    campaign = send(reader.subscriptions[0].mailing_list)
+    spool_hits(real_app, hit_line(campaign.editions[0].id, reader.id, at=DUE - timedelta(days=30)))
+
+    purge(now=DUE, actor="console")
+    load_hits(real_app)
+
+    assert event_times() == []
+    assert db.session.get_one(CampaignTotals, campaign.id, populate_existing=True).opens_unique == 1
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_nothing_is_left_that_tells_who_read_what_last_year(real_app, make_subscriber, send):
+    """The notice promises that opens and clicks go in the January after they were recorded."""
+    reader = make_subscriber(tracking=TrackingState.GRANTED)
+    campaign = send(reader.subscriptions[0].mailing_list)
+    spool_hits(real_app, *[hit_line(campaign.editions[0].id, reader.id, number) for number in (None, 1)])
+    load_hits(real_app)
+
+    purge(now=DUE, actor="console")
+
+    row = db.session.get_one(Delivery, (campaign.id, reader.id), populate_existing=True)
+    assert (row.first_open_at, row.first_click_at) == (None, None)
+    assert db.session.scalars(sa.select(LinkReader.subscriber_id)).all() == []
+
+
 # --- the dry run -----------------------------------------------------------------------------------
 
 
@@ -158,3 +207,14 @@ def test_the_dry_run_counts_what_the_run_deletes(real_app, make_list, make_subsc
 
 
 # --- the file --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_the_file_gives_its_free_pages_back(real_app):
+    db.session.execute(sa.insert(Event), [event_row(DUE - timedelta(days=30))] * 5000)
+    db.session.commit()
+
+    purge(now=DUE, actor="console")
+
+    with db.engine.connect() as connection:
+        assert connection.scalar(sa.text("PRAGMA freelist_count")) == 0

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -14,7 +15,10 @@ from newsletter.audit import AuditEntry
 from newsletter.db import Base, db, reading
 from newsletter.privacy.models import JobSlot, PurgeRun
 from newsletter.privacy.purge import purge_if_due
-from tests.privacy.purging import DUE, LEFT, addresses
+from newsletter.sending.models import Delivery
+from newsletter.tracking.spool import only_loader
+from tests.privacy.purging import DUE, LEFT, addresses, event_times
+from tests.tracking.hits import spool_folder
 
 
 def runs() -> Sequence[PurgeRun]:
@@ -77,6 +81,50 @@ def killed_at_commit(number: int) -> Iterator[None]:
     finally:
         sa.event.remove(Session, "after_commit", after_commit)
         db.session.remove()
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_a_run_that_was_killed_is_finished_by_the_next_sweep(
+    real_app, make_list, make_subscriber, send, make_event, number
+):
+    fi = make_list()
+    make_subscriber("aino@example.com", [fi])
+    goes = make_subscriber("eero@example.com", [fi])
+    send(fi)
+    make_event(DUE - timedelta(days=30))
+    goes.subscriptions[0].status, goes.subscriptions[0].unsubscribed_at = LEFT, goes.created_at
+    db.session.commit()
+
+    with killed_at_commit(number):
+        purge_if_due(DUE)
+    purge_if_due(DUE + timedelta(minutes=1))
+
+    assert (addresses(), event_times()) == (["aino@example.com"], [])
+    assert db.session.scalar(sa.select(sa.func.count()).select_from(Delivery)) == 1
+    assert [run for run in runs() if run.finished_at is None] == []
+
+
+def test_of_two_workers_one_runs_it(real_app, make_subscriber):
+    """The first is held up in the middle; the second finds the run taken and goes on with its own work."""
+    make_subscriber(status=LEFT)
+    db.session.rollback()
+
+    def sweep() -> None:
+        with real_app.app_context():
+            purge_if_due(DUE)
+
+    with ThreadPoolExecutor(2) as pool:
+        with only_loader(spool_folder(real_app)):
+            first = pool.submit(sweep)
+            wait_until(lambda: number_of(JobSlot) == 1)
+            time.sleep(0.1)  # for the first to get as far as it can
+            second = pool.submit(sweep)
+            wait_until(lambda: second.done() or number_of(PurgeRun) == 2)
+        first.result()
+        second.result()
+
+    assert number_of(PurgeRun) == 1
 
 
 def number_of(table: type[Base]) -> int:
