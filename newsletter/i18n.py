@@ -44,7 +44,9 @@ def choose_language() -> str:
         asked = request.args.get("lang", "")
     if asked in offered:
         return asked
-    return request.accept_languages.best_match(offered) or offered[0]
+    # In the browser's own order: "en-GB, fi;q=0.5" is a wish for English.
+    wished = (code.partition("-")[0].lower() for code in request.accept_languages.values())
+    return next((code for code in wished if code in offered), offered[0])
 
 
 def language() -> str:

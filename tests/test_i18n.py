@@ -39,6 +39,24 @@ def offer(app, monkeypatch):
 # --- which language --------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("asked", "accepted", "spoken_then"),
+    [
+        pytest.param("?lang=en", "fi", "en", id="the address wins"),
+        pytest.param("?lang=sv", "en", "en", id="one we do not speak is passed over"),
+        pytest.param("?lang=", "en", "en", id="an empty one too"),
+        pytest.param("", "en-GB,fi;q=0.5", "en", id="the browser's first"),
+        pytest.param("", "sv,en;q=0.5", "en", id="the browser's second"),
+        pytest.param("", "sv", "fi", id="else our first"),
+        pytest.param("", "", "fi", id="a browser that says nothing"),
+    ],
+)
+def test_a_page_speaks_the_language_asked_for(client, asked, accepted, spoken_then):
+    page = Page(client.get(f"/subscribe/sent{asked}", headers={"Accept-Language": accepted}))
+
+    assert page.language == spoken_then
+
+
 def test_a_form_carries_its_language(client):
     page = Page(client.post("/subscribe", data={"lang": "en"}, headers={"Accept-Language": "fi"}))
 
@@ -68,6 +86,12 @@ def test_each_page_leads_to_itself_in_the_other_languages(client):
 
     assert '<a href="/privacy/1?lang=fi" lang="fi" hreflang="fi" aria-current="true">Suomi</a>' in html
     assert '<a href="/privacy/1?lang=en" lang="en" hreflang="en">English</a>' in html
+
+
+def test_the_address_of_the_site_leads_to_the_form_in_the_language_asked_for(client):
+    response = client.get("/?lang=en", headers={"Accept-Language": "fi"})
+
+    assert Page(client.get(response.location, headers={"Accept-Language": "fi"})).language == "en"
 
 
 @pytest.mark.parametrize(("code", "written"), [("fi", "fi"), ("en", "en"), ("sv", "fi")])

@@ -53,7 +53,7 @@ BY_LINK = {
 
 @bp.get("/")
 def home() -> ResponseReturnValue:
-    return redirect(url_for("subscribers.subscribe"))
+    return redirect(url_for("subscribers.subscribe", lang=language()))
 
 
 @bp.get("/subscribe")
