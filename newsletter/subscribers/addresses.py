@@ -10,6 +10,7 @@ from newsletter.config import settings
 from newsletter.errors import AddressInvalid
 
 LONGEST = 254  # RFC 5321, 4.5.3.1.3, less the angle brackets
+LONGEST_LOCAL = 64  # RFC 5321, 4.5.3.1.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ def parse_address(text: str) -> Address:
         valid = validate_email(text, check_deliverability=False, allow_smtputf8=False, test_environment=True)
     except EmailNotValidError as error:
         raise AddressInvalid from error
-    if valid.ascii_email is None or len(valid.ascii_email) > LONGEST:
+    if valid.ascii_email is None or len(valid.ascii_email) > LONGEST or len(valid.local_part) > LONGEST_LOCAL:
         raise AddressInvalid
     return Address(text=valid.ascii_email, key=valid.ascii_email.casefold())
 

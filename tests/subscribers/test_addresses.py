@@ -44,6 +44,34 @@ def test_an_address_at_the_limits_is_taken(text):
     assert parse_address(text).text == text
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("", id="nothing"),
+        pytest.param("meri.example.com", id="no at sign"),
+        pytest.param("@example.com", id="no local part"),
+        pytest.param("meri@", id="no domain"),
+        pytest.param("meri@example", id="no dot in the domain"),
+        pytest.param("meri@exa mple.com", id="a space"),
+        pytest.param("meri..virta@example.com", id="two dots"),
+        pytest.param("meri@example.com,kalle@example.com", id="two addresses"),
+        pytest.param("Meri <meri@example.com>", id="a name beside it"),
+        pytest.param('"meri virta"@example.com', id="a quoted local part"),
+        pytest.param("meri@[192.0.2.1]", id="an IP address"),
+        pytest.param("märi@example.com", id="a local part beyond ASCII"),
+        pytest.param("meri@example.com\r\nBcc: kalle@example.com", id="a second header"),
+        pytest.param("meri\x00@example.com", id="a NUL"),
+        pytest.param("a" * 65 + "@example.com", id="local part of 65"),
+        pytest.param("a@" + ("b" * 63 + ".") * 3 + "c" * 58 + ".fi", id="255 in all"),
+        pytest.param("meri@" + "ö" * 60 + ".example", id="too long as A-label"),
+        pytest.param("a" * 288 + "@example.com", id="300 in all"),
+    ],
+)
+def test_what_mail_cannot_be_sent_to_is_refused(text):
+    with pytest.raises(AddressInvalid):
+        parse_address(text)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.builds("{}@{}.fi".format, st.text(min_size=1), st.text(min_size=1)))
 @example("meri@ex\u00adample.com")

@@ -502,6 +502,15 @@ def test_after_the_window_the_same_ip_may_sign_up_again(sign_up, allow_per_ip, c
     assert sign_up("kaksi@example.com").status_code == 303
 
 
+def test_another_ip_is_not_held_up(sign_up, allow_per_ip):
+    allow_per_ip("1/minute")
+    sign_up("yksi@example.com", ip="203.0.113.7")
+
+    statuses = [sign_up("kaksi@example.com", ip=ip).status_code for ip in IPS]
+
+    assert statuses == [429, 303]
+
+
 def test_a_form_with_a_fault_counts_for_nothing(sign_up, allow_per_ip):
     allow_per_ip("1/minute")
 
