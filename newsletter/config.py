@@ -246,8 +246,8 @@ class Settings:
         rows = []
         for item in setting_fields():
             value = getattr(self, item.name)
-            if item.name == "database_url":
-                text = value.render_as_string(hide_password=True)
+            if item.name in {"database_url", "queue_url"}:
+                text = _without_password(value)
             elif item.metadata["secret"]:
                 text = MASK if value else ""
             elif isinstance(value, tuple):
@@ -256,6 +256,14 @@ class Settings:
                 text = str(value)
             rows.append((PREFIX + item.name.upper(), text, self.sources.get(item.name, "default")))
         return rows
+
+
+def _without_password(address: URL | str) -> str:
+    if not address:
+        return ""
+    url = make_url(address)
+    secret = {name: MASK for name in url.query if "password" in name}
+    return url.update_query_dict(secret).render_as_string(hide_password=True)
 
 
 def setting_fields() -> list[Field[Any]]:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from newsletter.running.doctor import examine
+from tests.support.apps import load_settings
 
 SECRET = "hunter2-hunter2-hunter2-hunter2-hunter2"
 SECRETS = {
@@ -22,6 +23,20 @@ def test_it_shows_no_secret(make_app):
     assert [SECRET in shown for shown in (text, json.dumps(data))] == [False, False]
     shown = {row["name"]: row["value"] for row in data["settings"]}  # type: ignore[attr-defined]
     assert {shown[f"NEWSLETTER_{name.upper()}"] for name in SECRETS} == {"********"}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"database_url": f"postgresql://news:{SECRET}@db.example/news"},
+        {"database_url": f"postgresql://news@db.example/news?password={SECRET}"},
+        {"queue_url": f"redis://:{SECRET}@redis.example/0"},
+    ],
+)
+def test_it_shows_no_password_in_an_address(tmp_path, settings):
+    rows = load_settings(tmp_path, **settings).report()
+
+    assert [row for row in rows if SECRET in str(row)] == []
 
 
 def test_it_says_where_each_setting_comes_from(make_app):
