@@ -107,11 +107,14 @@ def fill(now: datetime) -> dict[str, int]:
 def _subscribe_people(lists: list[MailingList], chance: random.Random, now: datetime) -> None:
     people, subscriptions, consents = [], [], []
     wording = {item.language: shown_wording(Purpose.NEWSLETTER, item.language, now).id for item in lists}
+    # A house of one language has one list.
+    choices = [choice for choice in ((lists[:1], 6), (lists[1:], 3), (lists, 1)) if choice[0]]
+    kinds, weights = zip(*choices, strict=True)
     for number in range(1, PEOPLE + 1):
         address = f"tilaaja{number:04}@{chance.choice(DOMAINS)}"
         joined = now - timedelta(days=chance.randint(62, 400), minutes=chance.randint(0, 1440))
         measured = chance.random() < MEASURED
-        chosen = chance.choices([lists[:1], lists[1:], lists], weights=[6, 3, 1])[0]
+        chosen = chance.choices(kinds, weights=weights)[0]
         people.append({
             "id": number, "address": address, "address_key": address, "address_hash": hash_address(address),
             "language": chosen[0].language, "created_at": joined,

@@ -9,7 +9,7 @@ from newsletter.campaigns.models import Campaign, CampaignStatus, CampaignTotals
 from newsletter.db import db
 from newsletter.running.demo import NotEmpty, fill
 from newsletter.sending.models import Delivery, DeliveryStatus
-from newsletter.subscribers.models import Subscriber, TrackingState
+from newsletter.subscribers.models import MailingList, Subscriber, TrackingState
 from newsletter.tracking.classify import HUMAN
 from newsletter.tracking.models import Event, EventKind, LinkReader, LinkTotals
 
@@ -85,3 +85,11 @@ def test_it_never_mixes_with_real_people(app, make_subscriber, now):
 
     assert str(refused.value) == "The database already has subscribers; the demo fills an empty one only."
     assert (number(sa.select(Subscriber)), number(sa.select(Campaign))) == (1, 0)
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_a_house_of_one_language_has_a_demo_too(app, make_app, now):
+    with make_app(languages="fi").app_context():
+        made = fill(now)
+
+    assert (made["lists"], number(sa.select(MailingList))) == (1, 1)
