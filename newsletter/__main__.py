@@ -27,11 +27,11 @@ def main() -> None:
         if command not in WITHOUT_DATABASE and not {"--help", "--version"} & set(arguments) and command:
             with app.app_context():
                 require_current()
+        app.cli.help = "A newsletter backend with double opt-in."
+        app.cli.main(args=arguments, prog_name="newsletter", obj=ScriptInfo(create_app=lambda: app))
     except StartRefused as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(2 if isinstance(error, SettingsInvalid) else 1)
-    app.cli.help = "A newsletter backend with double opt-in."
-    app.cli.main(args=arguments, prog_name="newsletter", obj=ScriptInfo(create_app=lambda: app))
 
 
 if __name__ == "__main__":

@@ -56,6 +56,8 @@ def init_app(app: Flask, chosen: Settings) -> None:
     secure = chosen.base_url.startswith("https://")
     app.config.update(
         SECURITY_URL_PREFIX="/staff",
+        SECURITY_CLI_USERS_NAME=None,  # "newsletter staff" knows our levels and writes the audit log
+        SECURITY_CLI_ROLES_NAME=None,
         SECURITY_LOGIN_USER_TEMPLATE="staff/login.html",
         SECURITY_POST_LOGIN_VIEW="/staff/",
         SECURITY_POST_LOGOUT_VIEW="/staff/login",

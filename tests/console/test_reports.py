@@ -226,3 +226,22 @@ def test_no_secret_is_in_the_doctors_report(real_app, newsletter):
 
     assert ("NEWSLETTER_SECRET_KEY" in text, "NEWSLETTER_SUPPRESSION_KEY" in text) == (True, True)
     assert ("the secret key of" in text, "the suppression key of" in text) == (False, False)
+
+
+def test_only_commands_of_ours_are_offered(app):
+    ours = {
+        "campaigns",
+        "db",
+        "demo",
+        "doctor",
+        "lists",
+        "privacy",
+        "run",
+        "staff",
+        "subscribers",
+        "web",
+        "worker",
+    }
+
+    assert set(app.cli.commands) - {"routes", "shell"} >= ours
+    assert {"users", "roles"} & set(app.cli.commands) == set()

@@ -1,7 +1,10 @@
 """What stops a start: one line that says what to do, and nothing has changed."""
 
 import os
+import shutil
 import socket
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -42,6 +45,25 @@ def test_a_folder_that_cannot_be_written_to_stops_the_start(start_program, insta
         f"Error: The instance folder {instance} cannot be written to.\n",
     )
     assert list(instance.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [["run", "--port", "1"], ["lists", "show"]])
+def test_a_database_of_a_newer_version_is_left_alone(start_program, instance, sqlite_template, words):
+    shutil.copy(sqlite_template, instance)
+    with closing(sqlite3.connect(instance / "newsletter.db")) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+        before = list(database.iterdump())
+
+    done = start_program(*words)
+
+    assert (done.returncode, done.stdout, done.stderr) == (
+        1,
+        "",
+        "Error: The database is from a newer version of this program (revision 9999)."
+        " Run that version; nothing has been changed.\n",
+    )
+    with closing(sqlite3.connect(instance / "newsletter.db")) as database:
+        assert list(database.iterdump()) == before
 
 
 def test_a_port_that_is_taken_stops_the_start(start_program, instance):
