@@ -238,3 +238,18 @@ def machines(empty_database, tmp_path):
             return started
 
         yield [start("first"), start("second")]
+
+
+@pytest.mark.parametrize("engine", ["postgresql"], indirect=True)
+def test_machines_that_start_at_once_make_the_database_once(empty_app, machines):
+    with db.engine.connect() as ahead, db.engine.connect() as watching:
+        # Both find no table, both begin to make it, and both wait for whoever came first: us.
+        ahead.exec_driver_sql("create table alembic_version (version_num varchar)")
+        waiting, seconds = 0, 0
+        while waiting < 2 and seconds < 5:  # longer than ten, and the first would give up
+            assert [machine.poll() for machine in machines] == [None, None]
+            waiting, seconds = watching.exec_driver_sql(WAITING).one()
+            watching.rollback()
+        ahead.rollback()
+
+    assert [(machine.communicate()[1], machine.returncode) for machine in machines] == [("", 0), ("", 0)]

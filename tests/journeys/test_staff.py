@@ -1,0 +1,41 @@
+"""The staff's way in and out."""
+
+import json
+
+import pytest
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.xdist_group("one server")
+def test_staff_come_in_by_invitation_leave_and_come_back(shared_server, page, look):
+    words = ("staff", "create", "liisa@kirjakauppa.example", "--role", "viewer", "--json")
+    invitation = json.loads(shared_server.newsletter(*words))["link"]
+
+    # The invitation makes the account, once the password is long enough.
+    page.goto(invitation)
+    look(page, "Luo käyttäjätunnus")
+    page.get_by_label("Salasana").fill("lyhyt")
+    page.get_by_role("button", name="Luo käyttäjätunnus").click()
+    look(page, "Luo käyttäjätunnus")
+    page.get_by_label("Salasana").fill("neljä sanaa riviin")
+    page.get_by_role("button", name="Luo käyttäjätunnus").click()
+    look(page, "Kampanjat")
+
+    # Out: the pages are closed.
+    page.get_by_role("button", name="Kirjaudu ulos").click()
+    look(page, "Kirjaudu sisään")
+    page.goto(f"{shared_server.url}/staff/campaigns")
+    look(page, "Kirjaudu sisään")
+
+    # In again, at the second try.
+    page.get_by_label("Sähköpostiosoite").fill("liisa@kirjakauppa.example")
+    page.get_by_label("Salasana").fill("jotain aivan muuta")
+    page.get_by_role("button", name="Kirjaudu sisään").click()
+    look(page, "Kirjaudu sisään")
+    page.get_by_label("Salasana").fill("neljä sanaa riviin")
+    page.get_by_role("button", name="Kirjaudu sisään").click()
+    look(page, "Kampanjat")
+
+    # The invitation has done its work.
+    page.goto(invitation)
+    look(page, "Tämä ei onnistunut")
