@@ -88,14 +88,15 @@ class Spool:
             time.sleep(FLUSH_SECONDS)
             with self._lock:
                 file, dirty, self._dirty = self._file, self._dirty, False
-                if file is not None and time.monotonic() - self._opened > ROTATE_SECONDS:
+                is_old = file is not None and time.monotonic() - self._opened > ROTATE_SECONDS
+                if is_old:
                     self._file = None
             if file is None:
                 continue
             with contextlib.suppress(OSError):
                 if dirty:
                     os.fdatasync(file)  # without the lock: hits go on meanwhile
-                if self._file is not file:
+                if is_old:  # else close() may have done it meanwhile, and the number be another's
                     os.close(file)
 
 
