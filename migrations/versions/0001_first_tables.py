@@ -291,6 +291,7 @@ def upgrade() -> None:
         sa.Column("ip", sa.String(), nullable=True),
         sa.Column("user_agent", sa.String(), nullable=True),
         sa.Column("mail_id", sa.String(), nullable=True),
+        sa.Column("remarks", sa.String(), nullable=True),
         sa.Column("import_id", sa.Integer(), nullable=True),
         sa.Column("source", sa.String(), nullable=True),
         sa.Column("proof", sa.String(), nullable=True),

@@ -15,9 +15,6 @@ from newsletter.mail.models import OutboxMail
 from newsletter.subscribers.addresses import hash_address, parse_address
 from newsletter.subscribers.models import Consent, MailingList, Subscriber, Wording
 
-#: A scanner that presses the button does so at once; a person opens the mail first (CO-6).
-HASTY = timedelta(seconds=3)
-
 
 class NothingHeld(NotFound):
     """There is no consent of this address, now or before."""
@@ -43,6 +40,8 @@ class Fact:
     user_agent: str | None
     mail_id: str | None
     mail_accepted_at: datetime | None
+    #: What is odd about it: "hasty", "scanner" (CO-6).
+    remarks: Sequence[str]
     is_sealed: bool
     list_id: int | None
     #: Of the words.
@@ -69,11 +68,6 @@ class Story:
     def wordings(self) -> Sequence[Fact]:
         """One fact for each of the words shown; several only when they changed between two requests."""
         return list({fact.wording: fact for fact in self.facts if fact.wording}.values())
-
-    def is_hasty(self, fact: Fact) -> bool:
-        """Tell whether a confirmation came faster than a person reads; it counts all the same."""
-        accepted = [other.mail_accepted_at for other in self.facts if other.mail_accepted_at]
-        return fact.kind == "confirmed" and any(timedelta() <= fact.at - at < HASTY for at in accepted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +163,7 @@ def _fact(
         user_agent=consent.user_agent,
         mail_id=consent.mail_id,
         mail_accepted_at=mail_accepted_at,
+        remarks=consent.remarks.split(",") if consent.remarks else [],
         is_sealed=consent.is_sealed,
         list_id=consent.list_id,
         language=wording.language if wording else None,

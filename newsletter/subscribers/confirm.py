@@ -1,7 +1,7 @@
 """What happens when the link comes back: the subscription begins, or the request is taken back."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -25,6 +25,7 @@ from newsletter.subscribers.models import (
     SuppressionReason,
     TrackingState,
 )
+from newsletter.subscribers.remarks import remarks_on
 from newsletter.subscribers.signup import LINK_LASTS, ListMissing, links_of_subscriber, mail_language
 from newsletter.subscribers.suppressions import lift_by_confirming, suppress
 from newsletter.tokens import hash_secret
@@ -76,6 +77,7 @@ def confirm(
     if not lists:
         raise ListMissing
     signup.confirmed_at = now
+    visit = replace(visit, remarks=remarks_on(subscriber, now=now, visit=visit))
     prove = partial(record_consent, ConsentKind.CONFIRMED, subscriber, now=now, method=method, visit=visit)
     for mailing_list in lists:
         _activate(subscriber, mailing_list, now)

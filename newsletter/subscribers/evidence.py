@@ -31,6 +31,8 @@ class Visit:
     user_agent: str = ""
     #: The page with the form, without query and fragment.
     form_url: str | None = None
+    #: What is odd about it, such as "hasty" or "scanner", with commas between.
+    remarks: str | None = None
 
 
 def record_consent(
@@ -73,6 +75,7 @@ def consent_row(
         "form_url": visit.form_url,
         "ip": visit.ip,
         "user_agent": visit.user_agent,
+        "remarks": visit.remarks,
     }
 
 

@@ -199,6 +199,8 @@ class Consent(Sealable, Base):
     user_agent: Mapped[str | None] = mapped_column(info=PERSONAL)
     #: The Message-ID of the confirmation mail; NULL for other facts.
     mail_id: Mapped[str | None]
+    #: What is odd about it, such as "hasty" or "scanner", with commas between; NULL when nothing is.
+    remarks: Mapped[str | None]
     #: The import it came with, and what its row of the file said; NULL where the person acted here.
     import_id: Mapped[int | None] = mapped_column(ForeignKey("imports.id"))
     source: Mapped[str | None] = mapped_column(info=PERSONAL)
@@ -229,6 +231,7 @@ class Consent(Sealable, Base):
             "at": self.at.isoformat(),
             "method": self.method,
             "mail": self.mail_id,
+            "remarks": self.remarks,
             "import": self.import_id,
         }
 

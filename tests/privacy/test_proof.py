@@ -1,6 +1,7 @@
 """The proof of a consent, as the command line gives it: of people who are here and of people who went."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -33,7 +34,7 @@ def mailing_list(make_list):
 def subscribe(app, mailing_list, now):
     """Sign up for the list and confirm: ``subscribe(after=timedelta(seconds=2))`` of the mail's arrival."""
 
-    def go(after=timedelta(minutes=5), *, tracking=False, at=now):
+    def go(after=timedelta(minutes=5), *, tracking=False, at=now, agent=MAIL.user_agent):
         form = SignupForm(
             address=parse_address(ADDRESS), lists=[mailing_list], language="fi", wants_tracking=tracking
         )
@@ -42,7 +43,7 @@ def subscribe(app, mailing_list, now):
         token = (mail.context or {})["confirm_url"].partition("/confirm/")[2].partition("?")[0]
         accepted_at = at + timedelta(seconds=4)
         mail.status, mail.accepted_at = MailStatus.ACCEPTED, accepted_at
-        confirm(token, now=accepted_at + after, visit=MAIL)
+        confirm(token, now=accepted_at + after, visit=replace(MAIL, user_agent=agent))
         db.session.commit()
         return db.session.scalars(sa.select(Subscriber)).one()
 
@@ -105,13 +106,24 @@ def test_who_left_and_came_back_consented_twice(subscribe, now):
     assert (stories[0].facts[2].at, stories[0].facts[2].method) == (now + timedelta(days=1), "one-click")
 
 
-@pytest.mark.parametrize(("seconds", "is_hasty"), [(2.9, True), (3, False)])
-def test_a_confirm_within_three_seconds_of_the_mail_is_remarked_on(subscribe, seconds, is_hasty):
-    subscribe(after=timedelta(seconds=seconds))
+@pytest.mark.parametrize(
+    ("seconds", "agent", "remarks"),
+    [
+        (2.9, "Selain 2", ["hasty"]),
+        (3, "Selain 2", []),
+        (60, "curl/8.5.0", ["scanner"]),
+        (60, "Mozilla/5.0 (X11; Linux x86_64) HeadlessChrome/140.0", ["scanner"]),
+        (60, "", ["scanner"]),
+        (1, "BarracudaCentral Sentinel", ["hasty", "scanner"]),
+    ],
+)
+def test_a_confirm_as_a_scanner_makes_it_counts_and_is_remarked_on(subscribe, seconds, agent, remarks):
+    subscribe(after=timedelta(seconds=seconds), agent=agent)
 
     (story,) = find_proof(ADDRESS).stories
 
-    assert [story.is_hasty(fact) for fact in story.facts] == [False, is_hasty]
+    assert [fact.remarks for fact in story.facts] == [[], remarks]
+    assert [fact.kind for fact in story.facts] == ["asked", "confirmed"]
 
 
 def test_of_somebody_erased_the_proof_is_found_and_says_until_when(real_app, subscribe, now):
