@@ -7,6 +7,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from newsletter.mail.models import OutboxMail
+from newsletter.subscribers import links
 from newsletter.subscribers.models import (
     Consent,
     ConsentKind,
@@ -93,3 +94,34 @@ def test_leaving_twice_at_once_is_recorded_once(post_at_once, sign_up, make_subs
 
     assert [answer.status_code for answer in answers] == [200, 200]
     assert [row.kind for row in stored(Consent)] == [ConsentKind.WITHDRAWN]
+
+
+def test_leaving_one_list_while_confirming_another_does_both(
+    post_at_once, sign_up, make_subscriber, finnish, english, stored
+):
+    make_subscriber("meri@example.com", [finnish])
+    sign_up("meri@example.com", lists="in-english")
+    context = stored(OutboxMail)[0].context
+    way_out = links.UNSUBSCRIBE.make(1, finnish.id, 0)
+
+    answers = post_at_once((context["confirm_url"], {}), (f"/unsubscribe/{way_out}", {}))
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert {(row.mailing_list.slug, row.status) for row in stored(Subscription)} == {
+        ("suomeksi", SubscriptionStatus.UNSUBSCRIBED),
+        ("in-english", SubscriptionStatus.CONFIRMED),
+    }
+
+
+def test_leaving_all_lists_while_confirming_one_ends_in_one_of_the_two_orders(
+    post_at_once, sign_up, make_subscriber, finnish, english, stored
+):
+    make_subscriber("meri@example.com", [finnish])
+    sign_up("meri@example.com", lists="in-english")
+    context = stored(OutboxMail)[0].context
+    way_out = links.UNSUBSCRIBE.make(1, 0, 0)
+
+    post_at_once((context["confirm_url"], {}), (f"/unsubscribe/{way_out}", {"scope": "all"}))
+
+    left, confirmed = SubscriptionStatus.UNSUBSCRIBED, SubscriptionStatus.CONFIRMED
+    assert [row.status for row in stored(Subscription)] in [[left, left], [left, confirmed]]

@@ -65,8 +65,14 @@ def links_of(message: EmailMessage, kind: str) -> list[str]:
     A kind is the first part of the path: confirm, cancel, unsubscribe, preferences, o (the
     picture) or c (a tracked link).
     """
+    return [url for url in every_link(message) if urlsplit(url).path.split("/")[1:2] == [kind]]
+
+
+def every_link(message: EmailMessage) -> list[str]:
+    """Return the addresses in both parts and in List-Unsubscribe, each once."""
+    header = str(message["List-Unsubscribe"] or "").strip("<>")
     found = _LINK.findall(text_of(message)) + _LINK.findall(html_of(message).replace("&amp;", "&"))
-    return list(dict.fromkeys(url for url in found if urlsplit(url).path.split("/")[1:2] == [kind]))
+    return list(dict.fromkeys([*found, *_LINK.findall(header)]))
 
 
 def link(message: EmailMessage, kind: str) -> str:
