@@ -14,7 +14,7 @@ from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
 from newsletter.config import Settings
-from newsletter.db import db
+from newsletter.db import db, reading
 from newsletter.errors import LinkInvalid
 from newsletter.tracking.links import HIT
 from newsletter.tracking.models import Link
@@ -96,7 +96,7 @@ class TrackingGateway:
     def _target(self, edition_id: int, number: int) -> str | None:
         """Return where a link leads; the links of an edition never change once it is sent."""
         if edition_id not in self._targets:
-            with self._app.app_context(), db.engine.connect() as connection:
+            with self._app.app_context(), reading(), db.engine.connect() as connection:
                 rows = connection.execute(
                     sa.select(Link.number, Link.url).where(Link.edition_id == edition_id)
                 )
