@@ -25,6 +25,8 @@ PERSONAL: dict[Any, Any] = {"personal": True}
 #: How the next transaction begins on SQLite. Immediate takes the write lock at once, so that a
 #: transaction that reads first and writes later cannot be refused half-way.
 _USUAL = "BEGIN IMMEDIATE"
+#: What SQLite calls that kind of auto_vacuum.
+_INCREMENTAL = 2
 _begins: ContextVar[str] = ContextVar("begins", default=_USUAL)
 
 
@@ -165,16 +167,12 @@ def change(
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # we begin transactions ourselves, see _begin
+    connection.execute("PRAGMA busy_timeout=15000").close()
+    # Counts only in a file without tables; said again, it would take the write lock.
+    if connection.execute("PRAGMA auto_vacuum").fetchone() != (_INCREMENTAL,):
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL").close()
     # FULL: a consent that was answered survives a power cut. secure_delete: erased means zeroed.
-    # auto_vacuum counts only in a file without tables, that is at the very first connection.
-    for pragma in (
-        "busy_timeout=15000",
-        "auto_vacuum=INCREMENTAL",
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-        "secure_delete=ON",
-    ):
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 
