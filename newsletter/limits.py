@@ -94,6 +94,26 @@ def take(rule: str, *key: str) -> bool:
     return all(add(item, *key) <= item.amount for item in items_of(rule))
 
 
+def take_turn(rule: str, *key: str, since: float, until: float) -> float | None:
+    """Count one in the first window with room, running or to come, and return when its turn is.
+
+    Instants are seconds since the epoch; None when there is no room before ``until``.
+    """
+    turn: float | None = since
+    for item in items_of(rule):
+        turn = turn and _turn_of(item, key, turn, until)
+    return turn
+
+
+def _turn_of(item: RateLimitItem, key: tuple[str, ...], since: float, until: float) -> float | None:
+    length = item.get_expiry()
+    for number in range(int(since // length), int(until // length) + 1):
+        name, ends = item.key_for(*key, str(number)), (number + 1) * length
+        if _ask(lambda storage, name=name, ends=ends: storage.incr(name, ends - since)) <= item.amount:  # type: ignore[misc]
+            return max(since, number * length)
+    return None
+
+
 def give_back(rule: str, *key: str) -> None:
     """Forget what was counted under a rule."""
     for item in items_of(rule):

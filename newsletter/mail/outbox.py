@@ -61,10 +61,17 @@ def enqueue(
 
 
 def post(
-    template: str, *, to: str, language: str, now: datetime, subscriber_id: int, context: dict[str, Any]
+    template: str,
+    *,
+    to: str,
+    language: str,
+    now: datetime,
+    subscriber_id: int,
+    context: dict[str, Any],
+    due_at: datetime | None = None,
 ) -> str:
-    """Do as ``enqueue`` at a fraction of its cost, and return the Message-ID."""
-    row = _row(template, to, language, now, subscriber_id, context)
+    """Do as ``enqueue`` at a fraction of its cost, and return the Message-ID. Sent at ``due_at`` or now."""
+    row = _row(template, to, language, now, subscriber_id, context) | {"due_at": due_at or now}
     db.session.connection().execute(_POST, row)
     wake("outbox")
     return str(row["message_id"])

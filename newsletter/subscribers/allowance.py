@@ -6,11 +6,15 @@ gone when its window ends.
 """
 
 from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
 
 from newsletter import limits
 from newsletter.config import settings
 from newsletter.subscribers.addresses import Address, hash_address
 from newsletter.subscribers.models import MailingList
+
+#: A mail may wait so long for its turn at a domain; its link works for days.
+LONGEST_WAIT = timedelta(hours=24)
 
 
 def take(address: Address, lists: Sequence[MailingList]) -> list[MailingList]:
@@ -18,15 +22,21 @@ def take(address: Address, lists: Sequence[MailingList]) -> list[MailingList]:
 
     Of several requests at once for one address, one gets the list.
     """
-    domain = hash_address(address.key.rpartition("@")[2])
-    if not limits.has_room(settings().signup_limit_domain, "domain", domain):
-        return []
     who = hash_address(address.key)
     rule = settings().signup_limit_address
-    taken = [item for item in lists if limits.take(rule, "address", who, str(item.id))]
-    if taken and not limits.take(settings().signup_limit_domain, "domain", domain):
-        return []
-    return taken
+    return [item for item in lists if limits.take(rule, "address", who, str(item.id))]
+
+
+def take_turn(address: Address, now: datetime) -> datetime | None:
+    """Return when a mail may go to the address's domain: now, or when those before it have gone.
+
+    None when the domain has no room within LONGEST_WAIT.
+    """
+    domain = hash_address(address.key.rpartition("@")[2])
+    since = now.timestamp()
+    until = since + LONGEST_WAIT.total_seconds()
+    turn = limits.take_turn(settings().signup_limit_domain, "domain", domain, since=since, until=until)
+    return None if turn is None else datetime.fromtimestamp(turn, UTC)
 
 
 def give_back(address_hash: str, list_ids: Collection[int]) -> None:

@@ -79,7 +79,10 @@ def request_subscription(form: SignupForm, *, now: datetime, visit: Visit, metho
     wanted = [mailing_list for mailing_list in form.lists if mailing_list.id not in held]
     barred = is_barred(form.address.key)
     ask = partial(_ask, form=form, now=now, visit=visit, method=method)
-    if allowed := [] if barred else allowance.take(form.address, wanted):
+    allowed = [] if barred else allowance.take(form.address, wanted)
+    turn = allowance.take_turn(form.address, now) if allowed else None
+    if turn is not None:
+        ask = partial(ask, due_at=turn)
         ask(person or signup_rows.find_or_add(form.address, form.language, now), allowed)
     else:
         _ask_nobody(ask, form, now)
@@ -126,6 +129,7 @@ def _ask(
     now: datetime,
     visit: Visit,
     method: str,
+    due_at: datetime | None = None,
 ) -> None:
     secret = secrets.token_bytes(16)
     wording_id = shown_wording_id(Purpose.NEWSLETTER, form.language, now)
@@ -149,6 +153,7 @@ def _ask(
         to=person.address,
         language=language,
         now=now,
+        due_at=due_at,
         subscriber_id=person.id,
         context=_links_of_request(signup_id, person.id, secret, language, now)
         | {

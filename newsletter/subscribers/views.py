@@ -89,7 +89,18 @@ def challenge() -> ResponseReturnValue:
 
 @bp.get("/subscribe/sent")
 def sent() -> ResponseReturnValue:
-    return message_page(_("Check your e-mail"), translate(signup.ANSWER), tone="ok")
+    return message_page(
+        _("Check your e-mail"),
+        translate(signup.ANSWER),
+        _("Did no mail come? Check the address and fill in the form again. We send it at most once a day."),
+        actions=[
+            {
+                "label": _("Back to the form"),
+                "url": url_for("subscribers.subscribe", lang=language(), **embedding()),
+            }
+        ],
+        tone="ok",
+    )
 
 
 @bp.get("/confirm/<token>")

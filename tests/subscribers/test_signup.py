@@ -47,7 +47,9 @@ def test_signing_up_leads_to_a_page_in_the_forms_language(client, sign_up):
     assert (response.status_code, response.location) == (303, "/subscribe/sent?lang=fi")
     assert page.texts("[role=status] p") == [
         "Kiitos! Jos osoitteella ei vielä ole tilausta, lähetimme siihen vahvistusviestin. Tilaus alkaa vasta,"
-        " kun vahvistat sen. Tarkista tarvittaessa myös roskapostikansio."
+        " kun vahvistat sen. Tarkista tarvittaessa myös roskapostikansio.",
+        "Eikö viesti tullut? Tarkista osoite ja täytä lomake uudelleen. Lähetämme viestin enintään kerran"
+        " vuorokaudessa.",
     ]
 
 
