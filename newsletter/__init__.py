@@ -67,7 +67,7 @@ def _flask_settings(chosen: Settings) -> dict[str, object]:
         "SECRET_KEY_FALLBACKS": list(chosen.secret_key_fallbacks),
         "SQLALCHEMY_DATABASE_URI": chosen.database_url,
         # An error of the database must not carry addresses into the log.
-        "SQLALCHEMY_ENGINE_OPTIONS": {"hide_parameters": True},
+        "SQLALCHEMY_ENGINE_OPTIONS": db.engine_options(chosen.database_url) | {"hide_parameters": True},
         "MAIL_SERVER": chosen.mail_server or "localhost",
         "MAIL_PORT": chosen.mail_port,
         "MAIL_USE_TLS": chosen.mail_use_tls,

@@ -1,5 +1,6 @@
 import sqlite3
 from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -160,10 +161,9 @@ def other_writer(real_app):
 
 
 @pytest.fixture
-def impatient(real_app):
-    """Let our own connection wait 20 ms for a lock."""
-    with db.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA busy_timeout=20")
+def impatient(real_app, monkeypatch):
+    """Let our own connections wait 20 ms for a lock."""
+    monkeypatch.setattr("newsletter.db.PATIENCE", 0.02)
 
 
 def count_lists():
@@ -219,3 +219,27 @@ def test_who_reads_first_and_writes_later_is_never_refused_half_way(real_app, ma
     make_list("uutiset")
 
     assert count_lists() == 1
+
+
+@on_sqlite
+def test_many_writers_at_once_all_get_their_turn(real_app, now):
+    def insert(number):
+        row = {"slug": f"lista-{number}", "name": "x", "language": "fi", "topics": "", "frequency": ""}
+        insert_or_ignore(MailingList, row | {"created_at": now})
+        db.session.commit()
+
+    at_once(real_app, *(partial(insert, number) for number in range(20)))
+
+    assert count_lists() == 20
+
+
+@on_sqlite
+@pytest.mark.parametrize("end", ["commit", "rollback", "close"])
+def test_however_a_writer_ends_the_next_one_writes(real_app, impatient, end):
+    ended = db.engine.connect()
+    ended.execute(sa.text("insert into job_slots values ('one', 'slot', '2026-03-03 09:30:00')"))
+    getattr(ended, end)()
+
+    with db.engine.begin() as connection:
+        connection.execute(sa.text("insert into job_slots values ('two', 'slot', '2026-03-03 09:30:00')"))
+    ended.close()
