@@ -173,6 +173,18 @@ class Settings:
     timezone: ZoneInfo = setting(_timezone, "Europe/Helsinki")
     languages: tuple[str, ...] = setting(_languages, "fi,en")
     tracking: str = setting(_one_of(*TRACKING_MODES), "consent")
+    #: CSV files whose first column is a network: mail relays (Apple's list as it is), link scanners.
+    relay_ranges: str = setting(_one_line, "")
+    scanner_ranges: str = setting(_one_line, "")
+    #: A hit sooner after acceptance than this is a machine's.
+    scanner_seconds: float = setting(_seconds, "10")
+    #: So many different links within so many seconds: no person reads that fast.
+    scanner_links: int = setting(_integer(2, 100), "3")
+    scanner_window: float = setting(_seconds, "5")
+    #: Days after which the IP address of an open or click is cut to its network.
+    ip_days: int = setting(_integer(1, 365), "90")
+    #: Smaller counts are shown to the privacy level only.
+    smallest_cell: int = setting(_integer(1, 100), "5")
     signup_limit_ip: str = setting(_limits, "5/minute;20/hour")
     signup_limit_address: str = setting(_limits, "1/day;3/30day")
     signup_limit_domain: str = setting(_limits, "30/hour")

@@ -35,6 +35,7 @@ NOT_EXPORTED = {
     "subscribers.address_hash",
     "events.subscriber_id",
     "link_readers.subscriber_id",
+    "recent_clicks.subscriber_id",
     "outbox.address",
     "outbox.context",
 }

@@ -120,6 +120,10 @@ def _retention() -> Section:
                 _("Erased in the January after they were recorded"),
             ),
             (
+                _("The IP address of an open or click in full"),
+                _("%(days)s days; then only the network it belongs to", days=settings().ip_days),
+            ),
+            (
                 _("Proof that a consent was given"),
                 _("%(years)s years after the erasure, without your address", years=PROOF_YEARS),
             ),

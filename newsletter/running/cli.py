@@ -21,6 +21,7 @@ from newsletter.staff.accounts import has_staff, invite
 from newsletter.staff.cli import invitation_url
 from newsletter.staff.models import Role
 from newsletter.subscribers.lists import create_first_lists
+from newsletter.tracking.networks import Networks
 
 database = AppGroup("db", help="The database's shape.")
 
@@ -138,6 +139,8 @@ def _this_app() -> Flask:
 def _start_checks(host: str, port: int) -> None:
     try:
         processes.require_free_port(host, port)
+        # Read once before the start: a loader that cannot read them stores nothing.
+        Networks.of(settings().relay_ranges, settings().scanner_ranges)
     except StartRefused as error:
         raise Refusal(error) from error
 

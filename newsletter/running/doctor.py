@@ -3,6 +3,7 @@
 from newsletter.config import settings
 from newsletter.running import schema
 from newsletter.sending.start import SENDER_SETTINGS
+from newsletter.tracking.networks import Networks, RangesUnreadable
 
 SHORTEST_KEY = 32
 
@@ -45,6 +46,10 @@ def _findings() -> list[str]:
         found.append(
             "NEWSLETTER_TRACKING=notice measures people who said nothing; EU guidance asks for their consent."
         )
+    try:
+        Networks.of(chosen.relay_ranges, chosen.scanner_ranges)
+    except RangesUnreadable as error:
+        found.append(f"networks of machines: {error}")
     if min(len(chosen.secret_key), len(chosen.suppression_key)) < SHORTEST_KEY:
         found.append("a secret key is short enough to guess; make each from 32 random bytes.")
     if not chosen.is_local and chosen.base_url.startswith("http://"):

@@ -1,6 +1,8 @@
 """What a worker does. Every job looks up for itself what is due, so none minds being called twice."""
 
 import logging
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from newsletter.mail import outbox
 from newsletter.privacy.purge import purge_if_due
 from newsletter.sending import deliver
 from newsletter.stats.rollups import load_spool
+from newsletter.stats.upkeep import keep_up
 from newsletter.subscribers.confirm import expire_requests
 from newsletter.subscribers.evidence import seal_ledger
 from newsletter.subscribers.fresh_links import forget_links
@@ -27,6 +30,7 @@ _asked_again = threading.Event()
 
 #: How long after a hit its figures may be looked at.
 LOAD_SECONDS = 1.0
+LONGEST_PAUSE = 30.0
 TURNS_BETWEEN_CLEANING = 60
 #: How long a look at a form may wait in memory.
 LOOK_SECONDS = 5.0
@@ -65,6 +69,7 @@ def sweep() -> None:
     forget_links(utcnow())
     limits.forget_ended()
     seal_ledger()
+    keep_up(utcnow())
     purge_if_due(utcnow())
 
 
@@ -89,22 +94,38 @@ def work_until_idle() -> int:
     forget_links(utcnow())
     seal_ledger()
     load_spool()
+    keep_up(utcnow())
     return accepted
 
 
 def load_for_ever(app: Flask) -> None:
-    """Move hits from this machine's spool into the database until the process is told to stop."""
+    """Move hits from this machine's spool into the database until TERM, and then once more.
+
+    While the database is away, or full, the spool keeps everything; tries become fewer.
+    """
+    os.nice(10)  # whoever waits for an answer goes first; hits can wait
+    told = threading.Event()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: told.set())
+    failures = 0
     for turn in count():
         with app.app_context():
             if turn % TURNS_BETWEEN_CLEANING == 0:
                 limits.forget_ended()  # the file of each machine that serves pages
-            try:
-                load_spool()
-            except Exception:
-                # The database is away, or full: the spool keeps everything until it is back.
-                log.exception("spool not loaded")
-                db.session.rollback()
-        time.sleep(LOAD_SECONDS)
+            failures = 0 if _load_once() else failures + 1
+        if told.is_set():
+            return
+        if told.wait(min(LOAD_SECONDS * 2**failures, LONGEST_PAUSE)):
+            continue  # whoever serves pages has ended: what they left is loaded now
+
+
+def _load_once() -> bool:
+    try:
+        load_spool()
+    except Exception:
+        log.exception("spool not loaded")
+        db.session.rollback()
+        return False
+    return True
 
 
 def store_looks_for_ever(app: Flask) -> None:

@@ -131,13 +131,16 @@ class Family:
         self._stopping = True
 
     def _end(self) -> None:
-        for child in self._children.values():
-            child.terminate()
         deadline = time.monotonic() + STOP_SECONDS
-        for child in self._children.values():
-            child.join(max(0.1, deadline - time.monotonic()))
-            if child.is_alive():
-                child.kill()
+        # The loader after all others: it then loads what the pages have left behind.
+        for is_loader in (False, True):
+            children = [child for name, child in self._children.items() if (name == "loader") is is_loader]
+            for child in children:
+                child.terminate()
+            for child in children:
+                child.join(max(0.1, deadline - time.monotonic()))
+                if child.is_alive():
+                    child.kill()
 
 
 def _start_pages(app: Flask) -> Flask:

@@ -14,7 +14,7 @@ from newsletter.sending.compiled import CompiledMessage, compile_message, hole
 from newsletter.subscribers import links as person_links
 from newsletter.subscribers.links import path_of
 from newsletter.tokens import SignedLink
-from newsletter.tracking.links import HIT, click_path, pixel_path, store_links
+from newsletter.tracking.links import HIT, click_path, pixel_path, store_links, trap_path
 
 #: Edition, subscriber. Makes a Message-ID that is the same whenever this copy is tried again.
 MESSAGE = SignedLink("message", "II")
@@ -92,6 +92,7 @@ def _compile(edition: Edition, parts: compose.Parts, *, measured: bool) -> Compi
     chosen = settings()
     text, html = _with_person_links(edition, parts.text), _with_person_links(edition, parts.html)
     if measured:
+        html = _with_trap(html, chosen.base_url + trap_path(hole("hit")))
         html = html.replace(compose.PIXEL_MARK, chosen.base_url + pixel_path(hole("hit")))
         html = _with_tracked_links(html, parts.links)
     else:
@@ -143,6 +144,15 @@ def _with_tracked_links(html: str, links: tuple[str, ...]) -> str:
 def _without_pixel(html: str) -> str:
     before, mark, after = html.partition(compose.PIXEL_MARK)
     return before[: before.rindex("<img")] + after[after.index(">") + 1 :] if mark else html
+
+
+def _with_trap(html: str, address: str) -> str:
+    """Put a link that no person sees before the picture: whoever follows it is a link scanner."""
+    before, mark, after = html.partition(compose.PIXEL_MARK)
+    place = before.rindex("<img") if mark else len(before)
+    hidden = "display:none;max-height:0;overflow:hidden;mso-hide:all"
+    link = f'<a href="{address}" style="{hidden}" aria-hidden="true" tabindex="-1"></a>'
+    return before[:place] + link + before[place:] + mark + after
 
 
 def _escaped(address: str) -> str:

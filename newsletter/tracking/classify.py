@@ -1,22 +1,123 @@
-"""Who fetched it: a person, or a machine on the way to one. Rules carry a version."""
+"""Who fetched it: a person, or a machine on the way to one. Rules carry a version.
 
+A rule either looks at one hit (its name, its network, how soon it came) or at several clicks of one
+copy. Raise RULES_VERSION with every change, then run ``newsletter stats reclassify``.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+
+from newsletter.config import Settings
 from newsletter.tracking.models import MachineClass
+from newsletter.tracking.networks import Networks
 
-RULES_VERSION = 1
-
-#: Picture proxies that fetch when the person opens the mail: a person's open, an address not theirs.
-_PROXIES = ("GoogleImageProxy", "YahooMailProxy")
-#: Apple's privacy feature fetches every picture, opened or not, and calls itself just this.
-_APPLE = "Mozilla/5.0"
+RULES_VERSION = 2
 
 #: What counts as a person's own.
 HUMAN = frozenset({MachineClass.HUMAN, MachineClass.PROXY})
+#: Whose address is that of a relay, not of a reader.
+RELAYED = frozenset({MachineClass.PROXY, MachineClass.APPLE_MPP, MachineClass.APPLE_SUSPECTED})
+#: The link that no person can see.
+TRAP = 0
+#: What else is clicked in the same copy this close to the trap was clicked by the same machine.
+TRAP_SECONDS = 60
+
+#: Picture proxies that fetch when the person opens the mail: a person's open, an address not theirs.
+_PROXY = re.compile(r"GoogleImageProxy|YahooMailProxy")
+#: Apple's privacy feature fetches every picture, opened or not, and calls itself just this.
+_APPLE = "Mozilla/5.0"
+#: Gmail fetches pictures ahead of the reader under this very name, seen since 2021.
+_GMAIL_AHEAD = "Chrome/42.0.2311.135 Safari/537.36 Edge/12.246 Mozilla/5.0"
+_SCANNER = re.compile(
+    r"Barracuda|Mimecast|Proofpoint|CiscoSecureEmail|IronPort|TMES|Trend ?Micro|FortiMail|FortiGuard|Sophos"
+    r"|SafeLinks|Safe ?Links|MSRBOT|Symantec|MessageLabs|Forcepoint|Websense|ZScaler|Check ?Point|Avanan"
+    r"|Vade ?Secure|Hornetsecurity|Retarus|Trustwave|Sonicwall|BitDefender|F-Secure|Kaspersky|VirusTotal"
+    r"|urlscan|PhishTank|Cloudmark|Spamhaus|Rspamd",
+    re.IGNORECASE,
+)
+_BOT = re.compile(
+    # "Cubot" makes telephones.
+    r"(?<!cu)bot\b|(?<!cu)bot/|crawl|spider|slurp|^curl/|^wget|libcurl|python|aiohttp|httpx|^java/"
+    r"|okhttp/|Go-http"
+    r"|Apache-HttpClient|Jetty|^Ruby|perl|^PHP|GuzzleHttp|node-fetch|axios|undici|headless|phantomjs|puppeteer"
+    r"|playwright|selenium|webdriver|facebookexternal|Slackbot|Twitterbot|LinkedInBot|WhatsApp|TelegramBot"
+    r"|Discordbot|SkypeUriPreview|Snap URL Preview|BingPreview|Google-Read-Aloud|Lighthouse"
+    r"|monitor|uptime|pingdom"
+    r"|nagios|scrapy|lua-resty|^-$|Embedly|Iframely|W3C_Validator|^Mozilla/4\.0$|Feedly|preview service",
+    re.IGNORECASE,
+)
 
 
-def classify(user_agent: str) -> MachineClass:
-    """Return the class of one hit from what its sender calls itself."""
-    if any(proxy in user_agent for proxy in _PROXIES):
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The rules as the operator set them."""
+
+    networks: Networks
+    seconds: timedelta
+    links: int
+    window: timedelta
+
+    @classmethod
+    def of(cls, chosen: Settings) -> "Rules":
+        """Return the rules of these settings."""
+        return cls(
+            networks=Networks.of(chosen.relay_ranges, chosen.scanner_ranges),
+            seconds=timedelta(seconds=chosen.scanner_seconds),
+            links=chosen.scanner_links,
+            window=timedelta(seconds=chosen.scanner_window),
+        )
+
+    def classify(
+        self, user_agent: str, ip: str = "", *, after: timedelta | None = None, link: int | None = None
+    ) -> MachineClass:
+        """Return the class of one hit.
+
+        ``after`` is how long after its acceptance it came, None when that is not known.
+        """
+        named = class_by_name(user_agent)
+        if named is MachineClass.BOT:
+            return named
+        if link == TRAP or self.networks.is_scanner(ip):
+            return MachineClass.SCANNER
+        if named is MachineClass.APPLE_SUSPECTED and self.networks.is_relay(ip):
+            return MachineClass.APPLE_MPP
+        if named in HUMAN and after is not None and after < self.seconds:
+            return MachineClass.SCANNER
+        return named
+
+    def in_haste(self, clicks: Sequence[tuple[datetime, int]]) -> list[bool]:
+        """Tell of each click (when, which link) of one copy whether the others give it away as a machine's.
+
+        The clicks are in order of time.
+        """
+        found = [False] * len(clicks)
+        start = 0
+        for end, (at, _link) in enumerate(clicks):
+            while at - clicks[start][0] > self.window:
+                start += 1
+            if len({link for _at, link in clicks[start : end + 1]}) >= self.links:
+                found[start : end + 1] = [True] * (end + 1 - start)
+        near = timedelta(seconds=TRAP_SECONDS)
+        for at, link in clicks:
+            if link == TRAP:
+                found = [
+                    was or abs(other - at) <= near for was, (other, _link) in zip(found, clicks, strict=True)
+                ]
+        return found
+
+
+@lru_cache(maxsize=10_000)
+def class_by_name(user_agent: str) -> MachineClass:
+    """Return the class that the name alone tells."""
+    if _PROXY.search(user_agent):
         return MachineClass.PROXY
     if user_agent == _APPLE:
-        return MachineClass.APPLE_MPP
+        return MachineClass.APPLE_SUSPECTED
+    if user_agent.endswith(_GMAIL_AHEAD) or _SCANNER.search(user_agent):
+        return MachineClass.SCANNER
+    if _BOT.search(user_agent):
+        return MachineClass.BOT
     return MachineClass.HUMAN

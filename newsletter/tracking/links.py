@@ -27,3 +27,8 @@ def pixel_path(token: str) -> str:
 def click_path(token: str, number: int) -> str:
     """Return the path that records a click on link ``number`` and leads on to it."""
     return f"/c/{token}/{number}"
+
+
+def trap_path(token: str) -> str:
+    """Return the path of the link that no person can see (TR-7)."""
+    return click_path(token, 0)

@@ -52,6 +52,8 @@ class LinkReader(Base):
 class EventKind(enum.Enum):
     """What was fetched."""
 
+    __hash__ = object.__hash__  # one object a member; Enum's own hashes its name each time
+
     OPEN = "open"
     CLICK = "click"
 
@@ -59,10 +61,18 @@ class EventKind(enum.Enum):
 class MachineClass(enum.Enum):
     """Who fetched it, as far as one can tell."""
 
+    __hash__ = object.__hash__
+
     HUMAN = "human"
+    #: A mail provider's picture proxy, on behalf of a person who opened the mail.
     PROXY = "proxy"
+    #: Apple's privacy feature, from one of its relays; and what has its name but not its address.
     APPLE_MPP = "apple_mpp"
+    APPLE_SUSPECTED = "apple_suspected"
+    #: A mail filter that follows links and loads pictures.
     SCANNER = "scanner"
+    #: A program that says so itself.
+    BOT = "bot"
 
 
 class Event(Base):
@@ -83,6 +93,39 @@ class Event(Base):
     machine_class: Mapped[MachineClass]
     #: Which rules said so.
     rules_version: Mapped[int]
+
+
+class RecentClick(Base):
+    """A click of the last minutes, which later clicks may still show to be a machine's.
+
+    Remembers for what it was counted, so that it can be counted back exactly.
+    """
+
+    __tablename__ = "recent_clicks"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy's own class-level setting
+
+    subscriber_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, info=PERSONAL)
+    event_id: Mapped[int] = mapped_column(
+        sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False
+    )
+    edition_id: Mapped[int]
+    number: Mapped[int]
+    at: Mapped[datetime]
+    loaded_at: Mapped[datetime]
+    machine_class: Mapped[MachineClass]
+    #: It made the person one who clicked, or one who followed this link.
+    is_first: Mapped[bool]
+    is_reader: Mapped[bool]
+
+
+class Walk(Base):
+    """How far a job has walked along the raw records, so that it goes on there the next day."""
+
+    __tablename__ = "walks"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    last_id: Mapped[int] = mapped_column(sa.BigInteger().with_variant(sa.Integer, "sqlite"))
+    finished_at: Mapped[datetime | None]
 
 
 class SpoolOffset(Base):

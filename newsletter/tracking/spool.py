@@ -8,8 +8,10 @@ The writer holds a lock on its file. A file nobody holds is finished and will no
 import contextlib
 import fcntl
 import logging
+import mmap
 import os
 import secrets
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -24,6 +26,47 @@ ROTATE_SECONDS = 30.0
 _APPEND = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
 
 
+_COUNT = struct.Struct(">Q")
+
+
+class LostHits:
+    """How many hits this machine could not write, counted over all its processes and their lives.
+
+    The file has its size from the start and is changed in memory, which works on a full disk too.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with contextlib.suppress(OSError):
+            self._make()
+
+    def add(self) -> None:
+        """Count one."""
+        with contextlib.suppress(OSError, ValueError), self._path.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            with mmap.mmap(file.fileno(), _COUNT.size) as memory:
+                (lost,) = _COUNT.unpack(memory[:])
+                memory[:] = _COUNT.pack(lost + 1)
+
+    def read(self) -> int:
+        """Return how many there were; 0 where nothing could ever be counted."""
+        with contextlib.suppress(OSError, struct.error):
+            return int(_COUNT.unpack(self._path.read_bytes())[0])
+        return 0
+
+    def _make(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if file.tell() < _COUNT.size:
+                file.write(bytes(_COUNT.size))
+
+
+def lost_hits(instance: Path) -> int:
+    """Return how many hits of this machine's web processes could not be written."""
+    return LostHits(instance / "hits_lost").read()
+
+
 class Spool:
     """This process's spool. Opened at the first hit, in whichever process that is."""
 
@@ -35,8 +78,9 @@ class Spool:
         self._dirty = False
         self._torn = False
         self._flusher: threading.Thread | None = None
-        #: Hits that could not be written (disk full).
+        #: Hits of this process that could not be written (disk full).
         self.lost = 0
+        self._all_lost = LostHits(folder.with_name("hits_lost"))
 
     def append(self, line: bytes) -> bool:
         """Write one line, which ends in a newline; False when it could not be written."""
@@ -46,8 +90,9 @@ class Spool:
                     self._open()
                 return self._write(line)
             except OSError:
-                self.lost += 1
-                log.exception("hit not recorded")
+                if not self.lost:
+                    log.exception("hit not recorded")  # once: a full disk needs no more lines in a log
+                self._lose()
                 return False
 
     def close(self) -> None:
@@ -65,8 +110,12 @@ class Spool:
         self._torn = os.write(self._file, data) < len(data)
         self._dirty = True
         if self._torn:
-            self.lost += 1
+            self._lose()
         return not self._torn
+
+    def _lose(self) -> None:
+        self.lost += 1
+        self._all_lost.add()
 
     def _open(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -63,9 +63,14 @@ def links_of(message: EmailMessage, kind: str) -> list[str]:
     """Return the addresses in a message that lead to a page of a kind, each once.
 
     A kind is the first part of the path: confirm, cancel, unsubscribe, preferences, o (the
-    picture) or c (a tracked link).
+    picture), c (a tracked link) or trap (the link that no person sees).
     """
-    return [url for url in every_link(message) if urlsplit(url).path.split("/")[1:2] == [kind]]
+    return [url for url in every_link(message) if _kind_of(url) == kind]
+
+
+def _kind_of(url: str) -> str:
+    first, *rest = urlsplit(url).path.split("/")[1:] or [""]
+    return "trap" if first == "c" and rest[1:] == ["0"] else first
 
 
 def every_link(message: EmailMessage) -> list[str]:

@@ -1,7 +1,7 @@
 """Hits as the gateway writes them, for tests of whatever reads them."""
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from flask import Flask
@@ -14,6 +14,8 @@ from tests.support.clock import NOW
 THUNDERBIRD = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Thunderbird/128.4"
 #: Apple's proxy, which fetches whether or not anybody reads.
 APPLE = "Mozilla/5.0"
+#: When a person reads: no machine's haste.
+LATER = NOW + timedelta(hours=1)
 
 
 def hit_line(
@@ -21,7 +23,7 @@ def hit_line(
     subscriber_id: int,
     number: int | None = None,
     *,
-    at: datetime = NOW,
+    at: datetime = LATER,
     ip: str = "203.0.113.7",
     agent: str = THUNDERBIRD,
 ) -> bytes:

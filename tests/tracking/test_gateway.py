@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 from wsgiref.util import setup_testing_defaults
 
@@ -12,7 +13,9 @@ from flask import Flask
 
 from newsletter.db import db
 from newsletter.subscribers import links as person_links
+from newsletter.tracking.addresses import canonical
 from newsletter.tracking.links import HIT, store_links
+from newsletter.tracking.spool import LostHits, lost_hits
 from tests.support.gateway import gateway_of
 from tests.tracking.hits import THUNDERBIRD, spool_folder, spooled
 
@@ -187,7 +190,6 @@ def test_a_click_waits_in_the_spool(app, ask, edition):
     "number",
     [
         "",
-        "0",
         "3",
         "-1",
         "x",
@@ -341,3 +343,144 @@ def test_a_browser_gets_the_picture_through_the_whole_application(client):
     answer = client.get(f"/o/{HIT.make(3, 7)}")
 
     assert (answer.status_code, answer.data, answer.headers.getlist("Set-Cookie")) == (200, GIF, [])
+
+
+# --- as the requirements have it -------------------------------------------------------------------
+
+
+@on_one_engine
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"if_none_match": "*"},
+        {"if_none_match": '"abc"'},
+        {"if_modified_since": "Tue, 03 Mar 2099 09:30:00 GMT"},
+        {"range": "bytes=0-0"},
+        {"range": "bytes=-1"},
+        {"range": "nonsense"},
+        {"if_range": '"abc"', "range": "bytes=5-"},
+        {"cookie": "staff=1"},
+    ],
+    ids=str,
+)
+def test_tr9_whatever_a_request_asks_for_the_picture_is_whole_and_kept_by_nobody(app, ask, headers):
+    answer = ask(f"/o/{HIT.make(3, 7)}", **headers)
+
+    assert (answer.status, answer.body) == ("200 OK", GIF)
+    assert answer.headers == {"Content-Type": "image/gif", "Content-Length": "43"} | PRIVATE
+    assert len(spooled(app)) == 1
+
+
+@on_one_engine
+def test_tr9_a_head_is_answered_as_the_get_would_be_without_its_body(app, ask, edition):
+    picture, click = ask(f"/o/{HIT.make(3, 7)}", "HEAD"), ask(f"/c/{HIT.make(edition, 7)}/1", "HEAD")
+
+    assert (picture.status, picture.body, picture.headers["Content-Length"]) == ("200 OK", b"", "43")
+    assert (click.status, click.headers["Location"]) == ("302 Found", "https://kirja.example/a?b=1&c=2#d")
+    assert spooled(app) == []
+
+
+@on_one_engine
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("sec_purpose", "prefetch"), ("sec_purpose", "prefetch;prerender"), ("purpose", "Prefetch"),
+        ("x_purpose", "preview"), ("x_moz", "prefetch"), ("sec_purpose", "PREFETCH;anonymous-client-ip"),
+    ],
+)  # fmt: skip
+def test_tr7_what_is_fetched_ahead_is_answered_and_never_counts(app, ask, edition, name, value):
+    answers = [
+        ask(f"/o/{HIT.make(edition, 7)}", **{name: value}), ask(f"/c/{HIT.make(edition, 7)}/1", **{name: value}),
+    ]  # fmt: skip
+
+    assert [answer.status for answer in answers] == ["200 OK", "302 Found"]
+    assert spooled(app) == []
+
+
+@on_one_engine
+@pytest.mark.parametrize("bit", range(7))
+def test_a_token_with_any_one_bit_changed_is_worth_nothing(app, ask, edition, bit):
+    genuine = HIT.make(edition, 7)
+
+    for place, letter in enumerate(genuine):
+        forged = genuine[:place] + chr(ord(letter) ^ (1 << bit)) + genuine[place + 1 :]
+        assert ask(f"/o/{forged}").body == GIF
+        assert ask(f"/c/{forged}/1").status == "404 NOT FOUND"
+
+    assert spooled(app) == []
+
+
+@on_one_engine
+@pytest.mark.parametrize(
+    ("stored", "sent_to"),
+    [
+        ("https://kirja.example/ä?ö=å#ü", "https://kirja.example/%C3%A4?%C3%B6=%C3%A5#%C3%BC"),
+        ("https://kirja.example/a%20b?c=%26", "https://kirja.example/a%20b?c=%26"),
+        ("https://kirja.example/\r\nSet-Cookie: a=b", "https://kirja.example/%0D%0ASet-Cookie:%20a=b"),
+        ("HTTP://kirja.example/", "HTTP://kirja.example/"),
+    ],
+)
+def test_tr5_a_click_leads_to_the_stored_address_in_letters_a_header_can_hold(
+    real_app, ask, make_campaign, stored, sent_to
+):
+    (made,) = make_campaign().editions
+    store_links(made.id, [stored])
+    db.session.commit()
+    db.session.rollback()
+
+    assert ask(f"/c/{HIT.make(made.id, 7)}/1", query="u=https://evil.example").headers["Location"] == sent_to
+
+
+@on_one_engine
+@pytest.mark.parametrize(
+    "stored", ["javascript:alert(1)", "mailto:a@kirja.example", "//evil.example", "ftp://a.example/"]
+)
+def test_tr5_nothing_but_http_is_redirected_to(app, real_app, ask, make_campaign, stored):
+    (made,) = make_campaign().editions
+    store_links(made.id, [stored])
+    db.session.commit()
+    db.session.rollback()
+
+    assert ask(f"/c/{HIT.make(made.id, 7)}/1").status == "404 NOT FOUND"
+    assert spooled(app) == []
+
+
+@on_one_engine
+def test_the_link_nobody_sees_leads_nowhere_and_is_noted(app, ask):
+    answer = ask(f"/c/{HIT.make(3, 7)}/0")
+
+    assert (answer.status, answer.body, "Location" in answer.headers) == ("204 No Content", b"", False)
+    assert spooled(app)[0][1:5] == ["click", 3, 7, 0]
+
+
+@on_one_engine
+def test_tr2_a_hit_of_everybody_has_nothing_in_it_that_points_to_anyone(app, ask):
+    ask(f"/o/{HIT.make(3, 0)}")
+
+    assert spooled(app) == [[1772528400000, "open", 3, 0, None, "", "", "human"]]
+
+
+@on_one_engine
+@pytest.mark.parametrize(
+    ("hops", "forwarded", "ip"),
+    [(1, "2001:db8::7", "2001:db8::7"), (1, "[2001:db8::7]:4711", "2001:db8::7"), (1, "192.0.2.1:51234", "192.0.2.1"),
+     (1, "::ffff:192.0.2.1", "192.0.2.1"), (1, "unknown", None), (1, "x" * 500, None)],
+)  # fmt: skip
+def test_an_address_is_written_one_way(app, make_app, hops, forwarded, ip):
+    behind = make_app(proxy_hops=hops)
+
+    asker(behind)(f"/o/{HIT.make(3, 7)}", x_forwarded_for=forwarded)
+
+    ((*_hit, given, _agent),) = spooled(behind)
+    assert (canonical(str(given)), len(str(given)) <= 64) == (ip, True)
+
+
+@on_one_engine
+def test_what_a_full_disk_lost_is_counted_over_processes_and_their_lives(app, make_app, ask, edition):
+    spool_folder(app).write_text("in the way")
+    for _time in range(3):
+        ask(f"/o/{HIT.make(edition, 7)}")
+    spool_folder(app).unlink()
+
+    assert lost_hits(Path(app.instance_path)) == 3
+    assert LostHits(Path(app.instance_path) / "hits_lost").read() == 3

@@ -1,5 +1,6 @@
 """From the spool to the tables: each hit once, and only of people who allow it now."""
 
+import tracemalloc
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -9,13 +10,14 @@ import sqlalchemy as sa
 
 from newsletter.campaigns.models import CampaignTotals
 from newsletter.db import db
-from newsletter.stats.rollups import campaigns_of, fold, load_spool
+from newsletter.stats.rollups import load_spool, store
 from newsletter.subscribers.models import TrackingState
+from newsletter.tracking.classify import RULES_VERSION
 from newsletter.tracking.loader import STEP, Hit, load
 from newsletter.tracking.models import Event, EventKind, MachineClass, SpoolOffset
 from newsletter.tracking.spool import Spool
 from tests.support.clock import NOW
-from tests.tracking.hits import APPLE, THUNDERBIRD, hit_line, load_hits, spool_folder, spool_hits
+from tests.tracking.hits import APPLE, LATER, THUNDERBIRD, hit_line, load_hits, spool_folder, spool_hits
 
 GRANTED = TrackingState.GRANTED
 
@@ -57,7 +59,7 @@ def test_a_hit_is_stored_as_it_happened(app, reader, edition):
     (event,) = db.session.scalars(sa.select(Event))
     assert (loaded, event.at, event.kind, event.link_number) == (1, at, EventKind.CLICK, 1)
     assert (event.ip, event.user_agent, event.machine_class, event.rules_version) == (
-        "2001:db8::1", "Ä-posti ✉", MachineClass.HUMAN, 1,
+        "2001:db8::1", "Ä-posti ✉", MachineClass.HUMAN, RULES_VERSION,
     )  # fmt: skip
 
 
@@ -74,8 +76,8 @@ def test_opens_and_clicks_of_people_and_machines_are_told_apart(app, reader, edi
     rows = db.session.execute(sa.select(Event.kind, Event.machine_class).order_by(Event.id))
     assert [tuple(row) for row in rows] == [
         (EventKind.OPEN, MachineClass.HUMAN),
-        (EventKind.OPEN, MachineClass.APPLE_MPP),
-        (EventKind.CLICK, MachineClass.APPLE_MPP),
+        (EventKind.OPEN, MachineClass.APPLE_SUSPECTED),
+        (EventKind.CLICK, MachineClass.APPLE_SUSPECTED),
     ]
 
 
@@ -147,13 +149,13 @@ def test_a_loader_killed_between_two_steps_goes_on_where_it_was(app, reader, edi
     spool_hits(app, line * hits)
     steps = iter(range(10))
 
-    def fold_until_killed(some: Sequence[Hit]) -> None:
-        fold(some)
+    def store_until_killed(some: Sequence[Hit]) -> None:
+        store(some)
         if next(steps) == survives:
             raise Killed
 
     with pytest.raises(Killed):
-        load(spool_folder(app), campaigns=campaigns_of, fold=fold_until_killed)
+        load(spool_folder(app), store=store_until_killed)
     db.session.rollback()
     before = counted()[0]
     load_hits(app)
@@ -256,3 +258,44 @@ def test_the_log_names_nobody(app, reader, edition, caplog):
         "unreadable hit"
     ]
     assert "203.0.113.7" not in caplog.text
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_hours_of_hits_are_loaded_in_bounded_memory(app, tmp_path):
+    """The database was away: what has gathered meanwhile must not have to fit into memory."""
+    spool, seen = Spool(tmp_path / "spool"), []
+    line = hit_line(1, 1)
+    for _file in range(3):
+        spool.append(line * 60_000)
+        spool.close()
+
+    tracemalloc.start()
+    try:
+        loaded = load(tmp_path / "spool", store=lambda hits: seen.append(len(hits)))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert (loaded, sum(seen)) == (180_000, 180_000)
+    assert peak < 12_000_000 < 180_000 * len(line)
+
+
+def test_what_no_database_can_hold_does_not_hold_up_the_rest(app, reader, edition, counted):
+    spool_hits(app, hit_line(edition, reader.id, agent="a\0b", ip="\0"), hit_line(edition, reader.id))
+
+    load_hits(app)
+
+    assert counted() == (2, 2, 0)
+
+
+def test_tr4_what_was_fetched_while_it_was_not_allowed_stays_out_when_it_is_again(
+    app, reader, edition, counted
+):
+    reader.tracking_chosen_at = LATER + timedelta(minutes=1)
+    spool_hits(
+        app, hit_line(edition, reader.id), hit_line(edition, reader.id, at=LATER + timedelta(minutes=2))
+    )
+
+    load_hits(app)
+
+    assert counted() == (1, 1, 0)

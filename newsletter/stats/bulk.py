@@ -1,0 +1,67 @@
+"""Many rows at once, past SQLAlchemy's work on each value: a fifth of its time."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from newsletter.db import db, is_sqlite
+
+#: How SQLAlchemy writes an instant on SQLite, which has no type for it.
+_INSTANT = "%Y-%m-%d %H:%M:%S.%f"
+
+Row = tuple[Any, ...]
+
+
+def insert(table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    """Insert rows of plain values: numbers, texts, booleans and ``moment`` of an instant.
+
+    The names are ours, never anybody's input.
+    """
+    if not rows:
+        return
+    driver = _driver()
+    names = ", ".join(columns)
+    if is_sqlite():
+        marks = ", ".join("?" * len(columns))
+        driver.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", rows).close()  # noqa: S608
+        return
+    with driver.cursor() as cursor, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
+def reserve_ids(table: str, number: int) -> Iterable[int]:
+    """Return so many numbers that no other row of the table has or will have."""
+    if is_sqlite():  # one writer at a time, and it is us
+        # Not below where a walk has got to: with all rows deleted, it would never see the new ones.
+        last = db.session.scalar(
+            sa.text(
+                f"SELECT max(coalesce((SELECT max(id) FROM {table}), 0),"  # noqa: S608
+                " coalesce((SELECT max(last_id) FROM walks), 0))"
+            )
+        )
+        return range((last or 0) + 1, (last or 0) + 1 + number)
+    series = sa.text(f"SELECT nextval('{table}_id_seq') FROM generate_series(1, :number)")  # noqa: S608
+    return list(db.session.scalars(series, {"number": number}))
+
+
+def moments() -> "Moments":
+    """Return a writer of instants for the engine in use."""
+    return Moments(as_text=is_sqlite())
+
+
+class Moments:
+    """Writes instants as ``insert`` takes them."""
+
+    def __init__(self, *, as_text: bool) -> None:
+        self._as_text = as_text
+
+    def __call__(self, moment: datetime) -> str | datetime:
+        """Return an aware instant as the engine stores it."""
+        return moment.astimezone(UTC).strftime(_INSTANT) if self._as_text else moment
+
+
+def _driver() -> Any:  # noqa: ANN401 - each engine's own
+    return db.session.connection().connection.driver_connection

@@ -1,0 +1,146 @@
+"""Clicks that later ones show to be a machine's, counted back.
+
+A click is counted at once. If within seconds the same copy is clicked too often for a person, or the
+link that nobody sees is, the clicks before were a machine's too. Each recent click remembers for
+what it was counted, so taking it back is exact.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from newsletter.db import change, db, table_of
+from newsletter.stats import bulk
+from newsletter.tracking.classify import HUMAN, TRAP, TRAP_SECONDS, Rules
+from newsletter.tracking.models import Event, MachineClass, RecentClick
+
+#: How long after it was loaded a click may still be taken back.
+KEEP = timedelta(minutes=3)
+
+
+@dataclass(slots=True)
+class Click:
+    """A click by a person, new or recent."""
+
+    subscriber_id: int
+    edition_id: int
+    number: int
+    at: datetime
+    machine_class: MachineClass
+    #: 0 while it is new.
+    event_id: int = 0
+    is_first: bool = False
+    is_reader: bool = False
+    #: What it was counted as before it turned out to be a machine's.
+    was: MachineClass | None = None
+
+    @property
+    def is_human(self) -> bool:
+        """True while it counts for the person."""
+        return self.machine_class in HUMAN
+
+
+def judge(clicks: Sequence[Click], rules: Rules) -> list[Click]:
+    """Make machines' of the clicks of one copy that came in haste; return those that changed."""
+    if len(clicks) < rules.links and all(click.number != TRAP for click in clicks):
+        return []
+    ordered = sorted(clicks, key=lambda click: click.at)
+    hasty = rules.in_haste([(click.at, click.number) for click in ordered])
+    changed = [click for click, is_hasty in zip(ordered, hasty, strict=True) if is_hasty and click.is_human]
+    for click in changed:
+        click.was, click.machine_class = click.machine_class, MachineClass.SCANNER
+    return changed
+
+
+def find_recent(new: Sequence[Click], rules: Rules) -> list[Click]:
+    """Return the clicks of the last minutes that these could be judged with."""
+    if not new:
+        return []
+    copies = sa.and_(
+        RecentClick.subscriber_id.in_({click.subscriber_id for click in new}),
+        RecentClick.edition_id.in_({click.edition_id for click in new}),
+    )
+    first, last = min(click.at for click in new), max(click.at for click in new)
+    near = timedelta(seconds=TRAP_SECONDS)
+    trapped = {click.subscriber_id for click in new if click.number == TRAP}
+    around = sa.or_(
+        RecentClick.at.between(first - rules.window, last + rules.window),
+        sa.and_(RecentClick.number == TRAP, RecentClick.at.between(first - near, last + near)),
+        sa.and_(RecentClick.subscriber_id.in_(trapped), RecentClick.at.between(first - near, last + near))
+        if trapped
+        else sa.false(),
+    )
+    return _clicks(copies, around)
+
+
+def all_recent(subscriber_ids: Iterable[int], edition_ids: Iterable[int]) -> list[Click]:
+    """Return every recent click of some people in some editions."""
+    return _clicks(
+        RecentClick.subscriber_id.in_(sorted(subscriber_ids)), RecentClick.edition_id.in_(sorted(edition_ids))
+    )
+
+
+_COLUMNS = (
+    "subscriber_id", "event_id", "edition_id", "number", "at", "loaded_at", "machine_class", "is_first",
+    "is_reader",
+)  # fmt: skip
+
+
+def store(clicks: Sequence[Click], now: datetime) -> None:
+    """Remember new clicks."""
+    moment = bulk.moments()
+    loaded_at = moment(now)
+    rows = [
+        (
+            click.subscriber_id, click.event_id, click.edition_id, click.number, moment(click.at), loaded_at,
+            click.machine_class.value, click.is_first, click.is_reader,
+        )
+        for click in clicks
+    ]  # fmt: skip
+    bulk.insert("recent_clicks", _COLUMNS, rows)
+
+
+def update(clicks: Sequence[Click]) -> None:
+    """Store what has become of recent clicks, there and in the raw records."""
+    if not clicks:
+        return
+    table, events = table_of(RecentClick), table_of(Event)
+    db.session.connection().execute(
+        sa.update(table)
+        .where(table.c.subscriber_id == sa.bindparam("who"), table.c.event_id == sa.bindparam("key"))
+        .values(
+            machine_class=sa.bindparam("made_by"),
+            is_first=sa.bindparam("first"),
+            is_reader=sa.bindparam("reader"),
+        ),
+        [
+            {
+                "who": click.subscriber_id, "key": click.event_id, "made_by": click.machine_class,
+                "first": click.is_first, "reader": click.is_reader,
+            }
+            for click in clicks
+        ],
+    )  # fmt: skip
+    db.session.connection().execute(
+        sa.update(events)
+        .where(events.c.id == sa.bindparam("key"))
+        .values(machine_class=sa.bindparam("made_by")),
+        [{"key": click.event_id, "made_by": click.machine_class} for click in clicks],
+    )
+
+
+def forget(now: datetime) -> int:
+    """Forget clicks that are recent no longer; return how many."""
+    return change(sa.delete(RecentClick).where(RecentClick.loaded_at < now - KEEP))
+
+
+def _clicks(*conditions: sa.ColumnElement[bool]) -> list[Click]:
+    rows = db.session.execute(
+        sa.select(
+            RecentClick.subscriber_id, RecentClick.edition_id, RecentClick.number, RecentClick.at,
+            RecentClick.machine_class, RecentClick.event_id, RecentClick.is_first, RecentClick.is_reader,
+        ).where(*conditions)
+    )  # fmt: skip
+    return [Click(*row) for row in rows]

@@ -1,0 +1,81 @@
+"""Lists by day: who joined and who left, as plain numbers that stay when people have gone."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, time, timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from newsletter.config import settings
+from newsletter.db import db, is_sqlite, table_of
+from newsletter.stats.models import ListDay
+from newsletter.subscribers.models import MailingList, Subscription, SubscriptionStatus
+
+#: Days counted again each time: what was imported or undone late still gets in.
+_AGAIN = timedelta(days=1)
+
+
+def count_days(now: datetime) -> None:
+    """Count who joined and left the lists lately; the first time, ever since. Commits."""
+    known = dict(
+        db.session.execute(
+            sa.select(ListDay.list_id, sa.func.max(ListDay.day)).group_by(ListDay.list_id)
+        ).all()
+    )
+    today = now.astimezone(settings().timezone).date()
+    members = dict(
+        db.session.execute(
+            sa.select(Subscription.list_id, sa.func.count())
+            .where(Subscription.status == SubscriptionStatus.CONFIRMED)
+            .group_by(Subscription.list_id)
+        ).all()
+    )
+    rows = []
+    for list_id in db.session.scalars(sa.select(MailingList.id)).all():
+        rows += list(_count_list(list_id, known.get(list_id), today, members.get(list_id, 0), now))
+    _write(rows)
+    db.session.commit()
+
+
+def day_begins(day: date) -> datetime:
+    """Return the first moment of a day in the business time zone."""
+    return datetime.combine(day, time(), settings().timezone).astimezone(UTC)
+
+
+def _count_list(
+    list_id: int, known: date | None, today: date, members: int, now: datetime
+) -> Iterator[dict[str, object]]:
+    since = day_begins(known - _AGAIN) if known else None
+    days: defaultdict[date, Counter[str]] = defaultdict(Counter)
+    for name, column in (("joined", Subscription.confirmed_at), ("left", Subscription.unsubscribed_at)):
+        moments = sa.select(column).where(Subscription.list_id == list_id, column.is_not(None))
+        if since:
+            moments = moments.where(column >= since)
+        for moment in db.session.scalars(moments):
+            if moment is not None:
+                days[moment.astimezone(settings().timezone).date()][name] += 1
+    days[today] += Counter()
+    # From today backwards: what joined a day later was not there the evening before.
+    for day in sorted(days, reverse=True):
+        yield {
+            "list_id": list_id, "day": day, "joined": days[day]["joined"], "left": days[day]["left"],
+            "members": members, "counted_at": now,
+        }  # fmt: skip
+        members = max(0, members - days[day]["joined"] + days[day]["left"])
+
+
+def _write(rows: list[dict[str, object]]) -> None:
+    if not rows:
+        return
+    table = table_of(ListDay)
+    insert = sqlite.insert(table) if is_sqlite() else postgresql.insert(table)
+    greater = sa.func.max if is_sqlite() else sa.func.greatest
+    kept = {name: greater(table.c[name], insert.excluded[name]) for name in ("joined", "left")}
+    db.session.execute(
+        insert.on_conflict_do_update(
+            index_elements=["list_id", "day"],
+            set_=kept | {"members": insert.excluded.members, "counted_at": insert.excluded.counted_at},
+        ),
+        rows,
+    )

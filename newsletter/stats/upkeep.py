@@ -1,0 +1,16 @@
+"""What the figures need each minute beside the loading of hits."""
+
+from datetime import datetime
+
+from newsletter.db import db
+from newsletter.stats import groups, haste, lists
+from newsletter.tracking.addresses import cut_if_due
+
+
+def keep_up(now: datetime) -> None:
+    """Count groups and lists, forget what is recent no longer, cut addresses. Commits as it goes."""
+    groups.count_due(now)
+    lists.count_days(now)
+    haste.forget(now)
+    db.session.commit()
+    cut_if_due(now)

@@ -1,0 +1,48 @@
+"""``newsletter stats``: are the figures true, and what they would be under the rules of today."""
+
+from dataclasses import asdict
+
+from flask.cli import AppGroup
+
+from newsletter import audit
+from newsletter.clock import utcnow
+from newsletter.console import report
+from newsletter.db import db
+from newsletter.errors import NewsletterError
+from newsletter.stats import recount
+from newsletter.stats.rollups import load_spool
+from newsletter.tracking.classify import RULES_VERSION
+
+stats = AppGroup("stats", help="Check the figures, and count anew.")
+
+
+class FiguresWrong(NewsletterError):
+    """A stored number is not what counting gives."""
+
+    message = "These figures are not what counting gives:\n%(lines)s"
+
+
+@stats.command("verify")
+@report
+def verify() -> tuple[object, str]:
+    """Count all opens and clicks again and compare them with the figures."""
+    load_spool()
+    campaigns, wrong = recount.verify()
+    db.session.rollback()
+    if wrong:
+        lines = (f"  campaign {it.campaign_id}: {it.what}: {it.stored}, counted {it.counted}" for it in wrong)
+        raise FiguresWrong(lines="\n".join(lines))
+    data = {"campaigns": campaigns, "differences": [asdict(found) for found in wrong]}
+    return data, f"The figures of {campaigns} campaigns are what counting gives."
+
+
+@stats.command("reclassify")
+@report
+def reclassify() -> tuple[object, str]:
+    """Apply the rules that tell machines from people to all that is kept, and correct the figures."""
+    load_spool()
+    changed = recount.reclassify()
+    audit.record("events reclassified", actor="console", now=utcnow(), version=RULES_VERSION, changed=changed)
+    db.session.commit()
+    text = f"{changed} opens and clicks have another class under version {RULES_VERSION} of the rules."
+    return {"changed": changed, "version": RULES_VERSION}, text
