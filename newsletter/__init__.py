@@ -21,7 +21,7 @@ from newsletter.staff import access
 from newsletter.staff import cli as staff_cli
 from newsletter.staff import views as staff_views
 from newsletter.stats import cli as stats_cli
-from newsletter.stats import funnel_views, rollups
+from newsletter.stats import funnel_views, overview_views, reader_views, rollups, verify_cli
 from newsletter.stats import staff_views as stats_views
 from newsletter.subscribers import cli as subscribers_cli
 from newsletter.subscribers import embed_views, funnel, own_views
@@ -96,7 +96,9 @@ def _add_pages(app: Flask, chosen: Settings) -> None:
         mailbox,
     ):
         app.register_blueprint(part.bp)
-    for staff_part in (subscribers_staff_views, embed_views, privacy_staff_views, funnel_views):
+    for staff_part in (
+        subscribers_staff_views, embed_views, privacy_staff_views, funnel_views, overview_views, reader_views,
+    ):  # fmt: skip
         app.register_blueprint(staff_part.bp)
     app.wsgi_app = TrackingGateway(app.wsgi_app, app, chosen)  # type: ignore[method-assign]
     if chosen.proxy_hops:
@@ -111,5 +113,6 @@ def _add_commands(app: Flask) -> None:
     assert {"send", "stats"} <= set(campaigns.commands), (sending_cli, stats_cli)  # noqa: S101
     for group in (
         subscribers_cli.lists, subscribers_cli.subscribers, campaigns, privacy_cli.privacy, staff_cli.staff,
+        verify_cli.stats,
     ):  # fmt: skip
         app.cli.add_command(group)

@@ -7,6 +7,7 @@ the first of LANGUAGES. A mail speaks its list's language, whatever the browser 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -86,12 +87,23 @@ def format_datetime(moment: datetime) -> str:
 
 def format_number(number: float) -> str:
     """Write a number with the language's separators."""
-    return str(format_decimal(number, locale=language()))
+    return _decimal(number, language())
 
 
 def format_share(share: float | None) -> str:
     """Write 0.412 as 41.2 % or 41,2 %; a dash when there is nothing to divide by."""
-    return "–" if share is None else format_percent(share, "#,##0.#\u00a0%", locale=language())
+    return "–" if share is None else _percent(share, language())
+
+
+# A page of figures writes hundreds of numbers, most of them the same as last time.
+@lru_cache(maxsize=20_000)
+def _decimal(number: float, code: str) -> str:
+    return str(format_decimal(number, locale=code))
+
+
+@lru_cache(maxsize=5_000)
+def _percent(share: float, code: str) -> str:
+    return str(format_percent(share, "#,##0.#\u00a0%", locale=code))
 
 
 def _languages_of_page() -> dict[str, Any]:

@@ -39,11 +39,13 @@ class MenuItem:
 
 #: What the pages of each domain are called in the main menu; the domains stand above this one.
 MENU = (
+    MenuItem(N_("Overview"), "overview.page"),
     MenuItem(N_("Campaigns"), "stats.campaigns"),
     MenuItem(N_("Sign-ups"), "funnel.page"),
     MenuItem(N_("Mails"), "subscribers_staff.mails", (Role.SENDER, Role.PRIVACY, Role.ADMIN)),
     MenuItem(N_("Embedding"), "embedding.embed"),
     MenuItem(N_("Proofs"), "privacy_staff.proof", (Role.PRIVACY, Role.ADMIN)),
+    MenuItem(N_("Readers"), "readers.page", (Role.PRIVACY,)),
 )
 
 datastore = SQLAlchemyUserDatastore(db, Staff, NamedRole)

@@ -5,10 +5,12 @@ from typing import Any
 
 import click
 
+from newsletter import audit
 from newsletter.campaigns.cli import campaigns
 from newsletter.campaigns.drafts import get_campaign
 from newsletter.clock import utcnow
 from newsletter.console import report
+from newsletter.db import db
 from newsletter.i18n import format_share
 from newsletter.stats.figures import Figures, campaign_figures, recent_hits
 
@@ -17,23 +19,29 @@ from newsletter.stats.figures import Figures, campaign_figures, recent_hits
 @click.argument("campaign_id", type=int)
 @click.option(
     "--recent",
-    default=10,
+    default=0,
     show_default=True,
-    help="How many of the newest opens and clicks to list.",
+    help="How many of the newest opens and clicks to list: data of persons, so it is logged.",
 )
 @report
 def stats(campaign_id: int, recent: int) -> tuple[object, str]:
     """Show what was delivered, opened and clicked."""
     campaign = get_campaign(campaign_id)
     figures = campaign_figures(campaign, utcnow())
-    hits = recent_hits(campaign, max(0, min(recent, 1000)))
+    hits = recent_hits(campaign, min(recent, 1000)) if recent > 0 else []
+    if recent > 0:
+        audit.record(
+            "opens and clicks shown", actor="console", now=utcnow(), object=f"campaign:{campaign.id}"
+        )
+        db.session.commit()
     data = {
         "id": campaign.id,
         "subject": campaign.subject,
         "status": campaign.status.value,
         **figures.as_dict(),
     }
-    data["recent"] = [hit | {"at": hit["at"].isoformat()} for hit in hits]
+    if recent > 0:
+        data["recent"] = [hit | {"at": hit["at"].isoformat()} for hit in hits]
     return data, _as_text(
         f"Campaign {campaign.id}: {campaign.subject} ({campaign.status.value})", figures, hits
     )
@@ -56,7 +64,8 @@ def _as_text(heading: str, figures: Figures, hits: list[dict[str, Any]]) -> str:
     if hits:
         lines.append("  newest opens and clicks:")
         lines += [
-            f"    {_moment(hit['at'])} {hit['kind']:<5} {hit['ip']}  {hit['url'] or ''}" for hit in hits
+            f"    {_moment(hit['at'])} {hit['kind']:<5} {hit['ip'] or '(relay)'}  {hit['url'] or ''}"
+            for hit in hits
         ]
     return "\n".join([*lines, f"  as of {_moment(figures.as_of)}"])
 

@@ -11,6 +11,7 @@ from newsletter.campaigns.models import Campaign, CampaignList, CampaignTotals, 
 from newsletter.db import db
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.subscribers.models import MailingList
+from newsletter.tracking.classify import RELAYED
 from newsletter.tracking.models import Event, Link, LinkTotals
 
 
@@ -67,6 +68,21 @@ class Figures:
         """Unique human clicks of the measured; None without a base."""
         return self.clicks.unique_human / self.measured if self.measured else None
 
+    @property
+    def accepted_rate(self) -> float | None:
+        """Accepted of the recipients; None without any."""
+        return self.accepted / self.recipients if self.recipients else None
+
+    @property
+    def unsubscribed_rate(self) -> float | None:
+        """Unsubscribed of the accepted; None without any."""
+        return self.unsubscribed / self.accepted if self.accepted else None
+
+    @property
+    def complained_rate(self) -> float | None:
+        """Complaints of the accepted; None without any."""
+        return self.complained / self.accepted if self.accepted else None
+
     def as_dict(self) -> dict[str, Any]:
         """Return the figures as ``stats --json`` prints them."""
         return asdict(self) | {"as_of": self.as_of.isoformat()}
@@ -81,8 +97,8 @@ def campaign_figures(campaign: Campaign, now: datetime) -> Figures:
     return _figures(totals, waiting, _links(campaign.id), now)
 
 
-def recent_hits(campaign: Campaign, limit: int = 20) -> list[dict[str, Any]]:
-    """Return the newest raw opens and clicks of a campaign, with address and IP."""
+def recent_hits(campaign: Campaign, limit: int) -> list[dict[str, Any]]:
+    """Return the newest raw opens and clicks of a campaign, for the console; a relay's IP is left out."""
     rows = db.session.execute(
         sa.select(Event, Link.url)
         .outerjoin(Link, sa.and_(Link.edition_id == Event.edition_id, Link.number == Event.link_number))
@@ -95,7 +111,7 @@ def recent_hits(campaign: Campaign, limit: int = 20) -> list[dict[str, Any]]:
             "at": event.at,
             "kind": event.kind.value,
             "url": url,
-            "ip": event.ip,
+            "ip": None if event.machine_class in RELAYED else event.ip,
             "machine_class": event.machine_class.value,
         }
         for event, url in rows

@@ -1,27 +1,38 @@
-"""The marketing pages: campaigns and what became of them. They read and change nothing."""
+"""The pages of campaigns and what became of them. They read and change nothing."""
 
+import io
+from collections.abc import Sequence
 from typing import Any
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import Blueprint, Response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_security import current_user
 
-from newsletter.campaigns.drafts import get_campaign
+from newsletter.campaigns.drafts import get_campaign, lists_of
 from newsletter.campaigns.models import Campaign, CampaignStatus
 from newsletter.clock import utcnow
 from newsletter.errors import N_
 from newsletter.i18n import translate
 from newsletter.staff.access import staff_only
+from newsletter.staff.models import Role
+from newsletter.stats import breakdown, charts, history, letter
+from newsletter.stats.breakdown import Timeline
+from newsletter.stats.cells import Cells
+from newsletter.stats.exports import write_campaign
 from newsletter.stats.figures import (
+    Figures,
     campaign_figures,
     list_names,
     page_of_campaigns,
-    recent_hits,
     totals_figures,
 )
+from newsletter.tracking.models import MachineClass
 
 bp = Blueprint("stats", __name__, url_prefix="/staff")
 
 PAGE = 20
+#: Campaigns offered to compare with.
+OFFERED = 12
 STATUS_LABELS = {
     CampaignStatus.DRAFT: N_("Draft"),
     CampaignStatus.SCHEDULED: N_("Scheduled"),
@@ -30,12 +41,25 @@ STATUS_LABELS = {
     CampaignStatus.SENT: N_("Sent"),
     CampaignStatus.CANCELLED: N_("Cancelled"),
 }
+CLASS_LABELS = {
+    MachineClass.HUMAN: N_("Reader"),
+    MachineClass.PROXY: N_("Reader, through a mail provider's proxy"),
+    MachineClass.APPLE_MPP: N_("Apple Mail Privacy Protection"),
+    MachineClass.APPLE_SUSPECTED: N_("Apple Mail Privacy Protection, suspected"),
+    MachineClass.SCANNER: N_("Security scanner"),
+    MachineClass.BOT: N_("Program"),
+}
+DIMENSION_LABELS = {
+    "language": N_("By language"),
+    "list": N_("By list"),
+    "provider": N_("By mailbox provider"),
+}
 
 
 @bp.get("/")
 @staff_only
 def home() -> ResponseReturnValue:
-    return redirect(url_for("stats.campaigns"))
+    return redirect(url_for("overview.page"))
 
 
 @bp.get("/campaigns")
@@ -43,10 +67,10 @@ def home() -> ResponseReturnValue:
 def campaigns() -> ResponseReturnValue:
     before, after = request.args.get("before", type=int), request.args.get("after", type=int)
     page = page_of_campaigns(before=before, after=after, size=PAGE)
-    names = list_names(page)
     return render_template(
         "staff/campaigns.html",
-        campaigns=[_row(campaign, names[campaign.id]) for campaign in page],
+        campaigns=campaign_rows(page),
+        as_of=utcnow(),
         older_url=url_for("stats.campaigns", before=page[-1].id) if len(page) == PAGE else None,
         newer_url=url_for("stats.campaigns", after=page[0].id) if page and (before or after) else None,
     )
@@ -55,31 +79,64 @@ def campaigns() -> ResponseReturnValue:
 @bp.get("/campaigns/<int:campaign_id>")
 @staff_only
 def campaign(campaign_id: int) -> ResponseReturnValue:
-    found = get_campaign(campaign_id)
-    figures = campaign_figures(found, utcnow())
-    clicks = sum(link.human for link in figures.links)
-    shown = figures.as_dict() | {
-        "as_of": figures.as_of,
-        "open_base": figures.measured,
-        "open_rate": figures.open_rate,
-        "click_rate": figures.click_rate,
-        "links": [
-            {
-                "url": link.url,
-                "human": link.human,
-                "machine": link.machine,
-                "unique_human": link.unique_human,
-                "share": link.human / clicks if clicks else None,
-            }
-            for link in figures.links
-        ],
-    }
+    found, now = get_campaign(campaign_id), utcnow()
+    figures, line, shown_cells = campaign_figures(found, now), breakdown.timeline(found, now), cells()
     return render_template(
         "staff/campaign.html",
         campaign=_head(found, list_names([found])[found.id]),
-        figures=shown,
-        recent=recent_hits(found),
+        figures=figures,
+        clicks_in_all=sum(link.human for link in figures.links),
+        cells=shown_cells,
+        timeline=line,
+        charts=_timeline_charts(line, shown_cells),
+        classes=[(translate(CLASS_LABELS[row.machine_class]), row) for row in breakdown.classes(found)],
+        groups=[
+            (dimension, translate(DIMENSION_LABELS[dimension]), rows)
+            for dimension, rows in breakdown.groups(found).items()
+        ],
+        comparison=_comparison(found, figures),
     )
+
+
+@bp.get("/campaigns/<int:campaign_id>.csv")
+@staff_only
+def campaign_file(campaign_id: int) -> ResponseReturnValue:
+    found = get_campaign(campaign_id)
+    text = io.StringIO(newline="")
+    write_campaign(text, found, utcnow(), cells())
+    return csv_response(text, f"campaign-{found.id}.csv")
+
+
+@bp.get("/campaigns/<int:campaign_id>/letter/<int:edition_id>")
+@staff_only
+def campaign_letter(campaign_id: int, edition_id: int) -> ResponseReturnValue:
+    edition = letter.get_edition(get_campaign(campaign_id), edition_id)
+    response = Response(letter.draw(edition, cells()), mimetype="text/html")
+    # A newsletter brings its own styles and pictures; here it has no scripts and leads nowhere.
+    response.headers["Content-Security-Policy"] = (
+        "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src 'self' https: data:;"
+        " frame-ancestors 'self'"
+    )
+    response.headers["X-Frame-Options"] = "SAMEORIGIN"
+    return response
+
+
+def cells() -> Cells:
+    """Return how small counts are written for whoever is signed in."""
+    return Cells(sees_all=current_user.role is Role.PRIVACY)
+
+
+def csv_response(text: io.StringIO, name: str) -> Response:
+    """Return a file for a spreadsheet."""
+    response = Response(text.getvalue(), mimetype="text/csv")
+    response.headers["Content-Disposition"] = f"attachment; filename={name}"
+    return response
+
+
+def campaign_rows(page: Sequence[Campaign]) -> list[dict[str, Any]]:
+    """Return campaigns with their figures, as the tables of campaigns show them."""
+    names = list_names(page)
+    return [_row(campaign, names[campaign.id]) for campaign in page]
 
 
 def _head(found: Campaign, lists: list[str]) -> dict[str, Any]:
@@ -93,20 +150,48 @@ def _head(found: Campaign, lists: list[str]) -> dict[str, Any]:
         "started_at": found.started_at,
         "finished_at": found.finished_at,
         "editions": [
-            {"language": edition.language, "subject": edition.subject} for edition in found.editions
+            {"id": edition.id, "language": edition.language, "subject": edition.subject}
+            for edition in found.editions
         ],
     }
 
 
 def _row(found: Campaign, lists: list[str]) -> dict[str, Any]:
     figures = totals_figures(found.totals, utcnow())
-    numbers = {
-        "recipients": figures.recipients,
-        "accepted": figures.accepted,
-        "opens_unique": figures.opens.unique_human,
-        "clicks_unique": figures.clicks.unique_human,
-        "open_rate": figures.open_rate,
-        "click_rate": figures.click_rate,
-        "open_base": figures.measured,
-    }
-    return _head(found, lists) | {"figures": numbers if found.started_at else None}
+    return _head(found, lists) | {"figures": figures if found.started_at else None}
+
+
+def _timeline_charts(line: Timeline, shown: Cells) -> list[dict[str, Any]]:
+    """Return opens and clicks of the hours and of the days: people above the line, machines below."""
+    found = []
+    for unit, spans in (("hour", line.hours), ("day", line.days)):
+        for kind in ("opens", "clicks"):
+            people = [shown.shown(getattr(span, f"{kind}_human")) for span in spans]
+            machines = [shown.shown(getattr(span, f"{kind}_machine")) for span in spans]
+            if any(people) or any(machines):
+                drawn = charts.mirrored(people, machines)
+                found.append({"unit": unit, "kind": kind, "spans": spans, "drawn": drawn})
+    return found
+
+
+def _comparison(found: Campaign, figures: Figures) -> dict[str, Any]:
+    """Return what stands beside a campaign: another one, or the usual of one of its lists."""
+    asked, now = request.args.get("with", ""), utcnow()
+    lists = lists_of(found)
+    others = [
+        campaign
+        for campaign in page_of_campaigns(size=OFFERED + 1)
+        if campaign.id != found.id and campaign.started_at
+    ][:OFFERED]
+    chosen = {f"list-{item.id}": item for item in lists}
+    data: dict[str, Any] = {
+        "lists": lists, "others": others, "asked": asked, "ours": history.as_usual(figures), "theirs": None,
+    }  # fmt: skip
+    if asked in chosen:
+        data["theirs"] = history.usual(chosen[asked].id, now, but=found.id)
+        data["name"] = chosen[asked].name
+    elif asked.isdigit() and len(asked) < 10 and int(asked) != found.id:  # noqa: PLR2004 - a number of ours
+        other = get_campaign(int(asked))
+        data["theirs"] = history.as_usual(totals_figures(other.totals, now))
+        data["name"] = other.subject
+    return data

@@ -1,0 +1,95 @@
+"""The overview of everything, and the pages of single lists."""
+
+import io
+from typing import Any
+
+from flask import Blueprint, render_template, request
+from flask.typing import ResponseReturnValue
+from flask_babel import get_locale
+
+from newsletter.clock import utcnow
+from newsletter.i18n import language
+from newsletter.staff.access import staff_only
+from newsletter.stats import charts, history, overview
+from newsletter.stats.exports import write_lists
+from newsletter.stats.figures import page_of_campaigns
+from newsletter.stats.staff_views import campaign_rows, cells, csv_response
+from newsletter.subscribers.lists import get_lists
+
+bp = Blueprint("overview", __name__, url_prefix="/staff")
+
+PERIODS = (30, 90, 365)
+SIDE_BY_SIDE = 6
+
+
+@bp.get("/overview")
+@staff_only
+def page() -> ResponseReturnValue:
+    now, days = utcnow(), _period()
+    growths = overview.growth(now, days)
+    started = [campaign for campaign in page_of_campaigns(size=SIDE_BY_SIDE * 2) if campaign.started_at]
+    return render_template(
+        "staff/overview.html",
+        growths=[(item, charts.line([day.members for day in item.days])) for item in growths],
+        attention=overview.attention(now, growths),
+        campaigns=campaign_rows(started[:SIDE_BY_SIDE]),
+        cells=cells(),
+        days=days,
+        periods=PERIODS,
+        as_of=now,
+    )
+
+
+@bp.get("/overview.csv")
+@staff_only
+def file() -> ResponseReturnValue:
+    text = io.StringIO(newline="")
+    write_lists(text, overview.growth(utcnow(), _period()), cells())
+    return csv_response(text, "lists.csv")
+
+
+@bp.get("/lists/<slug>")
+@staff_only
+def mailing_list(slug: str) -> ResponseReturnValue:
+    (found,) = get_lists([slug])
+    now, days = utcnow(), _period()
+    (growth,) = [item for item in overview.growth(now, days) if item.mailing_list.id == found.id]
+    return render_template(
+        "staff/list.html",
+        list=found,
+        growth=growth,
+        line=charts.line([day.members for day in growth.days], 720, 120),
+        days=days,
+        periods=PERIODS,
+        campaigns=campaign_rows(history.sent_campaigns(found.id)),
+        usual=history.usual(found.id, now),
+        heat=_heat(found.id),
+        cells=cells(),
+        as_of=now,
+    )
+
+
+def _period() -> int:
+    days = request.args.get("days", type=int)
+    return days if days in PERIODS else PERIODS[1]
+
+
+def _heat(list_id: int) -> dict[str, Any]:
+    found = history.best_time(list_id)
+    highest = max(map(max, found.counts))
+    locale = get_locale()
+    names = locale.days["stand-alone"]["wide"] if locale else {}
+    starts = range(0, 24, history.HOURS_A_COLUMN)
+    hour = "{}–{}" if language() == "fi" else "{:02}–{:02}"
+    shown = cells()
+    return {
+        "total": found.total,
+        "columns": [hour.format(start, start + history.HOURS_A_COLUMN) for start in starts],
+        "rows": [
+            (
+                str(names.get(day, day)).capitalize(),
+                [(number, charts.heat(shown.shown(number), highest)) for number in numbers],
+            )
+            for day, numbers in enumerate(found.counts)
+        ],
+    }

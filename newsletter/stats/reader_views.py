@@ -1,0 +1,40 @@
+"""One person's opens and clicks, for whoever answers for data protection. Each look is logged."""
+
+from flask import Blueprint, render_template, request
+from flask.typing import ResponseReturnValue
+from flask_security import current_user
+
+from newsletter.clock import utcnow
+from newsletter.db import db
+from newsletter.errors import AddressInvalid
+from newsletter.i18n import translate
+from newsletter.staff.access import needs
+from newsletter.staff.models import Role
+from newsletter.stats.readers import look_at
+from newsletter.stats.staff_views import CLASS_LABELS
+from newsletter.subscribers.queries import UnknownSubscriber
+
+bp = Blueprint("readers", __name__, url_prefix="/staff")
+
+
+@bp.get("/readers")
+@needs(Role.PRIVACY)
+def page() -> ResponseReturnValue:
+    return render_template("staff/reader.html", address="", errors={}, found=None)
+
+
+# By POST, so that the address stands in no URL, and so in no log and no history.
+@bp.post("/readers")
+@needs(Role.PRIVACY)
+def show() -> ResponseReturnValue:
+    address = request.form.get("address", "")[:320].strip()
+    try:
+        found = look_at(address, actor=f"staff:{current_user.id}", now=utcnow())
+    except (AddressInvalid, UnknownSubscriber) as error:
+        errors = {"address": translate(error.message, error.values)}
+        return render_template("staff/reader.html", address=address, errors=errors, found=None), 422
+    db.session.commit()
+    labels = {made_by: translate(label) for made_by, label in CLASS_LABELS.items()}
+    return render_template(
+        "staff/reader.html", address=address, errors={}, found=found, labels=labels, as_of=utcnow()
+    )
