@@ -1,5 +1,6 @@
 """``newsletter privacy …``."""
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,11 +16,26 @@ from newsletter.errors import NewsletterError
 from newsletter.i18n import speaking
 from newsletter.privacy.erasure import erase_person
 from newsletter.privacy.proof import as_data, read_proof
-from newsletter.privacy.purge import preview
+from newsletter.privacy.purge import STAGES, last_run, preview
 from newsletter.privacy.purge import purge as run_purge
+from newsletter.privacy.schedule import schedule_lines
+from newsletter.privacy.who_left import left_out
 from newsletter.subscribers.evidence import verify_ledger
 
-privacy = AppGroup("privacy", help="Purge, erase, and prove.")
+privacy = AppGroup("privacy", help="Purge, erase, answer, and prove.")
+
+
+@privacy.command("schedule")
+@report
+def schedule() -> tuple[object, str]:
+    """Show what is kept, how long, since when, and what happens then."""
+    lines = schedule_lines(everything=True)
+    blocks = [
+        f"{line.what}\n  {line.how_long}. Since: {line.since}. Then: {line.then}.\n"
+        f"  Columns: {', '.join(line.columns) or '-'}"
+        for line in lines
+    ]
+    return [asdict(line) for line in lines], "\n".join(blocks)
 
 
 @privacy.command("purge")
@@ -29,11 +45,20 @@ privacy = AppGroup("privacy", help="Purge, erase, and prove.")
 def purge(dry_run: bool, any_day: bool) -> tuple[object, str]:  # noqa: FBT001 - click passes flags
     """Delete everyone who left, and the raw opens and clicks of past years."""
     if dry_run:
-        counts = preview(utcnow())
+        now = utcnow()
+        counts, passed = preview(now), left_out(now)
         db.session.rollback()
-        return counts | {"dry_run": True}, "Would delete: " + _in_words(counts)
-    counts = run_purge(now=utcnow(), actor="console", any_day=any_day)
-    return counts | {"dry_run": False}, "Deleted: " + _in_words(counts)
+        return counts | {"left_out": passed, "dry_run": True}, _report("Would delete: ", counts, passed)
+    unseen = not sys.stderr.isatty()
+    with click.progressbar(length=len(STAGES) * 1000, file=sys.stderr, hidden=unseen) as bar:
+
+        def tell(stage: str, done: int, total: int) -> None:
+            share = STAGES.index(stage) + min(done / total if total else 1, 1)
+            bar.update(int(share * 1000) - bar.pos)
+
+        counts = run_purge(now=utcnow(), actor="console", any_day=any_day, progress=tell)
+    passed = last_run().left_out or {}
+    return counts | {"left_out": passed, "dry_run": False}, _report("Deleted: ", counts, passed)
 
 
 @privacy.command("erase")
@@ -93,6 +118,10 @@ def _styles() -> str:
     folder = Path(str(current_app.static_folder))
     names = ("consent_proof_file.css", "consent_proof.css")
     return "".join((folder / name).read_text(encoding="utf-8") for name in names)
+
+
+def _report(begins: str, counts: dict[str, int], passed: dict[str, int]) -> str:
+    return begins + _in_words(counts) + ". Left out: " + _in_words(passed) + "."
 
 
 def _in_words(counts: dict[str, int]) -> str:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from flask_babel import gettext as _
 
 from newsletter.config import settings
-from newsletter.privacy.erasure import PROOF_YEARS
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +120,10 @@ def _retention() -> Section:
             ),
             (
                 _("Proof that a consent was given"),
-                _("%(years)s years after the erasure, without your address", years=PROOF_YEARS),
+                _(
+                    "%(years)s years after the erasure, without your address",
+                    years=settings().keep_proof_years,
+                ),
             ),
         ],
     )

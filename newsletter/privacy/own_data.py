@@ -9,21 +9,10 @@ from typing import Any
 from newsletter import audit
 from newsletter.db import db
 from newsletter.privacy.erasure import erase_person
-from newsletter.sending import personal_data as sending_data
+from newsletter.privacy.people import collect
 from newsletter.stats.rollups import load_spool
-from newsletter.subscribers import personal_data as subscriber_data
 from newsletter.subscribers.fresh_links import find_link, use_link
-from newsletter.subscribers.models import LinkPurpose, Subscriber
-from newsletter.tracking import personal_data as tracking_data
-
-
-def collect(subscriber: Subscriber) -> dict[str, Any]:
-    """Return everything held on a person in every domain, instants as ISO 8601 in UTC."""
-    return (
-        subscriber_data.export(subscriber)
-        | sending_data.export(subscriber)
-        | tracking_data.export(subscriber)
-    )
+from newsletter.subscribers.models import LinkPurpose
 
 
 def take_copy(token: str, *, now: datetime) -> dict[str, Any]:

@@ -8,7 +8,13 @@ import sqlalchemy as sa
 
 from newsletter.db import change, db
 from newsletter.mail.models import OutboxMail
-from newsletter.subscribers.models import Consent, ConsentKind, FreshLink, Subscriber, Subscription
+from newsletter.subscribers.models import (
+    Consent,
+    ConsentKind,
+    FreshLink,
+    Subscriber,
+    Subscription,
+)
 
 
 def export(subscriber: Subscriber) -> dict[str, Any]:
@@ -48,14 +54,16 @@ def export(subscriber: Subscriber) -> dict[str, Any]:
     }
 
 
-def erase(subscriber_ids: Sequence[int], *, keep_until: datetime | None) -> None:
+def erase(subscriber_ids: Sequence[int], *, keep_until: datetime | None) -> dict[str, int]:
     """Erase these people: rows, mails waiting for them, and the personal part of their consents.
+
+    Returns how many rows went, by kind.
 
     With ``keep_until`` the ledger keeps, under the keyed hash of the address, what was confirmed
     and withdrawn when (RP-4); without it the hash is not kept either.
     """
     if not subscriber_ids:
-        return
+        return {"subscriptions": 0, "people": 0}
     theirs = Consent.subscriber_id.in_(subscriber_ids)
     if keep_until is not None:
         proof = (
@@ -85,7 +93,9 @@ def erase(subscriber_ids: Sequence[int], *, keep_until: datetime | None) -> None
         .where(OutboxMail.subscriber_id.in_(subscriber_ids))
         .values(address=None, context=None, subscriber_id=None)
     )
-    change(sa.delete(Subscriber).where(Subscriber.id.in_(subscriber_ids)))
+    subscriptions = change(sa.delete(Subscription).where(Subscription.subscriber_id.in_(subscriber_ids)))
+    people = change(sa.delete(Subscriber).where(Subscriber.id.in_(subscriber_ids)))
+    return {"subscriptions": subscriptions, "people": people}
 
 
 def _export_subscription(subscription: Subscription) -> dict[str, Any]:

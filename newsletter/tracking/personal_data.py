@@ -1,16 +1,18 @@
 """What tracking holds on a person: opens, clicks, and which links they followed."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from newsletter.db import change, db
+from newsletter.strides import People, Stride, Tell, say_nothing
 from newsletter.subscribers.models import Subscriber
 from newsletter.tracking.models import Event, Link, LinkReader
 
-#: Raw records looked through in one transaction: without an index, walking them by number is the
-#: cheapest way to find some people's, and the write lock stays short.
+#: Raw records looked through in one transaction at first: without an index, walking them by number is
+#: the cheapest way to find some people's, and the write lock stays short.
 WALK = 20_000
 
 
@@ -38,39 +40,47 @@ def export(subscriber: Subscriber) -> dict[str, Any]:
     }
 
 
-def erase(subscriber_ids: Sequence[int]) -> int:
-    """Delete these people's raw records and return how many. Commits after each piece of the walk."""
-    people = set(subscriber_ids)
-    _erase_readers(people)
-    deleted = 0
-    last = db.session.scalar(sa.select(sa.func.max(Event.id))) or 0
-    low = (db.session.scalar(sa.select(sa.func.min(Event.id))) or 1) - 1
+def erase(people: People, *, before: datetime | None = None, tell: Tell = say_nothing) -> int:
+    """Delete the raw records of these people, and all from before a moment; return how many.
+
+    One walk along the numbers serves any number of people. Commits after each piece of it.
+    """
+    theirs = Event.subscriber_id.in_(people)
+    going = theirs if before is None else sa.or_(theirs, Event.at < before)
+    first, last = db.session.execute(sa.select(sa.func.min(Event.id), sa.func.max(Event.id))).one()
     db.session.rollback()
-    while low < last:
-        theirs = [
-            event_id
-            for event_id, subscriber_id in db.session.execute(
-                sa.select(Event.id, Event.subscriber_id).where(Event.id > low, Event.id <= low + WALK)
-            )
-            if subscriber_id in people
-        ]
-        for start in range(0, len(theirs), 500):
-            deleted += change(sa.delete(Event).where(Event.id.in_(theirs[start : start + 500])))
-        db.session.commit()
-        low += WALK
+    low, deleted, stride = (first or 1) - 1, 0, Stride(WALK)
+    total = (last or 0) - low
+    while low < (last or 0):
+        with stride.step() as size:
+            deleted += change(sa.delete(Event).where(Event.id > low, Event.id <= low + size, going))
+            db.session.commit()
+        low += size
+        tell(min(total, low + 1 - (first or 1)), total)
     return deleted
 
 
-def forget_readers(edition_ids: Sequence[int]) -> None:
-    """Forget who followed which link of these editions. Commits after each link."""
-    links = sa.select(Link.edition_id, Link.number).where(Link.edition_id.in_(edition_ids))
-    for edition_id, number in db.session.execute(links).all():
-        change(sa.delete(LinkReader).where(LinkReader.edition_id == edition_id, LinkReader.number == number))
-        db.session.commit()
+def erase_readers(people: People, *, old_editions: Collection[int] = (), tell: Tell = say_nothing) -> int:
+    """Forget which links these people followed, and who followed those of old editions; return how many.
 
-
-def _erase_readers(people: set[int]) -> None:
-    found = sorted(people)
-    for start in range(0, len(found), 500):
-        change(sa.delete(LinkReader).where(LinkReader.subscriber_id.in_(found[start : start + 500])))
-        db.session.commit()
+    Goes along the key, link by link. Commits in steps.
+    """
+    links = db.session.execute(sa.select(Link.edition_id, Link.number).order_by(Link.edition_id)).all()
+    deleted, stride = 0, Stride(WALK)
+    for done, (edition_id, number) in enumerate(links, start=1):
+        link = sa.and_(LinkReader.edition_id == edition_id, LinkReader.number == number)
+        low, last = db.session.execute(
+            sa.select(sa.func.min(LinkReader.subscriber_id), sa.func.max(LinkReader.subscriber_id)).where(
+                link
+            )
+        ).one()
+        db.session.rollback()
+        going = sa.true() if edition_id in old_editions else LinkReader.subscriber_id.in_(people)
+        while last is not None and low <= last:
+            with stride.step() as size:
+                these = LinkReader.subscriber_id.between(low, low + size - 1)
+                deleted += change(sa.delete(LinkReader).where(link, these, going))
+                db.session.commit()
+            low += size
+        tell(done, len(links))
+    return deleted
