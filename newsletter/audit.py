@@ -15,10 +15,10 @@ from newsletter import retention, sealing
 from newsletter.db import Base, change, db
 from newsletter.retention import kept
 from newsletter.sealing import Sealable, unsealed_index
+from newsletter.strides import People
 
 #: The name of the log's chain of seals.
 CHAIN = "audit"
-_IN_ONE_STATEMENT = 500
 
 
 class AuditEntry(Sealable, Base):
@@ -99,13 +99,16 @@ def export(subscriber_id: int) -> list[dict[str, Any]]:
     ]
 
 
-def erase(subscriber_ids: Sequence[int]) -> None:
+def erase(people: People) -> None:
     """Blank what the log tells of these people."""
-    names = [f"subscriber:{number}" for number in subscriber_ids]
-    for start in range(0, len(names), _IN_ONE_STATEMENT):
-        theirs = AuditEntry.object.in_(names[start : start + _IN_ONE_STATEMENT])
-        told = AuditEntry.about.is_not(None)
-        change(sa.update(AuditEntry).where(theirs, told).values(about=None, salt=None))
+    names: Sequence[str] | sa.Select[Any]
+    if isinstance(people, sa.Select):
+        (number,) = people.selected_columns
+        names = people.with_only_columns(sa.literal("subscriber:") + sa.cast(number, sa.String))
+    else:
+        names = [f"subscriber:{number}" for number in people]
+    told = AuditEntry.about.is_not(None)
+    change(sa.update(AuditEntry).where(AuditEntry.object.in_(names), told).values(about=None, salt=None))
 
 
 def forget_before(moment: datetime) -> int:

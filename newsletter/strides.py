@@ -7,14 +7,20 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from newsletter.db import is_sqlite
+
 #: Numbers of people, or a query for them where they are many.
 People = Sequence[int] | sa.Select[Any]
 #: Hears how much of how much is done.
 Tell = Callable[[int, int], None]
 
 #: A transaction of a long job aims at this many seconds: SQLite has one writer at a time.
-GOAL = 0.03
-_LEAST = 50
+GOAL = 0.04
+#: The part of that time for which the lock is then left to others.
+PAUSE = 0.25
+LONGEST_PAUSE = 0.02
+#: It never takes less than one part in so many of what it began with: each step has a cost of its own.
+_SMALLEST = 5
 
 
 class Stride:
@@ -22,6 +28,7 @@ class Stride:
 
     def __init__(self, size: int, most: int = 200_000) -> None:
         self.size = size
+        self._least = max(1, size // _SMALLEST)
         self._most = most
 
     @contextmanager
@@ -30,8 +37,11 @@ class Stride:
         began = time.monotonic()
         yield self.size
         took = time.monotonic() - began
+        if is_sqlite():
+            # Whoever waits for the write lock looks for it now and then, and has to find it free.
+            time.sleep(min(took * PAUSE, LONGEST_PAUSE))
         if took > GOAL:
-            self.size = max(_LEAST, int(self.size * GOAL / took))
+            self.size = max(self._least, int(self.size * GOAL / took))
         elif took < GOAL / 2:
             self.size = min(self._most, self.size * 3 // 2)
 

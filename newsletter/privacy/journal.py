@@ -7,7 +7,7 @@ never the address. It is on the disk before the erasure begins, and is forgotten
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from newsletter.config import settings
@@ -75,4 +75,9 @@ def forget_old(now: datetime) -> int:
 
 
 def _as_json(line: Line) -> dict[str, object]:
-    return asdict(line) | {"at": line.at.isoformat(), "since": line.since.isoformat()}
+    return {
+        "at": line.at.isoformat(),
+        "id": line.id,
+        "since": line.since.isoformat(),
+        "hash": line.hash,
+    }

@@ -4,7 +4,6 @@ Lower rooms first, the person last: killed half-way, the person is still there a
 finds them again.
 """
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +17,7 @@ from newsletter.privacy import journal, personal_data
 from newsletter.privacy.clocks import end_of_year_after
 from newsletter.privacy.models import Hold
 from newsletter.sending import personal_data as sending_data
+from newsletter.strides import People
 from newsletter.subscribers import personal_data as subscriber_data
 from newsletter.subscribers.models import Subscriber
 from newsletter.tracking import personal_data as tracking_data
@@ -34,7 +34,7 @@ def collect(subscriber: Subscriber) -> dict[str, Any]:
     )
 
 
-def note_erasure(subscriber_ids: Sequence[int], *, now: datetime) -> None:
+def note_erasure(subscriber_ids: People, *, now: datetime) -> None:
     """Write down who is being erased where a restored backup cannot undo it."""
     rows = db.session.execute(
         sa.select(Subscriber.id, Subscriber.created_at, Subscriber.address_hash).where(
@@ -44,7 +44,7 @@ def note_erasure(subscriber_ids: Sequence[int], *, now: datetime) -> None:
     journal.note([journal.Line(now, *row) for row in rows])
 
 
-def erase_records(subscriber_ids: Sequence[int]) -> dict[str, int]:
+def erase_records(subscriber_ids: People) -> dict[str, int]:
     """Delete opens, clicks and deliveries of these people; return how many. Commits as it goes."""
     return {
         "events": tracking_data.erase(subscriber_ids),
@@ -53,7 +53,7 @@ def erase_records(subscriber_ids: Sequence[int]) -> dict[str, int]:
     }
 
 
-def erase_rows(subscriber_ids: Sequence[int], *, now: datetime) -> dict[str, int]:
+def erase_rows(subscriber_ids: People, *, now: datetime) -> dict[str, int]:
     """Erase the people themselves, in the caller's transaction; return how many rows went."""
     personal_data.erase(subscriber_ids)
     audit.erase(subscriber_ids)
@@ -62,7 +62,7 @@ def erase_rows(subscriber_ids: Sequence[int], *, now: datetime) -> dict[str, int
     )
 
 
-def forget_mailbox(subscriber_ids: Sequence[int] | sa.Select[Any]) -> None:
+def forget_mailbox(subscriber_ids: People) -> None:
     """Remove what the built-in mailbox, for trying out, keeps for these people."""
     if settings().uses_mailbox:
         wanted = sa.select(Subscriber.address_key).where(Subscriber.id.in_(subscriber_ids))

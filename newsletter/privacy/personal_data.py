@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from newsletter.db import change, db
 from newsletter.privacy.models import Ban, Disclosure, Hold, RightsRequest
+from newsletter.strides import People
 from newsletter.subscribers.models import Subscriber
 
 
@@ -43,11 +44,11 @@ def export(subscriber: Subscriber) -> dict[str, Any]:
     }
 
 
-def erase(subscriber_ids: Sequence[int]) -> None:
+def erase(people: People) -> None:
     """Blank what the register of requests says of these people; their lines stay under the hash."""
     change(
         sa.update(RightsRequest)
-        .where(RightsRequest.subscriber_id.in_(subscriber_ids))
+        .where(RightsRequest.subscriber_id.in_(people))
         .values(
             address=None,
             details=None,
@@ -58,7 +59,7 @@ def erase(subscriber_ids: Sequence[int]) -> None:
         )
     )
     for table in (Disclosure, Hold):
-        change(sa.delete(table).where(table.subscriber_id.in_(subscriber_ids)))
+        change(sa.delete(table).where(table.subscriber_id.in_(people)))
 
 
 def _request(request: RightsRequest) -> dict[str, Any]:

@@ -31,6 +31,8 @@ __all__ = ["NotJanuary", "PurgeUnderWay", "last_run", "preview", "purge", "purge
 
 log = logging.getLogger(__name__)
 
+#: People noted in the journal of erasures at a time.
+NOTED = 5000
 #: Hears the stage, how much of it is done, and how much there is.
 Progress = Callable[[str, int, int], None]
 STAGES = ("gather", "events", "readers", "deliveries", "people", "proofs", "scrub")
@@ -206,31 +208,41 @@ class _Purge:
         people.forget_mailbox(self._gone)
         total = db.session.scalar(sa.select(sa.func.count()).select_from(PurgePerson)) or 0
         db.session.rollback()
-        done, stride = 0, Stride(250, most=2000)
+        noted, done, stride = 0, 0, Stride(250, most=2000)
         while True:
             with stride.step() as size:
-                ids = self._next(size)
-                if not ids:
+                high = self._end_of(size)
+                if high is None:
                     return
-                self._add(**self._erase_batch(ids))
-            done += len(ids)
+                if high > noted:
+                    noted = self._note()
+                self._add(**self._erase_up_to(high))
+            done += size
             self._tell("people", min(done, total), total)
 
-    def _next(self, size: int) -> Sequence[int]:
-        found = db.session.scalars(self._gone.order_by(PurgePerson.subscriber_id).limit(size)).all()
-        people.note_erasure(found, now=self.now)
-        db.session.rollback()
-        return found
+    def _end_of(self, size: int) -> int | None:
+        """Return the number of the last of the next so many people; None when nobody is left."""
+        turn = self._gone.order_by(PurgePerson.subscriber_id)
+        last = db.session.scalar(turn.offset(size - 1).limit(1))
+        return last or db.session.scalar(sa.select(sa.func.max(PurgePerson.subscriber_id)))
 
-    def _erase_batch(self, ids: Sequence[int]) -> dict[str, int]:
-        still = (
-            sa.select(Subscriber.id)
-            .where(Subscriber.id.in_(ids), who_left(self.run.started_at))
-            .order_by(Subscriber.id)
-            .with_for_update(of=Subscriber)
-        )
-        counts = people.erase_rows(db.session.scalars(still).all(), now=self.now)
-        change(sa.delete(PurgePerson).where(PurgePerson.subscriber_id.in_(ids)))
+    def _note(self) -> int:
+        """Note some thousands of people in the journal of erasures; return the number of the last."""
+        last = self._end_of(NOTED) or 0
+        people.note_erasure(self._gone.where(PurgePerson.subscriber_id <= last), now=self.now)
+        db.session.rollback()
+        return last
+
+    def _erase_up_to(self, high: int) -> dict[str, int]:
+        these = PurgePerson.subscriber_id <= high
+        batch = self._gone.where(these)
+        going = sa.and_(Subscriber.id.in_(batch), who_left(self.run.started_at))
+        # Locked first: of a signup at the same moment, either it is seen here or it sees nobody.
+        db.session.execute(sa.select(Subscriber.id).where(Subscriber.id.in_(batch)).with_for_update())
+        back = ~PurgePerson.subscriber_id.in_(sa.select(Subscriber.id).where(going))
+        change(sa.delete(PurgePerson).where(these, back))
+        counts = people.erase_rows(batch, now=self.now)
+        change(sa.delete(PurgePerson).where(these))
         return counts
 
     def _delete_old_proofs(self) -> None:

@@ -1,6 +1,5 @@
 """What the subscriber rooms hold on a person: how it is exported, how it is erased."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -8,6 +7,7 @@ import sqlalchemy as sa
 
 from newsletter.db import change, db
 from newsletter.mail.models import OutboxMail
+from newsletter.strides import People
 from newsletter.subscribers.models import (
     Consent,
     ConsentKind,
@@ -54,7 +54,7 @@ def export(subscriber: Subscriber) -> dict[str, Any]:
     }
 
 
-def erase(subscriber_ids: Sequence[int], *, keep_until: datetime | None) -> dict[str, int]:
+def erase(people: People, *, keep_until: datetime | None) -> dict[str, int]:
     """Erase these people: rows, mails waiting for them, and the personal part of their consents.
 
     Returns how many rows went, by kind.
@@ -62,9 +62,7 @@ def erase(subscriber_ids: Sequence[int], *, keep_until: datetime | None) -> dict
     With ``keep_until`` the ledger keeps, under the keyed hash of the address, what was confirmed
     and withdrawn when (RP-4); without it the hash is not kept either.
     """
-    if not subscriber_ids:
-        return {"subscriptions": 0, "people": 0}
-    theirs = Consent.subscriber_id.in_(subscriber_ids)
+    theirs = Consent.subscriber_id.in_(people)
     if keep_until is not None:
         proof = (
             sa.select(Subscriber.address_hash).where(Subscriber.id == Consent.subscriber_id).scalar_subquery()
@@ -90,12 +88,12 @@ def erase(subscriber_ids: Sequence[int], *, keep_until: datetime | None) -> dict
     # A mail under way keeps its row for the worker that holds it; what it says is gone.
     change(
         sa.update(OutboxMail)
-        .where(OutboxMail.subscriber_id.in_(subscriber_ids))
+        .where(OutboxMail.subscriber_id.in_(people))
         .values(address=None, context=None, subscriber_id=None)
     )
-    subscriptions = change(sa.delete(Subscription).where(Subscription.subscriber_id.in_(subscriber_ids)))
-    people = change(sa.delete(Subscriber).where(Subscriber.id.in_(subscriber_ids)))
-    return {"subscriptions": subscriptions, "people": people}
+    subscriptions = change(sa.delete(Subscription).where(Subscription.subscriber_id.in_(people)))
+    gone = change(sa.delete(Subscriber).where(Subscriber.id.in_(people)))
+    return {"subscriptions": subscriptions, "people": gone}
 
 
 def _export_subscription(subscription: Subscription) -> dict[str, Any]:
