@@ -167,12 +167,14 @@ def _fill(people: int, events: int) -> None:
     )
     run(
         "subscribers(id, address, address_key, address_hash, language, tracking, created_at)"
-        f" SELECT i, 'a' || i || '@m.example', 'a' || i || '@m.example', 'h' || i, 'fi', 'granted', '{stamp}' FROM n",
+        " SELECT i, 'a' || i || '@m.example', 'a' || i || '@m.example', 'h' || i, 'fi', 'granted',"
+        f" '{stamp}' FROM n",
         1, people,
     )  # fmt: skip
     run(
         "subscriptions(subscriber_id, list_id, status, created_at, confirmed_at, unsubscribed_at)"
-        f" SELECT i, 1, CASE WHEN i % {SHARE} = 0 THEN 'unsubscribed' ELSE 'confirmed' END, '{stamp}', '{stamp}',"
+        f" SELECT i, 1, CASE WHEN i % {SHARE} = 0 THEN 'unsubscribed' ELSE 'confirmed' END,"
+        f" '{stamp}', '{stamp}',"
         f" CASE WHEN i % {SHARE} = 0 THEN '{stamp}' END FROM n",
         1, people,
     )  # fmt: skip
@@ -183,7 +185,8 @@ def _fill(people: int, events: int) -> None:
     )  # fmt: skip
     for campaign in range(1, CAMPAIGNS + 1):
         connection.exec_driver_sql(
-            f"INSERT INTO campaigns (id, status, created_at, started_at) VALUES ({campaign}, 'sent', '{stamp}', '{stamp}')"
+            "INSERT INTO campaigns (id, status, created_at, started_at)"
+            f" VALUES ({campaign}, 'sent', '{stamp}', '{stamp}')"
         )
         run(
             "deliveries(campaign_id, subscriber_id, edition_id, list_id, status, attempts, is_measured)"
@@ -196,7 +199,8 @@ def _fill(people: int, events: int) -> None:
         high = min(events, low + PIECE - 1)
         run(
             "events(id, at, campaign_id, edition_id, subscriber_id, kind, ip, user_agent, machine_class,"
-            f" rules_version) SELECT i, '{stamp}', 1 + i * {CAMPAIGNS} / {events + 1}, 1, 1 + (i * 7919) % {people},"
+            f" rules_version) SELECT i, '{stamp}', 1 + i * {CAMPAIGNS} / {events + 1}, 1,"
+            f" 1 + (i * 7919) % {people},"
             " 'open', '203.0.113.7', 'Mozilla/5.0 Thunderbird', 'human', 1 FROM n",
             low, high,
         )  # fmt: skip

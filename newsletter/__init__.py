@@ -10,6 +10,7 @@ from newsletter.api import subscriptions as api_subscriptions
 from newsletter.campaigns.cli import campaigns
 from newsletter.config import Settings, data_folder
 from newsletter.mail import mailbox, transport
+from newsletter.privacy import backup_cli
 from newsletter.privacy import cli as privacy_cli
 from newsletter.privacy import own_views as own_data_views
 from newsletter.privacy import staff_views as privacy_staff_views
@@ -107,6 +108,8 @@ def _add_pages(app: Flask, chosen: Settings) -> None:
 def _add_commands(app: Flask) -> None:
     for name in ("run", "web", "worker", "database", "doctor", "demo"):
         app.cli.add_command(getattr(running_cli, name))
+    for command in (backup_cli.backup, backup_cli.restore):
+        app.cli.add_command(command)
     # Sending and figures add their commands to the group of campaigns when they are imported.
     assert {"send", "stats"} <= set(campaigns.commands), (sending_cli, stats_cli)  # noqa: S101
     for group in (

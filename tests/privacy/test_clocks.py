@@ -83,6 +83,7 @@ def test_years_begin_and_end_in_the_business_time_zone(app):
 
 def test_months_are_counted_across_the_change_of_the_clock(app):
     assert months_before(datetime(2027, 4, 10, 9, tzinfo=UTC), 1) == datetime(2027, 3, 10, 10, tzinfo=UTC)
-    assert months_before(datetime(2027, 11, 10, 10, tzinfo=UTC), 1) - datetime(
-        2027, 10, 10, 9, tzinfo=UTC
-    ) == timedelta()
+    assert (
+        months_before(datetime(2027, 11, 10, 10, tzinfo=UTC), 1) - datetime(2027, 10, 10, 9, tzinfo=UTC)
+        == timedelta()
+    )

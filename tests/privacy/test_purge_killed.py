@@ -53,9 +53,7 @@ def test_rp1_killed_in_the_middle_it_is_finished_by_the_next_sweep(real_app, mak
     process.send_signal(signal.SIGKILL)
     process.wait()
     left_half_way = count("events")
-    late = db.session.scalars(
-        sa.select(Subscription).where(Subscription.subscriber_id == stays.id)
-    ).one()
+    late = db.session.scalars(sa.select(Subscription).where(Subscription.subscriber_id == stays.id)).one()
     late.status, late.unsubscribed_at = SubscriptionStatus.UNSUBSCRIBED, DUE + timedelta(seconds=30)
     db.session.commit()
     purge_if_due(DUE + timedelta(minutes=1))
