@@ -80,7 +80,9 @@ def restore(path: Path, *, now: datetime, actor: str) -> dict[str, int]:
     """
     if not path.is_file():
         raise BackupFailed(reason="there is no such file")
-    with alone("restore") as mine:
+    # With PostgreSQL, holding it would itself be the connection that is looked for.
+    held = alone("restore") if settings().uses_sqlite else contextlib.nullcontext(enter_result=True)
+    with held as mine:
         if not mine:
             raise DatabaseBusy
         db.session.remove()
