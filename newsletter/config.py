@@ -201,6 +201,9 @@ class Settings:
     sender_postal: str = setting(_one_line, "")
     sender_business_id: str = setting(_one_line, "")
     privacy_contact: str = setting(_one_line, "")
+    #: Who else gets the data, and where to outside the EU, as the privacy notice says it.
+    notice_recipients: str = setting(_one_line, "")
+    notice_transfers: str = setting(_one_line, "none")
     #: The sites that may show the signup form in a frame and send it in by script.
     embed_origins: tuple[str, ...] = setting(_origins, "")
     #: Where each value came from: "environment", the settings file, "instance folder" or "default".

@@ -8,18 +8,21 @@ import click
 from flask import current_app, render_template
 from flask.cli import AppGroup
 
+from newsletter.audit import verify_log
 from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.console import report
 from newsletter.db import db
 from newsletter.errors import NewsletterError
 from newsletter.i18n import speaking
+from newsletter.privacy.access import as_csv, as_json, read_copy
 from newsletter.privacy.erasure import erase_person
 from newsletter.privacy.proof import as_data, read_proof
-from newsletter.privacy.purge import STAGES, last_run, preview
+from newsletter.privacy.purge import STAGES, last_run
 from newsletter.privacy.purge import purge as run_purge
+from newsletter.privacy.readable import sections
 from newsletter.privacy.schedule import schedule_lines
-from newsletter.privacy.who_left import left_out
+from newsletter.privacy.who_left import left_out, preview
 from newsletter.subscribers.evidence import verify_ledger
 
 privacy = AppGroup("privacy", help="Purge, erase, answer, and prove.")
@@ -70,6 +73,31 @@ def erase(address: str) -> tuple[object, str]:
     return counts, "Erased: " + _in_words(counts)
 
 
+@privacy.command("access")
+@click.argument("address")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="Where to write it: .json, .csv or .html.",
+)
+@click.option("--language", help="The language of the page; the first of LANGUAGES unless given.")
+@report
+def access(address: str, out: Path, language: str | None) -> tuple[object, str]:
+    """Write everything held on one person to a file."""
+    data = read_copy(address, now=utcnow(), actor="console")
+    db.session.commit()
+    writers = {".json": as_json, ".csv": as_csv}
+    if out.suffix in writers:
+        text = writers[out.suffix](data)
+    else:
+        with speaking(language or settings().languages[0]):
+            text = render_template("privacy/copy_file.html", sections=sections(data), styles=_styles())
+    out.write_text(text, encoding="utf-8", newline="")
+    out.chmod(0o600)
+    return {"file": str(out)}, f"Wrote {out}."
+
+
 @privacy.command("proof")
 @click.argument("address")
 @click.option("--language", help="The language of the page; the first of LANGUAGES unless given.")
@@ -99,13 +127,15 @@ def proof(address: str, language: str | None, out: Path | None) -> tuple[object,
 @privacy.command("verify")
 @report
 def verify() -> tuple[object, str]:
-    """Check the seals of the consent ledger."""
-    found = verify_ledger()
+    """Check the seals of the consent ledger and of the audit log."""
+    found, acts = verify_ledger(), verify_log()
     db.session.rollback()
-    if found.broken:
-        raise LedgerBroken(places="\n".join(found.broken))
+    if found.broken or acts.broken:
+        raise LedgerBroken(places="\n".join(found.broken + acts.broken))
     words = f"{found.rows} sealed facts verify, {found.erased} of them erased, {found.deleted} deleted."
-    return asdict(found), words + (f" {found.unsealed} are not sealed yet." if found.unsealed else "")
+    words += f" {found.unsealed} are not sealed yet." if found.unsealed else ""
+    words += f" {acts.rows} sealed acts of the audit log verify, {acts.deleted} deleted."
+    return asdict(found) | {"audit": asdict(acts)}, words
 
 
 class LedgerBroken(NewsletterError):

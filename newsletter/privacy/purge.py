@@ -13,21 +13,19 @@ import sqlalchemy as sa
 from newsletter import audit, sealing
 from newsletter.campaigns.models import CampaignTotals, Edition
 from newsletter.db import change, db, insert_or_ignore
-from newsletter.errors import N_, NewsletterError
+from newsletter.errors import N_, NewsletterError, NotFound
 from newsletter.leases import alone
 from newsletter.privacy import people
 from newsletter.privacy.clocks import is_due_time, is_january, local_day, start_of_year
 from newsletter.privacy.erasure import scrub
 from newsletter.privacy.models import JobSlot, PurgePerson, PurgeRun, RightsRequest
-from newsletter.privacy.who_left import left_out, old_campaigns, over_proofs, preview, who_left
+from newsletter.privacy.who_left import left_out, old_campaigns, over_proofs, who_left
 from newsletter.sending import personal_data as sending_data
 from newsletter.stats.rollups import close_uniques, load_spool
 from newsletter.strides import Stride
 from newsletter.subscribers.evidence import CHAIN
 from newsletter.subscribers.models import Consent, Subscriber
 from newsletter.tracking import personal_data as tracking_data
-
-__all__ = ["NotJanuary", "PurgeUnderWay", "last_run", "preview", "purge", "purge_if_due"]
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +95,19 @@ def purge_if_due(now: datetime) -> None:
 def last_run() -> PurgeRun:
     """Return the run begun last."""
     return db.session.scalars(sa.select(PurgeRun).order_by(PurgeRun.id.desc()).limit(1)).one()
+
+
+def list_runs() -> Sequence[PurgeRun]:
+    """Return every run, newest first."""
+    return db.session.scalars(sa.select(PurgeRun).order_by(PurgeRun.id.desc())).all()
+
+
+def find_run(number: int) -> PurgeRun:
+    """Return a run; raise NotFound."""
+    found = db.session.get(PurgeRun, number)
+    if found is None:
+        raise NotFound
+    return found
 
 
 def _take_year(now: datetime) -> int:

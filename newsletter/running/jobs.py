@@ -16,6 +16,7 @@ from newsletter.mail import outbox
 from newsletter.privacy.backup import ready_to_send
 from newsletter.privacy.daily import run_daily_clocks
 from newsletter.privacy.erasure import scrub_if_due
+from newsletter.privacy.publishing import publish_first
 from newsletter.privacy.purge import purge_if_due
 from newsletter.sending import deliver
 from newsletter.stats.rollups import load_spool
@@ -76,6 +77,7 @@ def sweep() -> None:
     purge_if_due(utcnow())
     scrub_if_due()
     run_daily_clocks(utcnow())
+    publish_first(utcnow())
 
 
 JOBS: dict[str, Callable[[], None]] = {

@@ -4,7 +4,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from newsletter.campaigns.models import Campaign
+from newsletter.campaigns.models import Campaign, Edition
 from newsletter.db import change, db
 from newsletter.sending.models import Delivery
 from newsletter.strides import People, Stride, Tell, say_nothing
@@ -16,19 +16,23 @@ STEP = 20_000
 
 def export(subscriber: Subscriber) -> dict[str, Any]:
     """Return every delivery to a person."""
-    rows = db.session.scalars(
-        sa.select(Delivery).where(Delivery.subscriber_id == subscriber.id).order_by(Delivery.campaign_id)
+    rows = db.session.execute(
+        sa.select(Delivery, Edition.subject)
+        .outerjoin(Edition, Edition.id == Delivery.edition_id)
+        .where(Delivery.subscriber_id == subscriber.id)
+        .order_by(Delivery.campaign_id)
     )
     return {
         "deliveries": [
             {
                 "campaign_id": row.campaign_id,
+                "subject": subject,
                 "status": row.status.value,
                 "accepted_at": row.accepted_at.isoformat() if row.accepted_at else None,
                 "first_open_at": row.first_open_at.isoformat() if row.first_open_at else None,
                 "first_click_at": row.first_click_at.isoformat() if row.first_click_at else None,
             }
-            for row in rows
+            for row, subject in rows
         ]
     }
 

@@ -44,6 +44,7 @@ MENU = (
     MenuItem(N_("Mails"), "subscribers_staff.mails", (Role.SENDER, Role.PRIVACY, Role.ADMIN)),
     MenuItem(N_("Embedding"), "embedding.embed"),
     MenuItem(N_("Proofs"), "privacy_staff.proof", (Role.PRIVACY, Role.ADMIN)),
+    MenuItem(N_("Privacy"), "privacy_desk.office", (Role.PRIVACY, Role.ADMIN)),
 )
 
 datastore = SQLAlchemyUserDatastore(db, Staff, NamedRole)

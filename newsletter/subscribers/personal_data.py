@@ -12,15 +12,21 @@ from newsletter.subscribers.models import (
     Consent,
     ConsentKind,
     FreshLink,
+    MailingList,
     Subscriber,
     Subscription,
+    Wording,
 )
 
 
 def export(subscriber: Subscriber) -> dict[str, Any]:
     """Return everything held on a person here, instants as ISO 8601 in UTC."""
-    consents = db.session.scalars(
-        sa.select(Consent).where(Consent.subscriber_id == subscriber.id).order_by(Consent.id)
+    consents = db.session.execute(
+        sa.select(Consent, Wording.text, MailingList.name)
+        .outerjoin(Wording, Wording.id == Consent.wording_id)
+        .outerjoin(MailingList, MailingList.id == Consent.list_id)
+        .where(Consent.subscriber_id == subscriber.id)
+        .order_by(Consent.id)
     )
     changes = db.session.scalars(
         sa.select(FreshLink)
@@ -31,6 +37,8 @@ def export(subscriber: Subscriber) -> dict[str, Any]:
         "address": subscriber.address,
         "language": subscriber.language,
         "tracking": subscriber.tracking.value,
+        "tracking_chosen_at": _text(subscriber.tracking_chosen_at),
+        "restricted_at": _text(subscriber.restricted_at),
         "since": subscriber.created_at.isoformat(),
         "address_changes": [
             {"new_address": link.new_address, "asked_at": link.created_at.isoformat()} for link in changes
@@ -40,7 +48,9 @@ def export(subscriber: Subscriber) -> dict[str, Any]:
             {
                 "kind": consent.kind.value,
                 "purpose": consent.purpose.value,
-                "list_id": consent.list_id,
+                "list": list_name,
+                "wording": wording,
+                "notice_version": consent.notice_version,
                 "at": consent.at.isoformat(),
                 "method": consent.method,
                 "form_url": consent.form_url,
@@ -49,7 +59,7 @@ def export(subscriber: Subscriber) -> dict[str, Any]:
                 "source": consent.source,
                 "proof": consent.proof,
             }
-            for consent in consents
+            for consent, wording, list_name in consents
         ],
     }
 
@@ -94,6 +104,10 @@ def erase(people: People, *, keep_until: datetime | None) -> dict[str, int]:
     subscriptions = change(sa.delete(Subscription).where(Subscription.subscriber_id.in_(people)))
     gone = change(sa.delete(Subscriber).where(Subscriber.id.in_(people)))
     return {"subscriptions": subscriptions, "people": gone}
+
+
+def _text(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
 
 
 def _export_subscription(subscription: Subscription) -> dict[str, Any]:

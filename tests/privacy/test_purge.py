@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from newsletter.campaigns.models import CampaignTotals
 from newsletter.db import db
 from newsletter.privacy.models import PurgeRun
-from newsletter.privacy.purge import NotJanuary, preview, purge
+from newsletter.privacy.purge import NotJanuary, purge
+from newsletter.privacy.who_left import preview
 from newsletter.sending.models import Delivery
 from newsletter.subscribers.models import Subscriber, TrackingState
 from newsletter.tracking.models import Event, LinkReader
