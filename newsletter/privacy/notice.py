@@ -59,7 +59,9 @@ def assembled() -> dict[str, Any]:
     found = {}
     for code in settings().languages:
         with speaking(code):
-            found[code] = [asdict(section) for section in sections()]
+            told = [asdict(section) for section in sections()]
+            # As the database gives it back, so that the two can be compared.
+            found[code] = [section | {"rows": list(map(list, section["rows"]))} for section in told]
     return found
 
 
