@@ -150,7 +150,10 @@ def _fill(people: int, events: int) -> None:
     connection = db.session.connection()
     stamp = "2027-01-05 01:00:00.000000" + ("" if is_sqlite() else "+00:00")
     numbers = "WITH RECURSIVE n(i) AS (SELECT {low} UNION ALL SELECT i + 1 FROM n WHERE i < {high}) "
-    series = numbers if is_sqlite() else "WITH n AS (SELECT generate_series({low}, {high}) AS i) "
+    series = (
+        numbers if is_sqlite() else "WITH n AS (SELECT generate_series({low}::bigint, {high}::bigint) AS i) "
+    )
+    instant = "TEXT" if is_sqlite() else "TIMESTAMP WITH TIME ZONE"
     yes, no = ("1", "0") if is_sqlite() else ("true", "false")
 
     def run(sql: str, low: int, high: int) -> None:
@@ -173,9 +176,9 @@ def _fill(people: int, events: int) -> None:
     )  # fmt: skip
     run(
         "subscriptions(subscriber_id, list_id, status, created_at, confirmed_at, unsubscribed_at)"
-        f" SELECT i, 1, CASE WHEN i % {SHARE} = 0 THEN 'unsubscribed' ELSE 'confirmed' END,"
+        f" SELECT i, 1, CASE WHEN mod(i, {SHARE}) = 0 THEN 'unsubscribed' ELSE 'confirmed' END,"
         f" '{stamp}', '{stamp}',"
-        f" CASE WHEN i % {SHARE} = 0 THEN '{stamp}' END FROM n",
+        f" CASE WHEN mod(i, {SHARE}) = 0 THEN CAST('{stamp}' AS {instant}) END FROM n",
         1, people,
     )  # fmt: skip
     run(
@@ -200,7 +203,7 @@ def _fill(people: int, events: int) -> None:
         run(
             "events(id, at, campaign_id, edition_id, subscriber_id, kind, ip, user_agent, machine_class,"
             f" rules_version) SELECT i, '{stamp}', 1 + i * {CAMPAIGNS} / {events + 1}, 1,"
-            f" 1 + (i * 7919) % {people},"
+            f" 1 + mod(i * 7919, {people}),"
             " 'open', '203.0.113.7', 'Mozilla/5.0 Thunderbird', 'human', 1 FROM n",
             low, high,
         )  # fmt: skip

@@ -59,7 +59,7 @@ REASONS = {
 }
 STATUSES = {
     RequestStatus.UNPROVEN: N_("Waits for the mailbox"),
-    RequestStatus.OPEN: N_("Open"),
+    RequestStatus.OPEN: N_("Not answered yet"),
     RequestStatus.DONE: N_("Carried out"),
     RequestStatus.NOTHING_HELD: N_("Nothing held"),
     RequestStatus.REFUSED: N_("Refused"),

@@ -219,7 +219,7 @@ class _Purge:
         people.forget_mailbox(self._gone)
         total = db.session.scalar(sa.select(sa.func.count()).select_from(PurgePerson)) or 0
         db.session.rollback()
-        noted, done, stride = 0, 0, Stride(250, most=2000)
+        noted, done, stride = 0, 0, Stride(1000, most=5000)
         while True:
             with stride.step() as size:
                 high = self._end_of(size)

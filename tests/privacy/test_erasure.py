@@ -111,13 +111,13 @@ def test_no_file_holds_the_address_afterwards(live_a_life, tmp_path, now, asked_
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
-def test_no_file_but_the_counter_of_the_form_holds_the_ip_address(real_app, live_a_life, tmp_path, now):
+def test_no_file_holds_the_ip_address(real_app, live_a_life, tmp_path, now):
     live_a_life()
     gateway_of(real_app).spool.close()  # as it does by itself within half a minute
 
     erase_person(ADDRESS, now=now, actor="console")
 
-    assert {name.partition("-")[0] for name in files_that_hold(tmp_path, IP)} <= {"limits.db"}
+    assert files_that_hold(tmp_path, IP) == []
 
 
 def test_no_table_holds_the_address_afterwards(live_a_life, now):
