@@ -124,11 +124,12 @@ def _watch_locks() -> list[float]:
     sqlite = is_sqlite()
     db.session.rollback()
 
+    def begins(connection: Any) -> None:  # noqa: ANN401
+        began.setdefault(id(connection.connection.dbapi_connection), time.monotonic())
+
     def before(connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:  # noqa: ANN401
-        word = statement.split(None, 1)[0].upper()
-        takes = "IMMEDIATE" in statement if sqlite else word in {"INSERT", "UPDATE", "DELETE"}
-        if takes:
-            began.setdefault(id(connection.connection.dbapi_connection), time.monotonic())
+        if statement.split(None, 1)[0].upper() in {"INSERT", "UPDATE", "DELETE"}:
+            begins(connection)
 
     def ended(connection: Any) -> None:  # noqa: ANN401
         since = began.pop(id(connection.connection.dbapi_connection), None)
@@ -138,7 +139,10 @@ def _watch_locks() -> list[float]:
     def over(connection: Any) -> None:  # noqa: ANN401
         began.pop(id(connection.connection.dbapi_connection), None)
 
-    sa.event.listen(db.engine, "after_cursor_execute", before)
+    if sqlite:  # its write lock is taken by the BEGIN
+        sa.event.listen(db.engine, "begin", begins)
+    else:
+        sa.event.listen(db.engine, "before_cursor_execute", before)
     sa.event.listen(db.engine, "commit", ended)
     sa.event.listen(db.engine, "rollback", over)
     return longest

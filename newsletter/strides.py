@@ -17,8 +17,8 @@ Tell = Callable[[int, int], None]
 #: A transaction of a long job aims at this many seconds: SQLite has one writer at a time.
 GOAL = 0.04
 #: The part of that time for which the lock is then left to others.
-PAUSE = 0.25
-LONGEST_PAUSE = 0.02
+PAUSE = 0.1
+LONGEST_PAUSE = 0.003
 #: It never takes less than one part in so many of what it began with: each step has a cost of its own.
 _SMALLEST = 5
 
@@ -38,7 +38,7 @@ class Stride:
         yield self.size
         took = time.monotonic() - began
         if is_sqlite():
-            # Whoever waits for the write lock looks for it now and then, and has to find it free.
+            # Whoever waits for the write lock looks every half millisecond, and has to find it free.
             time.sleep(min(took * PAUSE, LONGEST_PAUSE))
         if took > GOAL:
             self.size = max(self._least, int(self.size * GOAL / took))

@@ -26,8 +26,8 @@ def take_copy(token: str, *, now: datetime) -> dict[str, Any]:
     db.session.rollback()
     load_spool()
     link, subscriber = use_link(token, LinkPurpose.COPY, now=now)
-    audit.record("own data copied", actor="person", now=now, object=f"subscriber:{link.subscriber_id}")
     _register(RequestKind.ACCESS, subscriber, now)
+    audit.record("own data copied", actor="person", now=now, object=f"subscriber:{link.subscriber_id}")
     return {"copied_at": now.isoformat()} | collect(subscriber)
 
 

@@ -46,7 +46,7 @@ def erase(people: People, *, before: datetime | None = None, tell: Tell = say_no
     One walk along the numbers serves any number of people. Commits after each piece of it.
     """
     theirs = Event.subscriber_id.in_(people)
-    going = theirs if before is None else sa.or_(theirs, Event.at < before)
+    going = theirs if before is None else sa.or_(Event.at < before, theirs)
     first, last = db.session.execute(sa.select(sa.func.min(Event.id), sa.func.max(Event.id))).one()
     db.session.rollback()
     low, deleted, stride = (first or 1) - 1, 0, Stride(WALK)
