@@ -10,6 +10,7 @@ from newsletter.api import subscriptions as api_subscriptions
 from newsletter.campaigns.cli import campaigns
 from newsletter.config import Settings, data_folder
 from newsletter.mail import mailbox, transport
+from newsletter.privacy import backup_cli, desk_views, letters, office_views, request_views
 from newsletter.privacy import cli as privacy_cli
 from newsletter.privacy import own_views as own_data_views
 from newsletter.privacy import staff_views as privacy_staff_views
@@ -57,6 +58,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     _add_pages(app, chosen)
     _add_commands(app)
     rollups.listen()
+    letters.listen()
     return app
 
 
@@ -82,7 +84,7 @@ def _flask_settings(chosen: Settings) -> dict[str, object]:
 
 def _add_pages(app: Flask, chosen: Settings) -> None:
     # Their token is their authority, and one-click unsubscribing must work without any cookie.
-    for by_token in (subscribers_views, own_views, own_data_views):
+    for by_token in (subscribers_views, own_views, own_data_views, request_views):
         csrf.exempt(by_token.bp)
     csrf.exempt(api_subscriptions.bp)  # it knows no cookie
     for part in (
@@ -90,6 +92,7 @@ def _add_pages(app: Flask, chosen: Settings) -> None:
         api_subscriptions,
         own_views,
         privacy_views,
+        request_views,
         own_data_views,
         staff_views,
         stats_views,
@@ -97,7 +100,8 @@ def _add_pages(app: Flask, chosen: Settings) -> None:
     ):
         app.register_blueprint(part.bp)
     for staff_part in (
-        subscribers_staff_views, embed_views, privacy_staff_views, funnel_views, overview_views, reader_views,
+        subscribers_staff_views, embed_views, privacy_staff_views, desk_views, office_views, funnel_views,
+        overview_views, reader_views,
     ):  # fmt: skip
         app.register_blueprint(staff_part.bp)
     app.wsgi_app = TrackingGateway(app.wsgi_app, app, chosen)  # type: ignore[method-assign]
@@ -109,6 +113,8 @@ def _add_pages(app: Flask, chosen: Settings) -> None:
 def _add_commands(app: Flask) -> None:
     for name in ("run", "web", "worker", "database", "doctor", "demo"):
         app.cli.add_command(getattr(running_cli, name))
+    for command in (backup_cli.backup, backup_cli.restore):
+        app.cli.add_command(command)
     # Sending and figures add their commands to the group of campaigns when they are imported.
     assert {"send", "stats"} <= set(campaigns.commands), (sending_cli, stats_cli)  # noqa: S101
     for group in (

@@ -14,7 +14,7 @@ from newsletter.running.schema import require_current
 #: Commands that go on and on, and tell the log what they do; the others answer on the console.
 SERVERS = {"run", "web", "worker"}
 #: Commands that bring the database up themselves, or do not need it.
-WITHOUT_DATABASE = {"run", "db"}
+WITHOUT_DATABASE = {"run", "db", "restore"}
 
 
 def main() -> None:

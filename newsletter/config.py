@@ -137,6 +137,14 @@ def _limits(text: str) -> str:
     return text.strip()
 
 
+def _day_and_time(text: str) -> tuple[int, int, int]:
+    found = re.fullmatch(r"(\d{1,2}) (\d{1,2}):(\d{2})", text.strip())
+    day, hour, minute = map(int, found.groups()) if found else (0, 0, 0)
+    if not (1 <= day <= 31 and hour <= 23 and minute <= 59):  # noqa: PLR2004 - a day and a time of day
+        raise ValueError("give a day of January and a time, such as 15 03:00")
+    return day, hour, minute
+
+
 def _one_line(text: str) -> str:
     if any(ord(character) < 32 for character in text):  # noqa: PLR2004 - control characters
         raise ValueError("keep it on one line")
@@ -190,11 +198,24 @@ class Settings:
     signup_limit_domain: str = setting(_limits, "30/hour")
     #: Signups of all visitors together, beyond which each has to show a proof of work.
     signup_breaker: str = setting(_limits, "300/10minute")
+    #: Day and time in January from which the purge of the year may begin.
+    purge_at: tuple[int, int, int] = setting(_day_and_time, "15 03:00")
+    #: How long things are kept that have a clock of their own; the notice says the same numbers.
+    keep_proof_years: int = setting(_integer(1, 10), "3")
+    keep_audit_months: int = setting(_integer(6, 120), "24")
+    keep_bounces_days: int = setting(_integer(1, 365), "30")
+    keep_logs_days: int = setting(_integer(1, 365), "30")
+    keep_backups_days: int = setting(_integer(1, 365), "35")
+    #: Where erasures are noted for restored backups; several machines share one.
+    erasure_journal: str = setting(_one_line, "")
     sender_name: str = setting(_one_line, "")
     sender_address: str = setting(_one_line, "")
     sender_postal: str = setting(_one_line, "")
     sender_business_id: str = setting(_one_line, "")
     privacy_contact: str = setting(_one_line, "")
+    #: Who else gets the data, and where to outside the EU, as the privacy notice says it.
+    notice_recipients: str = setting(_one_line, "")
+    notice_transfers: str = setting(_one_line, "none")
     #: The sites that may show the signup form in a frame and send it in by script.
     embed_origins: tuple[str, ...] = setting(_origins, "")
     #: Where each value came from: "environment", the settings file, "instance folder" or "default".
@@ -235,6 +256,11 @@ class Settings:
         return self.database_url.get_backend_name() == "sqlite"
 
     @property
+    def journal_path(self) -> Path:
+        """The file of erasures: never inside the database, which it outlives."""
+        return Path(self.erasure_journal) if self.erasure_journal else self.instance_path / "erasures.journal"
+
+    @property
     def uses_mailbox(self) -> bool:
         """True while no mail server is set: mail then goes to the built-in mailbox."""
         return not self.mail_server
@@ -262,6 +288,8 @@ class Settings:
                 text = _without_password(value)
             elif item.metadata["secret"]:
                 text = MASK if value else ""
+            elif item.name == "purge_at":
+                text = f"{value[0]} {value[1]:02}:{value[2]:02}"
             elif isinstance(value, tuple):
                 text = ",".join(value)
             else:

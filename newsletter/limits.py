@@ -5,6 +5,7 @@ storage counts in a small SQLite file of its own, one atomic statement a hit, be
 and not in it: a flood at the door then never touches the database's write lock.
 """
 
+import hmac
 import ipaddress
 import logging
 import sqlite3
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
-from flask import Flask, Response
+from flask import Flask, Response, current_app
 from flask_limiter import Limiter
 from limits import RateLimitItem, parse_many
 from limits.storage import MemoryStorage, Storage
@@ -30,7 +31,13 @@ Answer = TypeVar("Answer")
 
 
 def visitor() -> str:
-    """Name whom a limit counts: an address, or with IPv6 the network, as each home has 2**64 addresses."""
+    """Name whom a limit counts, by a keyed hash: the file of the counts holds no address of anybody."""
+    key = str(current_app.secret_key).encode()
+    return hmac.digest(key, b"visitor " + _network().encode(), "sha256").hex()[:32]
+
+
+def _network() -> str:
+    """Return the address, or with IPv6 the network, as each home has 2**64 addresses."""
     try:
         address = ipaddress.ip_address(client_ip())
     except ValueError:  # whatever a proxy of ours made of it

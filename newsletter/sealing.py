@@ -12,12 +12,12 @@ import json
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from newsletter.db import Base, db, is_sqlite
+from newsletter.db import Base, change, db, is_sqlite
 
 #: Rows sealed or checked at a time.
 BATCH = 500
@@ -34,11 +34,11 @@ class Sealable:
     personal_digest: Mapped[str | None]
     is_sealed: Mapped[bool] = mapped_column(default=False)
 
-    def personal_part(self) -> dict[str, object]:
+    def personal_part(self) -> dict[str, Any]:
         """Return what goes with the person."""
         raise NotImplementedError
 
-    def lasting_part(self) -> dict[str, object]:
+    def lasting_part(self) -> dict[str, Any]:
         """Return what stays."""
         raise NotImplementedError
 
@@ -53,10 +53,12 @@ class Seal(Base):
 
     chain: Mapped[str] = mapped_column(primary_key=True)
     position: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    row_id: Mapped[int]
+    row_id: Mapped[int] = mapped_column(index=True)
     row_digest: Mapped[str]
     #: Covers the seal before it and this row.
     seal: Mapped[str]
+    #: True once the row's time was over and we deleted it; a row that is gone without is missed.
+    is_row_deleted: Mapped[bool] = mapped_column(default=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +114,40 @@ def verify(model: type[Row], chain: str) -> Verdict:
         if seal.seal != last:
             broken.append(f"{chain} {position}: the seal does not follow from the one before")
             last = seal.seal
-        if row is None:
-            deleted += 1
-        elif _row_digest(row) != seal.row_digest:
-            broken.append(f"{chain} {position}: row {row.id} is not what was sealed")
-        elif row.salt is None:
-            erased += 1
-        elif _digest(row.salt, row.personal_part()) != row.personal_digest:
-            broken.append(f"{chain} {position}: the personal part of row {row.id} has been changed")
+        deleted += row is None or seal.is_row_deleted
+        erased += row is not None and row.salt is None
+        if fault := _fault(seal, row):
+            broken.append(f"{chain} {position}: row {seal.row_id} {fault}")
+    if (claimed := _count(model, model.is_sealed)) != count - deleted:
+        broken.append(f"{chain}: {claimed} rows say that they are sealed, {count - deleted} are")
     return Verdict(count, erased, deleted, _count_unsealed(model), broken)
+
+
+def _fault(seal: Seal, row: Sealable | None) -> str:
+    """Say what is wrong with a row, by its seal; nothing when nothing is."""
+    if row is None or seal.is_row_deleted:
+        return "is missing, or back" if (row is None) is not seal.is_row_deleted else ""
+    if not row.is_sealed:
+        return "says that it was never sealed"
+    if _row_digest(row) != seal.row_digest:
+        return "is not what was sealed"
+    if row.salt is None:
+        told = any(value is not None for value in row.personal_part().values())
+        return "calls itself erased and is not" if told else ""
+    if _digest(row.salt, row.personal_part()) != row.personal_digest:
+        return "has another personal part than was sealed"
+    return ""
+
+
+def delete_rows(model: type[Row], chain: str, those: sa.ColumnElement[bool]) -> int:
+    """Delete rows whose time is over, so that the chain knows of it. Commits after each batch."""
+    deleted = 0
+    while ids := db.session.scalars(sa.select(model.id).where(those).order_by(model.id).limit(BATCH)).all():
+        change(sa.update(Seal).where(Seal.chain == chain, Seal.row_id.in_(ids)).values(is_row_deleted=True))
+        deleted += change(sa.delete(model).where(model.id.in_(ids)))
+        db.session.commit()
+    db.session.rollback()
+    return deleted
 
 
 def _walk(model: type[Row], chain: str) -> Iterator[tuple[Seal, Row | None]]:
@@ -155,9 +182,11 @@ def _unsealed(model: type[Row]) -> Sequence[Row]:
 
 
 def _count_unsealed(model: type[Row]) -> int:
-    return (
-        db.session.scalar(sa.select(sa.func.count()).select_from(model).where(sa.not_(model.is_sealed))) or 0
-    )
+    return _count(model, sa.not_(model.is_sealed))
+
+
+def _count(model: type[Row], those: sa.ColumnElement[bool] | sa.orm.InstrumentedAttribute[bool]) -> int:
+    return db.session.scalar(sa.select(sa.func.count()).select_from(model).where(those)) or 0
 
 
 def _end_of(chain: str) -> tuple[int, str]:

@@ -8,7 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
-from newsletter.db import PERSONAL, Base
+from newsletter import retention
+from newsletter.db import Base
+from newsletter.retention import kept, ruled
 
 
 class MailStatus(enum.Enum):
@@ -52,14 +54,14 @@ class OutboxMail(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     #: NULL for mails to staff, and once the person has been erased.
     subscriber_id: Mapped[int | None] = mapped_column(
-        ForeignKey("subscribers.id", ondelete="SET NULL"), index=True
+        ForeignKey("subscribers.id", ondelete="SET NULL"), index=True, info=ruled(retention.MAIL)
     )
     #: The folder in templates/mail/.
     template: Mapped[str]
     language: Mapped[str]
     #: NULL once the mail has been accepted or has failed.
-    address: Mapped[str | None] = mapped_column(info=PERSONAL)
-    context: Mapped[dict[str, Any] | None] = mapped_column(info=PERSONAL)
+    address: Mapped[str | None] = mapped_column(info=kept(retention.MAIL))
+    context: Mapped[dict[str, Any] | None] = mapped_column(info=kept(retention.MAIL))
     #: Kept when the mail is tried again.
     message_id: Mapped[str]
     status: Mapped[MailStatus] = mapped_column(default=MailStatus.QUEUED)

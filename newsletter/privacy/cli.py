@@ -1,5 +1,6 @@
 """``newsletter privacy …``."""
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -7,19 +8,37 @@ import click
 from flask import current_app, render_template
 from flask.cli import AppGroup
 
+from newsletter.audit import verify_log
 from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.console import report
 from newsletter.db import db
 from newsletter.errors import NewsletterError
 from newsletter.i18n import speaking
+from newsletter.privacy.access import as_csv, as_json, read_copy
 from newsletter.privacy.erasure import erase_person
 from newsletter.privacy.proof import as_data, read_proof
-from newsletter.privacy.purge import preview
+from newsletter.privacy.purge import STAGES, last_run
 from newsletter.privacy.purge import purge as run_purge
+from newsletter.privacy.readable import sections
+from newsletter.privacy.schedule import schedule_lines
+from newsletter.privacy.who_left import left_out, preview
 from newsletter.subscribers.evidence import verify_ledger
 
-privacy = AppGroup("privacy", help="Purge, erase, and prove.")
+privacy = AppGroup("privacy", help="Purge, erase, answer, and prove.")
+
+
+@privacy.command("schedule")
+@report
+def schedule() -> tuple[object, str]:
+    """Show what is kept, how long, since when, and what happens then."""
+    lines = schedule_lines(everything=True)
+    blocks = [
+        f"{line.what}\n  {line.how_long}. Since: {line.since}. Then: {line.then}.\n"
+        f"  Columns: {', '.join(line.columns) or '-'}"
+        for line in lines
+    ]
+    return [asdict(line) for line in lines], "\n".join(blocks)
 
 
 @privacy.command("purge")
@@ -29,11 +48,20 @@ privacy = AppGroup("privacy", help="Purge, erase, and prove.")
 def purge(dry_run: bool, any_day: bool) -> tuple[object, str]:  # noqa: FBT001 - click passes flags
     """Delete everyone who left, and the raw opens and clicks of past years."""
     if dry_run:
-        counts = preview(utcnow())
+        now = utcnow()
+        counts, passed = preview(now), left_out(now)
         db.session.rollback()
-        return counts | {"dry_run": True}, "Would delete: " + _in_words(counts)
-    counts = run_purge(now=utcnow(), actor="console", any_day=any_day)
-    return counts | {"dry_run": False}, "Deleted: " + _in_words(counts)
+        return counts | {"left_out": passed, "dry_run": True}, _report("Would delete: ", counts, passed)
+    unseen = not sys.stderr.isatty()
+    with click.progressbar(length=len(STAGES) * 1000, file=sys.stderr, hidden=unseen) as bar:
+
+        def tell(stage: str, done: int, total: int) -> None:
+            share = STAGES.index(stage) + min(done / total if total else 1, 1)
+            bar.update(int(share * 1000) - bar.pos)
+
+        counts = run_purge(now=utcnow(), actor="console", any_day=any_day, progress=tell)
+    passed = last_run().left_out or {}
+    return counts | {"left_out": passed, "dry_run": False}, _report("Deleted: ", counts, passed)
 
 
 @privacy.command("erase")
@@ -43,6 +71,31 @@ def erase(address: str) -> tuple[object, str]:
     """Erase one person at once."""
     counts = erase_person(address, now=utcnow(), actor="console")
     return counts, "Erased: " + _in_words(counts)
+
+
+@privacy.command("access")
+@click.argument("address")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="Where to write it: .json, .csv or .html.",
+)
+@click.option("--language", help="The language of the page; the first of LANGUAGES unless given.")
+@report
+def access(address: str, out: Path, language: str | None) -> tuple[object, str]:
+    """Write everything held on one person to a file."""
+    data = read_copy(address, now=utcnow(), actor="console")
+    db.session.commit()
+    writers = {".json": as_json, ".csv": as_csv}
+    if out.suffix in writers:
+        text = writers[out.suffix](data)
+    else:
+        with speaking(language or settings().languages[0]):
+            text = render_template("privacy/copy_file.html", sections=sections(data), styles=_styles())
+    out.write_text(text, encoding="utf-8", newline="")
+    out.chmod(0o600)
+    return {"file": str(out)}, f"Wrote {out}."
 
 
 @privacy.command("proof")
@@ -74,13 +127,15 @@ def proof(address: str, language: str | None, out: Path | None) -> tuple[object,
 @privacy.command("verify")
 @report
 def verify() -> tuple[object, str]:
-    """Check the seals of the consent ledger."""
-    found = verify_ledger()
+    """Check the seals of the consent ledger and of the audit log."""
+    found, acts = verify_ledger(), verify_log()
     db.session.rollback()
-    if found.broken:
-        raise LedgerBroken(places="\n".join(found.broken))
+    if found.broken or acts.broken:
+        raise LedgerBroken(places="\n".join(found.broken + acts.broken))
     words = f"{found.rows} sealed facts verify, {found.erased} of them erased, {found.deleted} deleted."
-    return asdict(found), words + (f" {found.unsealed} are not sealed yet." if found.unsealed else "")
+    words += f" {found.unsealed} are not sealed yet." if found.unsealed else ""
+    words += f" {acts.rows} sealed acts of the audit log verify, {acts.deleted} deleted."
+    return asdict(found) | {"audit": asdict(acts)}, words
 
 
 class LedgerBroken(NewsletterError):
@@ -93,6 +148,10 @@ def _styles() -> str:
     folder = Path(str(current_app.static_folder))
     names = ("consent_proof_file.css", "consent_proof.css")
     return "".join((folder / name).read_text(encoding="utf-8") for name in names)
+
+
+def _report(begins: str, counts: dict[str, int], passed: dict[str, int]) -> str:
+    return begins + _in_words(counts) + ". Left out: " + _in_words(passed) + "."
 
 
 def _in_words(counts: dict[str, int]) -> str:

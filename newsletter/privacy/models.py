@@ -1,11 +1,15 @@
-"""Purge runs, and the slots that let a job run once however many workers there are."""
+"""Purge runs, the rights desk, notices, incidents, and the slots that let a job run once."""
 
-from datetime import datetime
+import enum
+from datetime import date, datetime
 from typing import Any
 
+from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
+from newsletter import retention
 from newsletter.db import Base
+from newsletter.retention import kept, ruled
 
 
 class PurgeRun(Base):
@@ -19,6 +23,25 @@ class PurgeRun(Base):
     #: NULL while it runs, or after it was killed; the next run finishes it.
     finished_at: Mapped[datetime | None]
     counts: Mapped[dict[str, Any] | None]
+    #: How many were passed over, by reason.
+    left_out: Mapped[dict[str, Any] | None]
+    #: Where it stands, as {"stage", "done", "total"}; NULL before the first step.
+    progress: Mapped[dict[str, Any] | None]
+    #: True once everyone whose turn it is has been written down; what comes later waits a year.
+    is_gathered: Mapped[bool] = mapped_column(default=False)
+    #: Who started it: "staff:7", "console" or "system".
+    actor: Mapped[str] = mapped_column(default="system")
+
+
+class PurgePerson(Base):
+    """Someone whose turn it is in the run under way, so that a killed run goes on with the same people."""
+
+    __tablename__ = "purge_people"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy's own class-level setting
+
+    subscriber_id: Mapped[int] = mapped_column(
+        primary_key=True, autoincrement=False, info=ruled(retention.RUN)
+    )
 
 
 class JobSlot(Base):
@@ -29,3 +52,161 @@ class JobSlot(Base):
     job: Mapped[str] = mapped_column(primary_key=True)
     slot: Mapped[str] = mapped_column(primary_key=True)
     taken_at: Mapped[datetime]
+
+
+class RequestKind(enum.Enum):
+    """What a person asks for."""
+
+    ACCESS = "access"
+    PORTABILITY = "portability"
+    RECTIFICATION = "rectification"
+    ERASURE = "erasure"
+    RESTRICTION = "restriction"
+    OBJECTION = "objection"
+
+
+class RequestStatus(enum.Enum):
+    """A request's life."""
+
+    #: Waits for the link that shows whose mailbox it is.
+    UNPROVEN = "unproven"
+    OPEN = "open"
+    DONE = "done"
+    #: Carried out, and there was nothing to carry it out on.
+    NOTHING_HELD = "nothing_held"
+    REFUSED = "refused"
+
+
+class RightsRequest(Base):
+    """A line of the register of requests. After an erasure a keyed hash stands for the person."""
+
+    __tablename__ = "rights_requests"
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - its number stands in letters
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[RequestKind]
+    status: Mapped[RequestStatus] = mapped_column(index=True)
+    #: NULL when nobody has the address, and once the person has gone.
+    subscriber_id: Mapped[int | None] = mapped_column(
+        ForeignKey("subscribers.id", ondelete="SET NULL"), index=True, info=ruled(retention.DESK)
+    )
+    #: Where the answer goes; NULL once the person has gone.
+    address: Mapped[str | None] = mapped_column(info=kept(retention.DESK))
+    address_hash: Mapped[str] = mapped_column(index=True, info=ruled(retention.DESK))
+    #: What the person wrote, or the value to put right.
+    details: Mapped[str | None] = mapped_column(info=kept(retention.DESK))
+    #: Of an objection, with commas between; empty for other kinds.
+    scopes: Mapped[str] = mapped_column(default="")
+    #: How it came: own_page, form, mail, phone, letter or visit.
+    channel: Mapped[str]
+    language: Mapped[str]
+    received_at: Mapped[datetime]
+    #: The day the answer is due (RD-2).
+    due_on: Mapped[date]
+    #: Set when the person was told, within the first month, that it takes two months more.
+    extended_at: Mapped[datetime | None]
+    extension_reason: Mapped[str | None] = mapped_column(info=kept(retention.DESK))
+    #: When and how it was made sure who asks: mailbox, staff; NULL until then.
+    identified_at: Mapped[datetime | None]
+    identified_by: Mapped[str | None]
+    #: The link that proves the mailbox, as a hash; NULL where none was sent.
+    token_hash: Mapped[str | None] = mapped_column(unique=True)
+    decided_at: Mapped[datetime | None]
+    handler: Mapped[str | None]
+    #: Of a refusal.
+    reason_code: Mapped[str | None]
+    reason_text: Mapped[str | None] = mapped_column(info=kept(retention.DESK))
+    #: The letter as it went out, to be printed again; goes with the person.
+    reply: Mapped[str | None] = mapped_column(info=kept(retention.DESK))
+    #: mail or print.
+    reply_by: Mapped[str | None]
+
+
+class Ban(Base):
+    """What an address has objected to (RD-8). It survives erasure, so it is kept as a keyed hash."""
+
+    __tablename__ = "bans"
+
+    address_hash: Mapped[str] = mapped_column(primary_key=True, info=ruled(retention.SUPPRESSION))
+    scope: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime]
+
+
+class Hold(Base):
+    """A reason of a third party's why a person's data must stay: no purge and no erasure meanwhile."""
+
+    __tablename__ = "holds"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    subscriber_id: Mapped[int] = mapped_column(
+        ForeignKey("subscribers.id", ondelete="CASCADE"), index=True, info=ruled(retention.HOLD)
+    )
+    #: law, invoice, collection or claim.
+    reason_code: Mapped[str]
+    text: Mapped[str] = mapped_column(info=kept(retention.HOLD))
+    created_at: Mapped[datetime]
+    actor: Mapped[str]
+    #: NULL while it stands.
+    ended_at: Mapped[datetime | None]
+
+
+class Disclosure(Base):
+    """Data about a person given to somebody else: who, what, when, why, on what ground."""
+
+    __tablename__ = "disclosures"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    subscriber_id: Mapped[int] = mapped_column(
+        ForeignKey("subscribers.id", ondelete="CASCADE"), index=True, info=ruled(retention.DISCLOSURE)
+    )
+    recipient: Mapped[str] = mapped_column(info=kept(retention.DISCLOSURE))
+    what: Mapped[str] = mapped_column(info=kept(retention.DISCLOSURE))
+    why: Mapped[str] = mapped_column(info=kept(retention.DISCLOSURE))
+    ground: Mapped[str]
+    at: Mapped[datetime]
+    actor: Mapped[str]
+
+
+class NotificationTask(Base):
+    """Somebody who received a person's data, to be told of a rectification, erasure or restriction."""
+
+    __tablename__ = "notification_tasks"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    request_id: Mapped[int] = mapped_column(ForeignKey("rights_requests.id", ondelete="CASCADE"), index=True)
+    recipient: Mapped[str]
+    created_at: Mapped[datetime]
+    #: NULL until they were told.
+    done_at: Mapped[datetime | None]
+    actor: Mapped[str | None]
+
+
+class Notice(Base):
+    """A published version of the privacy notice, word for word. Never changed."""
+
+    __tablename__ = "notices"
+
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    #: The sections of each language.
+    content: Mapped[dict[str, Any]]
+    published_at: Mapped[datetime]
+    actor: Mapped[str]
+
+
+class Incident(Base):
+    """A breach of personal data, and the clock of 72 hours (GDPR art. 33)."""
+
+    __tablename__ = "incidents"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    noticed_at: Mapped[datetime]
+    began_at: Mapped[datetime]
+    ended_at: Mapped[datetime]
+    description: Mapped[str]
+    measures: Mapped[str] = mapped_column(default="")
+    #: How many people it concerns, as counted when it was entered.
+    affected_count: Mapped[int]
+    actor: Mapped[str]
+    #: When the authority was told; NULL until then.
+    reported_at: Mapped[datetime | None]
+    closed_at: Mapped[datetime | None]

@@ -1,11 +1,30 @@
-"""The privacy notice, assembled from the settings that the program itself runs by."""
+"""The privacy notice, assembled from the settings and the register that the program itself runs by."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from flask_babel import gettext as _
 
 from newsletter.config import settings
-from newsletter.privacy.erasure import PROOF_YEARS
+from newsletter.errors import N_
+from newsletter.i18n import speaking, translate
+from newsletter.privacy.schedule import schedule_lines
+
+#: What a notice must say (PP-4), by section, and what has to be set for it.
+REQUIRED = {
+    "controller": N_("Controller"),
+    "purposes": N_("Purposes and legal bases"),
+    "data": N_("What is stored, and its sources"),
+    "tracking": N_("Open and click tracking"),
+    "retention": N_("How long each kind is kept"),
+    "recipients": N_("Recipients"),
+    "transfers": N_("Transfers"),
+    "protection": N_("Protection"),
+    "decisions": N_("Automated decisions"),
+    "rights": N_("Rights and how to use them"),
+    "authority": N_("Complaint and authority"),
+}
+REQUIRED_SETTINGS = ("sender_name", "sender_postal", "privacy_contact")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +46,30 @@ def sections() -> list[Section]:
         _tracking(),
         _retention(),
         _recipients(),
+        _transfers(),
+        _protection(),
+        _decisions(),
         _rights(),
+        _authority(),
     ]
+
+
+def assembled() -> dict[str, Any]:
+    """Return the notice in every language, as a published version stores it."""
+    found = {}
+    for code in settings().languages:
+        with speaking(code):
+            told = [asdict(section) for section in sections()]
+            # As the database gives it back, so that the two can be compared.
+            found[code] = [section | {"rows": list(map(list, section["rows"]))} for section in told]
+    return found
+
+
+def missing_parts() -> list[str]:
+    """Return what a notice cannot be published without and lacks, in the language in force."""
+    missing = [f"NEWSLETTER_{name.upper()}" for name in REQUIRED_SETTINGS if not getattr(settings(), name)]
+    there = {section.id for section in sections() if section.paragraphs or section.rows}
+    return missing + [translate(words) for part, words in REQUIRED.items() if part not in there]
 
 
 def _controller() -> Section:
@@ -54,8 +95,11 @@ def _purposes() -> Section:
                 " legal basis is your consent, which you give by ticking the box and confirming it"
                 " through the link we send you."
             ),
+            _(
+                "We keep proof of consents, blocks of addresses and requests about rights because the law"
+                " obliges us to be able to show that we obeyed it (GDPR art. 5(2), 7(1), 12)."
+            ),
             _("Giving your address is voluntary, but without it we cannot send you a newsletter."),
-            _("No decisions are made automatically, and no profile is made of you."),
         ],
     )
 
@@ -75,6 +119,7 @@ def _data() -> Section:
                 _("The words you agreed to, time, IP address, browser and the page of the form"),
             ),
             (_("Delivery"), _("Whether a newsletter was accepted by your mail server, and when")),
+            (_("Requests"), _("What you asked about your data, when, and what we answered")),
         ],
     )
 
@@ -104,44 +149,55 @@ def _tracking() -> Section:
 
 
 def _retention() -> Section:
+    rows = [(line.what, f"{line.how_long}. {line.then}.") for line in schedule_lines()]
+    return Section("retention", _("How long data is kept"), [], rows)
+
+
+def _recipients() -> Section:
+    named = settings().notice_recipients
+    first = (
+        _("We give data to: %(names)s", names=named)
+        if named
+        else _(
+            "The data is not disclosed to others, and nothing on these pages is loaded from other services."
+        )
+    )
     return Section(
-        "retention",
-        _("How long data is kept"),
-        [],
+        "recipients",
+        _("Who else gets the data"),
+        [first, _("Only named members of staff with personal accounts can see it.")],
+    )
+
+
+def _transfers() -> Section:
+    told = settings().notice_transfers
+    text = (
+        _("The data is not transferred outside the European Union and the European Economic Area.")
+        if told == "none"
+        else told
+    )
+    return Section("transfers", _("Transfers outside the EU and the EEA"), [text] if text else [])
+
+
+def _protection() -> Section:
+    return Section(
+        "protection",
+        _("How the data is protected"),
         [
-            (
-                _("A subscription not confirmed"),
-                _("Erased when the link in the confirmation mail expires, in 7 days"),
-            ),
-            (_("A subscription"), _("For as long as you subscribe")),
-            (_("After you have left"), _("Erased the next January, or at once if you ask for it")),
-            (
-                _("Opens, clicks and IP addresses"),
-                _("Erased in the January after they were recorded"),
-            ),
-            (
-                _("The IP address of an open or click in full"),
-                _("%(days)s days; then only the network it belongs to", days=settings().ip_days),
-            ),
-            (
-                _("Proof that a consent was given"),
-                _("%(years)s years after the erasure, without your address", years=PROOF_YEARS),
-            ),
+            _(
+                "Connections are encrypted. Staff have personal accounts, see only what their work needs,"
+                " and every look at a person's data is recorded. Links in our mails are signed and hold"
+                " no address. Erased data is overwritten, and backups cannot bring it back."
+            )
         ],
     )
 
 
-def _recipients() -> Section:
+def _decisions() -> Section:
     return Section(
-        "recipients",
-        _("Who else gets the data"),
-        [
-            _(
-                "The data is not disclosed to others, and nothing on these pages is loaded from"
-                " other services."
-            ),
-            _("Only named members of staff with personal accounts can see it."),
-        ],
+        "decisions",
+        _("Automated decisions"),
+        [_("No decisions are made automatically, and no profile is made of you.")],
     )
 
 
@@ -156,6 +212,16 @@ def _rights() -> Section:
                 " newsletter lead to your own details. For anything else, write to the contact"
                 " above; we answer within a month."
             ),
+            _("There is also a form: %(url)s", url=f"{settings().base_url}/privacy/request"),
+        ],
+    )
+
+
+def _authority() -> Section:
+    return Section(
+        "authority",
+        _("Complaint and authority"),
+        [
             _(
                 "You can complain to the supervisory authority, in Finland the Data Protection"
                 " Ombudsman (tietosuoja.fi)."

@@ -8,22 +8,13 @@ from typing import Any
 
 from newsletter import audit
 from newsletter.db import db
-from newsletter.privacy.erasure import erase_person
-from newsletter.sending import personal_data as sending_data
+from newsletter.privacy import desk
+from newsletter.privacy.erasure import PersonHeld, erase_person
+from newsletter.privacy.models import RequestKind, RequestStatus
+from newsletter.privacy.people import collect, is_held
 from newsletter.stats.rollups import load_spool
-from newsletter.subscribers import personal_data as subscriber_data
 from newsletter.subscribers.fresh_links import find_link, use_link
 from newsletter.subscribers.models import LinkPurpose, Subscriber
-from newsletter.tracking import personal_data as tracking_data
-
-
-def collect(subscriber: Subscriber) -> dict[str, Any]:
-    """Return everything held on a person in every domain, instants as ISO 8601 in UTC."""
-    return (
-        subscriber_data.export(subscriber)
-        | sending_data.export(subscriber)
-        | tracking_data.export(subscriber)
-    )
 
 
 def take_copy(token: str, *, now: datetime) -> dict[str, Any]:
@@ -35,16 +26,33 @@ def take_copy(token: str, *, now: datetime) -> dict[str, Any]:
     db.session.rollback()
     load_spool()
     link, subscriber = use_link(token, LinkPurpose.COPY, now=now)
+    _register(RequestKind.ACCESS, subscriber, now)
     audit.record("own data copied", actor="person", now=now, object=f"subscriber:{link.subscriber_id}")
     return {"copied_at": now.isoformat()} | collect(subscriber)
 
 
 def erase_oneself(token: str, *, now: datetime) -> None:
-    """Use a link up and erase its person at once; raise LinkInvalid or FreshLinkExpired.
+    """Use a link up and erase its person at once; raise LinkInvalid, FreshLinkExpired or PersonHeld.
 
     Commits as it goes. Killed half-way, the person is still here and can ask for another link.
     """
     _link, subscriber = use_link(token, LinkPurpose.ERASURE, now=now)
+    if is_held(subscriber.id):
+        raise PersonHeld
     address = subscriber.address
+    _register(RequestKind.ERASURE, subscriber, now)
     db.session.commit()
     erase_person(address, now=now, actor="person")
+
+
+def _register(kind: RequestKind, subscriber: Subscriber, now: datetime) -> None:
+    """Enter what the person did on their own pages, as carried out at once."""
+    request = desk.receive(
+        kind,
+        subscriber.address,
+        channel="own_page",
+        language=subscriber.language,
+        now=now,
+        actor="person",
+    )
+    desk.close(request, RequestStatus.DONE, now=now, actor="person", reply_by="page")

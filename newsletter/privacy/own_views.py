@@ -8,9 +8,9 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from newsletter.clock import utcnow
+from newsletter.config import settings
 from newsletter.db import db
 from newsletter.privacy import own_data, readable
-from newsletter.privacy.erasure import PROOF_YEARS
 from newsletter.subscribers.fresh_links import find_link
 from newsletter.subscribers.models import LinkPurpose
 from newsletter.web import message_page
@@ -37,7 +37,7 @@ def show_copy(token: str) -> ResponseReturnValue:
 @bp.get("/erase/<token>")
 def erasure(token: str) -> ResponseReturnValue:
     find_link(token, LinkPurpose.ERASURE, now=utcnow())
-    return render_template("public/erase.html", years=PROOF_YEARS)
+    return render_template("public/erase.html", years=settings().keep_proof_years)
 
 
 @bp.post("/erase/<token>")
@@ -49,7 +49,7 @@ def erase(token: str) -> ResponseReturnValue:
         _(
             "What stays for %(years)s years, without your address: proof of what you agreed to and"
             " when. If your address is blocked from our mail, the block stays too.",
-            years=PROOF_YEARS,
+            years=settings().keep_proof_years,
         ),
         tone="ok",
     )

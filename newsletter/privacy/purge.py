@@ -1,38 +1,41 @@
 """The January purge: everyone who left, and the raw opens and clicks of past years.
 
-It takes who left before it started. It works in batches, so a kill loses nothing but time: the
-next sweep goes on with whoever is still there. Totals stay, as plain numbers.
+It takes who left before it started. Whose turn it is is written down first, so a killed run goes on
+with the same people; each transaction is short. Totals stay, as plain numbers.
 """
 
 import logging
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from datetime import datetime
 
 import sqlalchemy as sa
 
-from newsletter import audit
-from newsletter.campaigns.models import Campaign, CampaignTotals, Edition
-from newsletter.config import settings
+from newsletter import audit, sealing
+from newsletter.campaigns.models import CampaignTotals, Edition
 from newsletter.db import change, db, insert_or_ignore
-from newsletter.errors import N_, NewsletterError
+from newsletter.errors import N_, NewsletterError, NotFound
 from newsletter.leases import alone
-from newsletter.privacy.erasure import erase_people, scrub
-from newsletter.privacy.models import JobSlot, PurgeRun
+from newsletter.privacy import people
+from newsletter.privacy.clocks import is_due_time, is_january, local_day, start_of_year
+from newsletter.privacy.erasure import scrub
+from newsletter.privacy.models import JobSlot, PurgePerson, PurgeRun, RightsRequest
+from newsletter.privacy.who_left import left_out, old_campaigns, over_proofs, who_left
 from newsletter.sending import personal_data as sending_data
 from newsletter.stats.rollups import close_uniques, load_spool
-from newsletter.subscribers.models import Consent, Signup, Subscriber, Subscription, SubscriptionStatus
+from newsletter.strides import Stride
+from newsletter.subscribers.evidence import CHAIN
+from newsletter.subscribers.models import Consent, Subscriber
 from newsletter.tracking import personal_data as tracking_data
-from newsletter.tracking.models import Event
 
 log = logging.getLogger(__name__)
 
-#: People erased in one go: one walk over the raw records serves them all.
-BATCH = 5000
-#: Raw records deleted in one transaction.
-STEP = 20_000
-JANUARY = 1
-#: The run of a year begins on this day at this hour, in the business time zone.
-DUE = (15, 3)
+#: People noted in the journal of erasures at a time.
+NOTED = 5000
+#: Hears the stage, how much of it is done, and how much there is.
+Progress = Callable[[str, int, int], None]
+STAGES = ("gather", "events", "readers", "deliveries", "people", "proofs", "scrub")
+#: The kinds of rows a report counts.
+KINDS = ("people", "subscriptions", "deliveries", "events", "link_readers", "proofs", "requests")
 
 
 class NotJanuary(NewsletterError):
@@ -47,13 +50,15 @@ class PurgeUnderWay(NewsletterError):
     message = N_("The purge is under way. Wait until it has ended.")
 
 
-def purge(*, now: datetime, actor: str, any_day: bool = False) -> dict[str, int]:
+def purge(
+    *, now: datetime, actor: str, any_day: bool = False, progress: Progress | None = None
+) -> dict[str, int]:
     """Run the purge and return how many rows went, by kind. Commits as it goes.
 
     Raises NotJanuary outside January in the business time zone, unless ``any_day``, and
     PurgeUnderWay. What an earlier run was killed at is finished with it.
     """
-    if now.astimezone(settings().timezone).month != JANUARY and not any_day:
+    if not is_january(now) and not any_day:
         raise NotJanuary
     with alone("purge") as mine:
         if not mine:
@@ -62,14 +67,16 @@ def purge(*, now: datetime, actor: str, any_day: bool = False) -> dict[str, int]
         if run is None:
             run = _begin(now, actor)
         else:
-            run.started_at = now
+            run.started_at, run.is_gathered = now, False
+        if is_due_time(now):
+            _take_year(now)
         db.session.commit()
-        return _carry_out(run, actor=actor, now=now)
+        return _Purge(run, actor, now, progress).carry_out()
 
 
 def purge_if_due(now: datetime) -> None:
     """Run this year's purge if its time has come and nobody has; finish a run that was killed."""
-    due = _is_due(now)
+    due = is_due_time(now)
     if not due and _unfinished() is None:
         db.session.rollback()
         return
@@ -82,37 +89,33 @@ def purge_if_due(now: datetime) -> None:
             run = _begin(now, "system")
         db.session.commit()
         if run is not None:
-            _carry_out(run, actor="system", now=now)
+            _Purge(run, "system", now, None).carry_out()
 
 
-def preview(now: datetime) -> dict[str, int]:
-    """Return what the purge would delete now, by the same rules, deleting nothing."""
-    load_spool()
-    people = sa.select(Subscriber.id).where(_has_left(now))
-    past = sa.or_(Event.at < _start_of_year(now), Event.subscriber_id.in_(people))
-    deliveries = sa.table("deliveries", sa.column("subscriber_id"))
-    counted = {
-        "people": sa.select(sa.func.count()).select_from(people.subquery()),
-        "deliveries": sa.select(sa.func.count())
-        .select_from(deliveries)
-        .where(deliveries.c.subscriber_id.in_(people)),
-        "events": sa.select(sa.func.count()).select_from(Event).where(past),
-    }
-    return {kind: db.session.scalar(statement) or 0 for kind, statement in counted.items()}
+def last_run() -> PurgeRun:
+    """Return the run begun last."""
+    return db.session.scalars(sa.select(PurgeRun).order_by(PurgeRun.id.desc()).limit(1)).one()
 
 
-def _is_due(now: datetime) -> bool:
-    local = now.astimezone(settings().timezone)
-    return local.month == JANUARY and (local.day, local.hour) >= DUE
+def list_runs() -> Sequence[PurgeRun]:
+    """Return every run, newest first."""
+    return db.session.scalars(sa.select(PurgeRun).order_by(PurgeRun.id.desc())).all()
+
+
+def find_run(number: int) -> PurgeRun:
+    """Return a run; raise NotFound."""
+    found = db.session.get(PurgeRun, number)
+    if found is None:
+        raise NotFound
+    return found
 
 
 def _take_year(now: datetime) -> int:
-    year = now.astimezone(settings().timezone).year
-    return insert_or_ignore(JobSlot, {"job": "purge", "slot": str(year), "taken_at": now})
+    return insert_or_ignore(JobSlot, {"job": "purge", "slot": str(local_day(now).year), "taken_at": now})
 
 
 def _begin(now: datetime, actor: str) -> PurgeRun:
-    run = PurgeRun(started_at=now)
+    run = PurgeRun(started_at=now, actor=actor)
     db.session.add(run)
     audit.record("purge started", actor=actor, now=now)
     return run
@@ -122,87 +125,159 @@ def _unfinished() -> PurgeRun | None:
     return db.session.scalar(sa.select(PurgeRun).where(PurgeRun.finished_at.is_(None)).limit(1))
 
 
-def _carry_out(run: PurgeRun, *, actor: str, now: datetime) -> dict[str, int]:
-    # Hits on their way to the tables belong to their year too, and would come after its purge.
-    load_spool()
-    _add(run, events=_delete_old_events(_start_of_year(run.started_at)))
-    _forget_old_readers(run, _start_of_year(run.started_at))
-    while people := _who_left(before=run.started_at, limit=BATCH):
-        _add(run, **erase_people(people, now=now))
-    change(sa.delete(Consent).where(Consent.keep_until <= now))  # proof whose time is over (RP-4)
-    db.session.commit()
-    scrub()  # before the run counts as finished: killed here, the next one scrubs again
-    counts = dict(run.counts or {})
-    run.finished_at = now
-    audit.record("purge finished", actor=actor, now=now, object=f"purge:{run.id}", **counts)
-    db.session.commit()
-    log.info("purge finished", extra=counts)
-    return counts
+class _Purge:
+    """One run under way."""
 
+    def __init__(self, run: PurgeRun, actor: str, now: datetime, progress: Progress | None) -> None:
+        self.run, self.actor, self.now = run, actor, now
+        self._progress = progress
+        self._gone = sa.select(PurgePerson.subscriber_id)
 
-def _add(run: PurgeRun, **numbers: int) -> None:
-    counts = {"people": 0, "deliveries": 0, "events": 0} | (run.counts or {})
-    run.counts = {kind: count + numbers.get(kind, 0) for kind, count in counts.items()}
-    db.session.commit()
-
-
-def _has_left(before: datetime) -> sa.ColumnElement[bool]:
-    """Tell who has ended every subscription and has not asked for another since.
-
-    A restricted person stays untouched (GDPR art. 18).
-    """
-    living = sa.exists().where(
-        Subscription.subscriber_id == Subscriber.id,
-        sa.or_(
-            Subscription.status != SubscriptionStatus.UNSUBSCRIBED,
-            Subscription.unsubscribed_at >= before,
-        ),
-    )
-    coming_back = sa.exists().where(
-        Signup.subscriber_id == Subscriber.id, Signup.confirmed_at.is_(None), Signup.expires_at > before
-    )
-    return sa.and_(~living, ~coming_back, Subscriber.restricted_at.is_(None), Subscriber.created_at < before)
-
-
-def _who_left(*, before: datetime, limit: int) -> Sequence[int]:
-    found = db.session.scalars(
-        sa.select(Subscriber.id).where(_has_left(before)).order_by(Subscriber.id).limit(limit)
-    )
-    people = found.all()
-    db.session.rollback()
-    return people
-
-
-def _start_of_year(now: datetime) -> datetime:
-    zone = settings().timezone
-    return datetime(now.astimezone(zone).year, 1, 1, tzinfo=zone).astimezone(UTC)
-
-
-def _delete_old_events(before: datetime) -> int:
-    """Delete the raw records of past years, a stretch of their numbers at a time."""
-    deleted = 0
-    first, last = db.session.execute(sa.select(sa.func.min(Event.id), sa.func.max(Event.id))).one()
-    for low in range(first or 0, (last or 0) + 1, STEP):
-        deleted += change(sa.delete(Event).where(Event.id.between(low, low + STEP - 1), Event.at < before))
+    def carry_out(self) -> dict[str, int]:
+        """Take every stage; each may have been done before by a run that was killed."""
+        # Hits on their way to the tables belong to their year too, and would come after its purge.
+        load_spool()
+        if not self.run.is_gathered:
+            self._gather()
+        self._delete_events()
+        self._forget_old_readers()
+        self._delete_deliveries()
+        self._delete_people()
+        self._delete_old_proofs()
+        self._tell("scrub", 0, 1)
         db.session.commit()
-    return deleted
+        scrub()  # before the run counts as finished: killed here, the next one scrubs again
+        return self._finish()
 
+    def _tell(self, stage: str, done: int, total: int) -> None:
+        # Stored with the next commit of the work itself.
+        self.run.progress = {"stage": stage, "done": done, "total": total}
+        if self._progress:
+            self._progress(stage, done, total)
 
-def _forget_old_readers(run: PurgeRun, before: datetime) -> None:
-    """Forget who opened and clicked the campaigns of past years; their totals stay (TR-6)."""
-    totals = CampaignTotals.uniques_closed_at
-    open_still = sa.or_(totals.is_(None), totals >= run.started_at)
-    campaigns = (
-        sa.select(Campaign.id)
-        .join(CampaignTotals, CampaignTotals.campaign_id == Campaign.id)
-        .where(Campaign.started_at < before, open_still)
-        .order_by(Campaign.id)
-    )
-    for campaign_id in db.session.scalars(campaigns).all():
-        close_uniques(campaign_id, run.started_at)
+    def _add(self, **numbers: int) -> None:
+        counts = dict.fromkeys(KINDS, 0) | (self.run.counts or {})
+        self.run.counts = {kind: count + numbers.get(kind, 0) for kind, count in counts.items()}
         db.session.commit()
-        tracking_data.forget_readers(_editions_of(campaign_id))
-        sending_data.forget_readers(campaign_id)
+
+    def _gather(self) -> None:
+        """Write down whose turn it is."""
+        self._tell("gather", 0, 1)
+        going = who_left(self.run.started_at)
+        low, last, stride = 0, db.session.scalar(sa.select(sa.func.max(Subscriber.id))) or 0, Stride(5000)
+        db.session.commit()
+        change(sa.delete(PurgePerson))
+        while low < last:
+            with stride.step() as size:
+                these = sa.select(Subscriber.id).where(
+                    Subscriber.id > low, Subscriber.id <= low + size, going
+                )
+                db.session.execute(
+                    sa.insert(PurgePerson).from_select(["subscriber_id"], these),
+                    execution_options={"synchronize_session": False},
+                )
+                db.session.commit()
+            low += size
+        self.run.left_out = left_out(self.run.started_at)
+        self.run.is_gathered = True
+        self._add()
+
+    def _delete_events(self) -> None:
+        before = start_of_year(self.run.started_at)
+        deleted = tracking_data.erase(
+            self._gone, before=before, tell=lambda done, total: self._tell("events", done, total)
+        )
+        self._add(events=deleted)
+
+    def _forget_old_readers(self) -> None:
+        """Forget who opened and clicked the campaigns of past years; their totals stay (TR-6)."""
+        editions: list[int] = []
+        for campaign_id in db.session.scalars(old_campaigns(self.run.started_at)).all():
+            totals = db.session.get_one(CampaignTotals, campaign_id)
+            is_closed = totals.uniques_closed_at and totals.uniques_closed_at < self.run.started_at
+            editions += _editions_of(campaign_id)
+            if not is_closed:
+                close_uniques(campaign_id, self.run.started_at)
+                db.session.commit()
+                sending_data.forget_readers(campaign_id)
+        db.session.rollback()
+        deleted = tracking_data.erase_readers(
+            self._gone,
+            old_editions=set(editions),
+            tell=lambda done, total: self._tell("readers", done, total),
+        )
+        self._add(link_readers=deleted)
+
+    def _delete_deliveries(self) -> None:
+        deleted = sending_data.erase(
+            self._gone, tell=lambda done, total: self._tell("deliveries", done, total)
+        )
+        self._add(deliveries=deleted)
+
+    def _delete_people(self) -> None:
+        """Erase those whose turn it is and who have not come back meanwhile."""
+        people.forget_mailbox(self._gone)
+        total = db.session.scalar(sa.select(sa.func.count()).select_from(PurgePerson)) or 0
+        db.session.rollback()
+        noted, done, stride = 0, 0, Stride(1000, most=5000)
+        while True:
+            with stride.step() as size:
+                high = self._end_of(size)
+                if high is None:
+                    return
+                if high > noted:
+                    noted = self._note()
+                self._add(**self._erase_up_to(high))
+            done += size
+            self._tell("people", min(done, total), total)
+
+    def _end_of(self, size: int) -> int | None:
+        """Return the number of the last of the next so many people; None when nobody is left."""
+        turn = self._gone.order_by(PurgePerson.subscriber_id)
+        last = db.session.scalar(turn.offset(size - 1).limit(1))
+        return last or db.session.scalar(sa.select(sa.func.max(PurgePerson.subscriber_id)))
+
+    def _note(self) -> int:
+        """Note some thousands of people in the journal of erasures; return the number of the last."""
+        last = self._end_of(NOTED) or 0
+        people.note_erasure(self._gone.where(PurgePerson.subscriber_id <= last), now=self.now)
+        db.session.rollback()
+        return last
+
+    def _erase_up_to(self, high: int) -> dict[str, int]:
+        these = PurgePerson.subscriber_id <= high
+        batch = self._gone.where(these)
+        going = sa.and_(Subscriber.id.in_(batch), who_left(self.run.started_at))
+        # Locked first: of a signup at the same moment, either it is seen here or it sees nobody.
+        db.session.execute(sa.select(Subscriber.id).where(Subscriber.id.in_(batch)).with_for_update())
+        back = ~PurgePerson.subscriber_id.in_(sa.select(Subscriber.id).where(going))
+        change(sa.delete(PurgePerson).where(these, back))
+        counts = people.erase_rows(batch, now=self.now)
+        change(sa.delete(PurgePerson).where(these))
+        return counts
+
+    def _delete_old_proofs(self) -> None:
+        """Delete proof and lines of the register whose time is over (RP-4)."""
+        proofs = sealing.delete_rows(Consent, CHAIN, over_proofs(self.run.started_at)[0])
+        requests = change(sa.delete(RightsRequest).where(over_proofs(self.run.started_at)[1]))
+        self._tell("proofs", 1, 1)
+        self._add(proofs=proofs, requests=requests)
+
+    def _finish(self) -> dict[str, int]:
+        counts = dict(self.run.counts or {})
+        self.run.finished_at = self.now
+        passed = {f"left_out_{reason}": number for reason, number in (self.run.left_out or {}).items()}
+        audit.record(
+            "purge finished",
+            actor=self.actor,
+            now=self.now,
+            object=f"purge:{self.run.id}",
+            **counts,
+            **passed,
+        )
+        db.session.commit()
+        log.info("purge finished", extra=counts)
+        return counts
 
 
 def _editions_of(campaign_id: int) -> Sequence[int]:

@@ -36,7 +36,7 @@ from newsletter.subscribers.models import (
     TrackingState,
 )
 from newsletter.subscribers.unsubscribe import left
-from newsletter.subscribers.wordings import NOTICE_VERSION, shown_wording
+from newsletter.subscribers.wordings import notice_version, shown_wording
 from newsletter.tracking.classify import TRAP
 from newsletter.tracking.loader import Hit
 from newsletter.tracking.models import EventKind, Link
@@ -156,7 +156,7 @@ def _subscribe_people(lists: list[MailingList], chance: random.Random, now: date
             })  # fmt: skip
             consents.append({
                 "subscriber_id": number, "kind": ConsentKind.CONFIRMED, "purpose": Purpose.NEWSLETTER,
-                "list_id": item.id, "wording_id": wording[item.language], "notice_version": NOTICE_VERSION,
+                "list_id": item.id, "wording_id": wording[item.language], "notice_version": notice_version(),
                 "at": joined, "method": "link", "ip": _ip(chance), "user_agent": AGENTS[0],
             })  # fmt: skip
     db.session.execute(sa.insert(Subscriber), people)

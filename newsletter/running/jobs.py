@@ -11,9 +11,14 @@ from itertools import count
 from flask import Flask
 
 from newsletter import limits, wakeups
+from newsletter.audit import seal_log
 from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.mail import outbox
+from newsletter.privacy.backup import ready_to_send
+from newsletter.privacy.daily import run_daily_clocks
+from newsletter.privacy.erasure import scrub_if_due
+from newsletter.privacy.publishing import publish_first
 from newsletter.privacy.purge import purge_if_due
 from newsletter.sending import deliver
 from newsletter.stats.rollups import load_spool
@@ -38,7 +43,8 @@ LOOK_SECONDS = 5.0
 
 def deliver_outbox() -> None:
     """Send the confirmation and other single mails that are due."""
-    outbox.deliver_due()
+    if ready_to_send(utcnow()):
+        outbox.deliver_due()
 
 
 def deliver_campaigns() -> None:
@@ -47,6 +53,8 @@ def deliver_campaigns() -> None:
     One at a time in a process, so that a long campaign never takes the thread that single mails
     wait for. Woken while at it, it looks once more before it ends.
     """
+    if not ready_to_send(utcnow()):
+        return
     _asked_again.set()
     if not _delivering.acquire(blocking=False):
         return
@@ -69,8 +77,12 @@ def sweep() -> None:
     forget_links(utcnow())
     limits.forget_ended()
     seal_ledger()
+    seal_log()
     keep_up(utcnow())
     purge_if_due(utcnow())
+    scrub_if_due()
+    run_daily_clocks(utcnow())
+    publish_first(utcnow())
 
 
 JOBS: dict[str, Callable[[], None]] = {
@@ -87,12 +99,15 @@ def init_app(app: Flask) -> None:
 
 def work_until_idle() -> int:
     """Work off all that is due now and return how many mails were accepted."""
+    if not ready_to_send(utcnow()):
+        return 0
     outbox.release_expired(utcnow())
     deliver.sweep()
     accepted = outbox.deliver_due() + deliver.deliver_due()
     expire_requests(utcnow())
     forget_links(utcnow())
     seal_ledger()
+    seal_log()
     load_spool()
     keep_up(utcnow())
     return accepted

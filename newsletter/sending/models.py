@@ -6,7 +6,9 @@ from datetime import datetime
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
+from newsletter import retention
 from newsletter.db import Base
+from newsletter.retention import ruled
 
 
 class DeliveryStatus(enum.Enum):
@@ -39,7 +41,7 @@ class Delivery(Base):
 
     campaign_id: Mapped[int] = mapped_column(ForeignKey("campaigns.id", ondelete="CASCADE"), primary_key=True)
     #: Deleted by the walk of a purge, not by a cascade: that would need an index of its own.
-    subscriber_id: Mapped[int] = mapped_column(primary_key=True)
+    subscriber_id: Mapped[int] = mapped_column(primary_key=True, info=ruled(retention.DELIVERY))
     edition_id: Mapped[int]
     #: The list it is sent on behalf of: what "unsubscribe" in it means, and its List-Id.
     list_id: Mapped[int]

@@ -1,53 +1,65 @@
 """What sending holds on a person: which campaigns went to them, and what became of each."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from newsletter.campaigns.models import Campaign
+from newsletter.campaigns.models import Campaign, Edition
 from newsletter.db import change, db
 from newsletter.sending.models import Delivery
+from newsletter.strides import People, Stride, Tell, say_nothing
 from newsletter.subscribers.models import Subscriber
 
-#: Deliveries looked at in one transaction, so that others get to write.
+#: Deliveries looked at in one transaction at first, so that others get to write.
 STEP = 20_000
 
 
 def export(subscriber: Subscriber) -> dict[str, Any]:
     """Return every delivery to a person."""
-    rows = db.session.scalars(
-        sa.select(Delivery).where(Delivery.subscriber_id == subscriber.id).order_by(Delivery.campaign_id)
+    rows = db.session.execute(
+        sa.select(Delivery, Edition.subject)
+        .outerjoin(Edition, Edition.id == Delivery.edition_id)
+        .where(Delivery.subscriber_id == subscriber.id)
+        .order_by(Delivery.campaign_id)
     )
     return {
         "deliveries": [
             {
                 "campaign_id": row.campaign_id,
+                "subject": subject,
                 "status": row.status.value,
                 "accepted_at": row.accepted_at.isoformat() if row.accepted_at else None,
                 "first_open_at": row.first_open_at.isoformat() if row.first_open_at else None,
                 "first_click_at": row.first_click_at.isoformat() if row.first_click_at else None,
             }
-            for row in rows
+            for row, subject in rows
         ]
     }
 
 
-def erase(subscriber_ids: Sequence[int]) -> int:
+def erase(people: People, *, tell: Tell = say_nothing) -> int:
     """Delete the deliveries to these people, campaign by campaign along the key; return how many.
 
-    Commits after each campaign. The campaigns' totals stay as they are.
+    Commits in steps. The campaigns' totals stay as they are.
     """
-    deleted = 0
-    for campaign_id in db.session.scalars(sa.select(Campaign.id).order_by(Campaign.id)).all():
-        for start in range(0, len(subscriber_ids), 500):
-            deleted += change(
-                sa.delete(Delivery).where(
-                    Delivery.campaign_id == campaign_id,
-                    Delivery.subscriber_id.in_(subscriber_ids[start : start + 500]),
-                )
+    campaigns = db.session.scalars(sa.select(Campaign.id).order_by(Campaign.id)).all()
+    deleted, stride = 0, Stride(STEP)
+    for done, campaign_id in enumerate(campaigns, start=1):
+        campaign = Delivery.campaign_id == campaign_id
+        low, last = db.session.execute(
+            sa.select(sa.func.min(Delivery.subscriber_id), sa.func.max(Delivery.subscriber_id)).where(
+                campaign
             )
-        db.session.commit()
+        ).one()
+        db.session.rollback()
+        while last is not None and low <= last:
+            with stride.step() as size:
+                these = Delivery.subscriber_id.between(low, low + size - 1)
+                going = Delivery.subscriber_id.in_(people)
+                deleted += change(sa.delete(Delivery).where(campaign, these, going))
+                db.session.commit()
+            low += size
+        tell(done, len(campaigns))
     return deleted
 
 

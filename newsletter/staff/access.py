@@ -46,6 +46,7 @@ MENU = (
     MenuItem(N_("Embedding"), "embedding.embed"),
     MenuItem(N_("Proofs"), "privacy_staff.proof", (Role.PRIVACY, Role.ADMIN)),
     MenuItem(N_("Readers"), "readers.page", (Role.PRIVACY,)),
+    MenuItem(N_("Privacy"), "privacy_desk.office", (Role.PRIVACY, Role.ADMIN)),
 )
 
 datastore = SQLAlchemyUserDatastore(db, Staff, NamedRole)

@@ -17,7 +17,7 @@ from newsletter.subscribers.models import (
     Purpose,
     Subscriber,
 )
-from newsletter.subscribers.wordings import NOTICE_VERSION
+from newsletter.subscribers.wordings import notice_version
 
 #: The name of the ledger's chain of seals.
 CHAIN = "consents"
@@ -69,7 +69,7 @@ def consent_row(
         "purpose": Purpose.NEWSLETTER if list_id else Purpose.TRACKING,
         "list_id": list_id,
         "wording_id": wording_id,
-        "notice_version": NOTICE_VERSION,
+        "notice_version": notice_version(),
         "at": now,
         "method": method,
         "form_url": visit.form_url,

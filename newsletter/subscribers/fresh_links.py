@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from newsletter import retention
 from newsletter.db import change, db
 from newsletter.errors import N_, LinkExpired
 from newsletter.mail import outbox
@@ -21,7 +22,7 @@ LASTS = timedelta(minutes=30)
 #: Links of a kind to a person: whoever was forwarded a newsletter can ask for them.
 MOST_AN_HOUR = 3
 #: A link is remembered this long, to count how many there were.
-FORGET_AFTER = timedelta(days=1)
+FORGET_AFTER = timedelta(days=retention.LINK_DAYS)
 
 #: The page behind each link; those of the copy and the erasure stand on a rung above.
 PAGES = {

@@ -18,7 +18,7 @@ from newsletter.subscribers.models import (
     SubscriptionStatus,
     TrackingState,
 )
-from newsletter.subscribers.wordings import NOTICE_VERSION, store_wording
+from newsletter.subscribers.wordings import notice_version, store_wording
 
 METHOD = "import"
 
@@ -44,6 +44,7 @@ class Changes:
     _confirmed: list[dict[str, Any]] = field(default_factory=list)
     _choices: list[dict[str, Any]] = field(default_factory=list)
     _consents: list[dict[str, Any]] = field(default_factory=list)
+    _notice: int = field(default_factory=notice_version)
     #: Words looked up before: a thousand rows with the same ask once.
     _wordings: dict[tuple[Purpose, str, str], int] = field(default_factory=dict)
 
@@ -108,7 +109,7 @@ class Changes:
                 "purpose": purpose,
                 "list_id": list_id,
                 "wording_id": wording_id,
-                "notice_version": NOTICE_VERSION,
+                "notice_version": self._notice,
                 "at": entry.consented_at,
                 "method": METHOD,
                 "import_id": self.import_id,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -104,6 +105,7 @@ def _finish(import_id: int, counts: Counter[str], now: datetime, actor: str) -> 
     db.session.execute(
         sa.update(Import).where(Import.id == import_id).values(finished_at=now, counts=dict(counts))
     )
-    audit.record("import finished", actor=actor, now=now, object=f"import:{import_id}", **counts)
+    told: dict[str, Any] = dict(counts)
+    audit.record("import finished", actor=actor, now=now, object=f"import:{import_id}", **told)
     db.session.commit()
     log.info("import finished", extra={"import_id": import_id, **counts})

@@ -8,7 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy import ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from newsletter.db import PERSONAL, Base
+from newsletter import retention
+from newsletter.db import Base
+from newsletter.retention import kept, ruled
 from newsletter.sealing import Sealable, unsealed_index
 
 # Ids of rows that mails point at are never used again, on SQLite as on PostgreSQL: an old link of a
@@ -48,11 +50,11 @@ class Subscriber(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     #: As it was given, the domain as A-label.
-    address: Mapped[str] = mapped_column(info=PERSONAL)
+    address: Mapped[str] = mapped_column(info=kept(retention.SUBSCRIPTION))
     #: Casefolded; two spellings of one address are one person.
-    address_key: Mapped[str] = mapped_column(unique=True, info=PERSONAL)
+    address_key: Mapped[str] = mapped_column(unique=True, info=kept(retention.SUBSCRIPTION))
     #: The keyed hash that suppressions are kept under, so that the database itself can compare.
-    address_hash: Mapped[str] = mapped_column(index=True, info=PERSONAL)
+    address_hash: Mapped[str] = mapped_column(index=True, info=kept(retention.SUBSCRIPTION))
     language: Mapped[str]
     tracking: Mapped[TrackingState] = mapped_column(default=TrackingState.UNKNOWN)
     #: When the person chose; NULL while unknown.
@@ -84,7 +86,9 @@ class Subscription(Base):
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    subscriber_id: Mapped[int] = mapped_column(ForeignKey("subscribers.id", ondelete="CASCADE"))
+    subscriber_id: Mapped[int] = mapped_column(
+        ForeignKey("subscribers.id", ondelete="CASCADE"), info=ruled(retention.SUBSCRIPTION)
+    )
     list_id: Mapped[int] = mapped_column(ForeignKey("lists.id"))
     status: Mapped[SubscriptionStatus] = mapped_column(default=SubscriptionStatus.PENDING)
     created_at: Mapped[datetime]
@@ -107,7 +111,9 @@ class Signup(Base):
     __table_args__ = (sa.Index("ix_signups_expires_at", "expires_at"), NEVER_REUSED)
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    subscriber_id: Mapped[int] = mapped_column(ForeignKey("subscribers.id", ondelete="CASCADE"), index=True)
+    subscriber_id: Mapped[int] = mapped_column(
+        ForeignKey("subscribers.id", ondelete="CASCADE"), index=True, info=ruled(retention.REQUEST)
+    )
     token_hash: Mapped[str] = mapped_column(unique=True)
     #: The language of the page it was made on; its mail may speak another (its list's).
     language: Mapped[str]
@@ -180,7 +186,7 @@ class Consent(Sealable, Base):
 
     #: NULL once the person has been purged or erased.
     subscriber_id: Mapped[int | None] = mapped_column(
-        ForeignKey("subscribers.id", ondelete="SET NULL"), index=True
+        ForeignKey("subscribers.id", ondelete="SET NULL"), index=True, info=ruled(retention.EVIDENCE)
     )
     kind: Mapped[ConsentKind]
     purpose: Mapped[Purpose]
@@ -194,19 +200,19 @@ class Consent(Sealable, Base):
     #: How: form, link, page, one-click, staff, import.
     method: Mapped[str]
     #: The page the form stood on, without its query; NULL where there was no form.
-    form_url: Mapped[str | None] = mapped_column(info=PERSONAL)
-    ip: Mapped[str | None] = mapped_column(info=PERSONAL)
-    user_agent: Mapped[str | None] = mapped_column(info=PERSONAL)
+    form_url: Mapped[str | None] = mapped_column(info=kept(retention.EVIDENCE))
+    ip: Mapped[str | None] = mapped_column(info=kept(retention.EVIDENCE))
+    user_agent: Mapped[str | None] = mapped_column(info=kept(retention.EVIDENCE))
     #: The Message-ID of the confirmation mail; NULL for other facts.
     mail_id: Mapped[str | None]
     #: What is odd about it, such as "hasty" or "scanner", with commas between; NULL when nothing is.
     remarks: Mapped[str | None]
     #: The import it came with, and what its row of the file said; NULL where the person acted here.
     import_id: Mapped[int | None] = mapped_column(ForeignKey("imports.id"))
-    source: Mapped[str | None] = mapped_column(info=PERSONAL)
-    proof: Mapped[str | None] = mapped_column(info=PERSONAL)
+    source: Mapped[str | None] = mapped_column(info=kept(retention.EVIDENCE))
+    proof: Mapped[str | None] = mapped_column(info=kept(retention.EVIDENCE))
     #: Set when the person goes; NULL while the person is here.
-    address_hash: Mapped[str | None] = mapped_column(index=True)
+    address_hash: Mapped[str | None] = mapped_column(index=True, info=ruled(retention.PROOF))
     keep_until: Mapped[datetime | None]
 
     def personal_part(self) -> dict[str, object]:
@@ -261,6 +267,9 @@ class SuppressionReason(enum.Enum):
     NOT_REQUESTED = "not_requested"
     BOUNCED = "bounced"
     COMPLAINED = "complained"
+    #: Objected to direct marketing; a later double opt-in of one's own ends it.
+    OBJECTED = "objected"
+    #: Wants no mail at all; only staff can lift it.
     BANNED = "banned"
 
 
@@ -270,7 +279,7 @@ class Suppression(Base):
     __tablename__ = "suppressions"
 
     #: HMAC-SHA-256 of the address key with SUPPRESSION_KEY, which no database or backup holds.
-    address_hash: Mapped[str] = mapped_column(primary_key=True)
+    address_hash: Mapped[str] = mapped_column(primary_key=True, info=ruled(retention.SUPPRESSION))
     #: Which key made the hash.
     key_id: Mapped[str]
     reason: Mapped[SuppressionReason]
@@ -299,11 +308,13 @@ class FreshLink(Base):
     __tablename__ = "fresh_links"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    subscriber_id: Mapped[int] = mapped_column(ForeignKey("subscribers.id", ondelete="CASCADE"), index=True)
+    subscriber_id: Mapped[int] = mapped_column(
+        ForeignKey("subscribers.id", ondelete="CASCADE"), index=True, info=ruled(retention.LINK)
+    )
     purpose: Mapped[LinkPurpose]
     token_hash: Mapped[str] = mapped_column(unique=True)
     #: The address to prove; NULL for the other purposes.
-    new_address: Mapped[str | None] = mapped_column(info=PERSONAL)
+    new_address: Mapped[str | None] = mapped_column(info=kept(retention.LINK))
     #: The language to write in from now on; NULL leaves it as it is.
     language: Mapped[str | None]
     allows_tracking: Mapped[bool] = mapped_column(default=False)

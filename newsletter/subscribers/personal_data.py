@@ -1,6 +1,5 @@
 """What the subscriber rooms hold on a person: how it is exported, how it is erased."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -8,13 +7,26 @@ import sqlalchemy as sa
 
 from newsletter.db import change, db
 from newsletter.mail.models import OutboxMail
-from newsletter.subscribers.models import Consent, ConsentKind, FreshLink, Subscriber, Subscription
+from newsletter.strides import People
+from newsletter.subscribers.models import (
+    Consent,
+    ConsentKind,
+    FreshLink,
+    MailingList,
+    Subscriber,
+    Subscription,
+    Wording,
+)
 
 
 def export(subscriber: Subscriber) -> dict[str, Any]:
     """Return everything held on a person here, instants as ISO 8601 in UTC."""
-    consents = db.session.scalars(
-        sa.select(Consent).where(Consent.subscriber_id == subscriber.id).order_by(Consent.id)
+    consents = db.session.execute(
+        sa.select(Consent, Wording.text, MailingList.name)
+        .outerjoin(Wording, Wording.id == Consent.wording_id)
+        .outerjoin(MailingList, MailingList.id == Consent.list_id)
+        .where(Consent.subscriber_id == subscriber.id)
+        .order_by(Consent.id)
     )
     changes = db.session.scalars(
         sa.select(FreshLink)
@@ -25,6 +37,8 @@ def export(subscriber: Subscriber) -> dict[str, Any]:
         "address": subscriber.address,
         "language": subscriber.language,
         "tracking": subscriber.tracking.value,
+        "tracking_chosen_at": _text(subscriber.tracking_chosen_at),
+        "restricted_at": _text(subscriber.restricted_at),
         "since": subscriber.created_at.isoformat(),
         "address_changes": [
             {"new_address": link.new_address, "asked_at": link.created_at.isoformat()} for link in changes
@@ -34,7 +48,9 @@ def export(subscriber: Subscriber) -> dict[str, Any]:
             {
                 "kind": consent.kind.value,
                 "purpose": consent.purpose.value,
-                "list_id": consent.list_id,
+                "list": list_name,
+                "wording": wording,
+                "notice_version": consent.notice_version,
                 "at": consent.at.isoformat(),
                 "method": consent.method,
                 "form_url": consent.form_url,
@@ -43,20 +59,20 @@ def export(subscriber: Subscriber) -> dict[str, Any]:
                 "source": consent.source,
                 "proof": consent.proof,
             }
-            for consent in consents
+            for consent, wording, list_name in consents
         ],
     }
 
 
-def erase(subscriber_ids: Sequence[int], *, keep_until: datetime | None) -> None:
+def erase(people: People, *, keep_until: datetime | None) -> dict[str, int]:
     """Erase these people: rows, mails waiting for them, and the personal part of their consents.
+
+    Returns how many rows went, by kind.
 
     With ``keep_until`` the ledger keeps, under the keyed hash of the address, what was confirmed
     and withdrawn when (RP-4); without it the hash is not kept either.
     """
-    if not subscriber_ids:
-        return
-    theirs = Consent.subscriber_id.in_(subscriber_ids)
+    theirs = Consent.subscriber_id.in_(people)
     if keep_until is not None:
         proof = (
             sa.select(Subscriber.address_hash).where(Subscriber.id == Consent.subscriber_id).scalar_subquery()
@@ -82,10 +98,16 @@ def erase(subscriber_ids: Sequence[int], *, keep_until: datetime | None) -> None
     # A mail under way keeps its row for the worker that holds it; what it says is gone.
     change(
         sa.update(OutboxMail)
-        .where(OutboxMail.subscriber_id.in_(subscriber_ids))
+        .where(OutboxMail.subscriber_id.in_(people))
         .values(address=None, context=None, subscriber_id=None)
     )
-    change(sa.delete(Subscriber).where(Subscriber.id.in_(subscriber_ids)))
+    subscriptions = change(sa.delete(Subscription).where(Subscription.subscriber_id.in_(people)))
+    gone = change(sa.delete(Subscriber).where(Subscriber.id.in_(people)))
+    return {"subscriptions": subscriptions, "people": gone}
+
+
+def _text(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
 
 
 def _export_subscription(subscription: Subscription) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from newsletter import retention
 from newsletter.db import db
 from newsletter.errors import N_, NewsletterError
 from newsletter.mail import outbox
@@ -29,7 +30,7 @@ from newsletter.subscribers.suppressions import is_barred
 from newsletter.subscribers.wordings import shown_wording_id
 from newsletter.tokens import hash_secret
 
-LINK_LASTS = timedelta(days=7)
+LINK_LASTS = timedelta(days=retention.PENDING_DAYS)
 #: "You are already a subscriber", and at most how often somebody is told.
 ALREADY = "already_subscribed"
 REMIND_AFTER = timedelta(hours=24)

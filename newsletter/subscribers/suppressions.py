@@ -12,7 +12,11 @@ from newsletter.subscribers.addresses import hash_address, suppression_key_id
 from newsletter.subscribers.models import Suppression, SuppressionReason
 
 #: What a fresh double opt-in of the person's own lifts; the rest only staff can lift (RP-5).
-LIFTED_BY_CONFIRMING = {SuppressionReason.BOUNCED, SuppressionReason.COMPLAINED}
+LIFTED_BY_CONFIRMING = {
+    SuppressionReason.BOUNCED,
+    SuppressionReason.COMPLAINED,
+    SuppressionReason.OBJECTED,
+}
 
 _SUPPRESSIONS = table_of(Suppression)
 _REASON = sa.select(_SUPPRESSIONS.c.reason).where(_SUPPRESSIONS.c.address_hash == sa.bindparam("hash"))

@@ -9,8 +9,11 @@ from newsletter.errors import N_
 from newsletter.i18n import speaking, translate
 from newsletter.subscribers.models import Purpose, Wording
 
-#: The version of the privacy notice that pages link to.
-NOTICE_VERSION = 1
+#: The version of the privacy notice before the first was published.
+FIRST_NOTICE = 1
+#: A table of a rung above.
+_NOTICES = sa.table("notices", sa.column("version"))
+_NEWEST_NOTICE = sa.select(sa.func.max(_NOTICES.c.version))
 
 TEXTS = {
     Purpose.NEWSLETTER: N_(
@@ -35,6 +38,11 @@ _SAME_ID = sa.select(_WORDINGS.c.id).where(
     _WORDINGS.c.language == sa.bindparam("language"),
     _WORDINGS.c.text == sa.bindparam("text"),
 )
+
+
+def notice_version() -> int:
+    """Return the version of the privacy notice that is shown now."""
+    return db.session.connection().execute(_NEWEST_NOTICE).scalar() or FIRST_NOTICE
 
 
 def wording_text(purpose: Purpose, language: str) -> str:

@@ -7,7 +7,9 @@ import sqlalchemy as sa
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
-from newsletter.db import PERSONAL, Base
+from newsletter import retention
+from newsletter.db import Base
+from newsletter.retention import kept
 
 
 class Link(Base):
@@ -46,7 +48,7 @@ class LinkReader(Base):
 
     edition_id: Mapped[int] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
-    subscriber_id: Mapped[int] = mapped_column(primary_key=True, info=PERSONAL)
+    subscriber_id: Mapped[int] = mapped_column(primary_key=True, info=kept(retention.EVENTS))
 
 
 class EventKind(enum.Enum):
@@ -84,12 +86,12 @@ class Event(Base):
     at: Mapped[datetime]
     campaign_id: Mapped[int]
     edition_id: Mapped[int]
-    subscriber_id: Mapped[int] = mapped_column(info=PERSONAL)
+    subscriber_id: Mapped[int] = mapped_column(info=kept(retention.EVENTS))
     kind: Mapped[EventKind]
     #: NULL for an open.
     link_number: Mapped[int | None]
-    ip: Mapped[str | None] = mapped_column(info=PERSONAL)
-    user_agent: Mapped[str | None] = mapped_column(info=PERSONAL)
+    ip: Mapped[str | None] = mapped_column(info=kept(retention.IP_ADDRESS))
+    user_agent: Mapped[str | None] = mapped_column(info=kept(retention.EVENTS))
     machine_class: Mapped[MachineClass]
     #: Which rules said so.
     rules_version: Mapped[int]
@@ -104,7 +106,9 @@ class RecentClick(Base):
     __tablename__ = "recent_clicks"
     __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy's own class-level setting
 
-    subscriber_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False, info=PERSONAL)
+    subscriber_id: Mapped[int] = mapped_column(
+        primary_key=True, autoincrement=False, info=kept(retention.EVENTS)
+    )
     event_id: Mapped[int] = mapped_column(
         sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False
     )

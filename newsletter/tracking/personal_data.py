@@ -1,16 +1,18 @@
 """What tracking holds on a person: opens, clicks, and which links they followed."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from newsletter.db import change, db, is_sqlite
+from newsletter.strides import People, Stride, Tell, say_nothing
 from newsletter.subscribers.models import Subscriber, TrackingState
 from newsletter.tracking.models import Event, Link, LinkReader, RecentClick
 
-#: Raw records looked through in one transaction: without an index, walking them by number is the
-#: cheapest way to find some people's, and the write lock stays short.
+#: Raw records looked through in one transaction at first: without an index, walking them by number is
+#: the cheapest way to find some people's, and the write lock stays short.
 WALK = 20_000
 #: Held, shared, by whoever stores hits; an erasure waits until nobody who began before it does.
 _TURN = 7_305_420
@@ -40,36 +42,53 @@ def export(subscriber: Subscriber) -> dict[str, Any]:
     }
 
 
-def erase(subscriber_ids: Sequence[int]) -> int:
-    """Delete these people's raw records and return how many. Commits after each piece of the walk."""
-    people = set(subscriber_ids)
+def erase(people: People, *, before: datetime | None = None, tell: Tell = say_nothing) -> int:
+    """Delete the raw records of these people, and all from before a moment; return how many.
+
+    One walk along the numbers serves any number of people. Commits after each piece of it.
+    """
     _keep_out(people)
-    _erase_readers(people)
-    deleted = 0
-    last = db.session.scalar(sa.select(sa.func.max(Event.id))) or 0
-    low = (db.session.scalar(sa.select(sa.func.min(Event.id))) or 1) - 1
+    change(sa.delete(RecentClick).where(RecentClick.subscriber_id.in_(people)))  # of minutes, so few
+    db.session.commit()
+    theirs = Event.subscriber_id.in_(people)
+    going = theirs if before is None else sa.or_(Event.at < before, theirs)
+    first, last = db.session.execute(sa.select(sa.func.min(Event.id), sa.func.max(Event.id))).one()
     db.session.rollback()
-    while low < last:
-        theirs = [
-            event_id
-            for event_id, subscriber_id in db.session.execute(
-                sa.select(Event.id, Event.subscriber_id).where(Event.id > low, Event.id <= low + WALK)
-            )
-            if subscriber_id in people
-        ]
-        for start in range(0, len(theirs), 500):
-            deleted += change(sa.delete(Event).where(Event.id.in_(theirs[start : start + 500])))
-        db.session.commit()
-        low += WALK
+    low, deleted, stride = (first or 1) - 1, 0, Stride(WALK)
+    total = (last or 0) - low
+    while low < (last or 0):
+        with stride.step() as size:
+            deleted += change(sa.delete(Event).where(Event.id > low, Event.id <= low + size, going))
+            db.session.commit()
+        low += size
+        tell(min(total, low + 1 - (first or 1)), total)
     return deleted
 
 
-def forget_readers(edition_ids: Sequence[int]) -> None:
-    """Forget who followed which link of these editions. Commits after each link."""
-    links = sa.select(Link.edition_id, Link.number).where(Link.edition_id.in_(edition_ids))
-    for edition_id, number in db.session.execute(links).all():
-        change(sa.delete(LinkReader).where(LinkReader.edition_id == edition_id, LinkReader.number == number))
-        db.session.commit()
+def erase_readers(people: People, *, old_editions: Collection[int] = (), tell: Tell = say_nothing) -> int:
+    """Forget which links these people followed, and who followed those of old editions; return how many.
+
+    Goes along the key, link by link. Commits in steps.
+    """
+    links = db.session.execute(sa.select(Link.edition_id, Link.number).order_by(Link.edition_id)).all()
+    deleted, stride = 0, Stride(WALK)
+    for done, (edition_id, number) in enumerate(links, start=1):
+        link = sa.and_(LinkReader.edition_id == edition_id, LinkReader.number == number)
+        low, last = db.session.execute(
+            sa.select(sa.func.min(LinkReader.subscriber_id), sa.func.max(LinkReader.subscriber_id)).where(
+                link
+            )
+        ).one()
+        db.session.rollback()
+        going = sa.true() if edition_id in old_editions else LinkReader.subscriber_id.in_(people)
+        while last is not None and low <= last:
+            with stride.step() as size:
+                these = LinkReader.subscriber_id.between(low, low + size - 1)
+                deleted += change(sa.delete(LinkReader).where(link, these, going))
+                db.session.commit()
+            low += size
+        tell(done, len(links))
+    return deleted
 
 
 def share_turn_of_erasure() -> None:
@@ -78,25 +97,17 @@ def share_turn_of_erasure() -> None:
         db.session.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(_TURN)))
 
 
-def _keep_out(people: set[int]) -> None:
+def _keep_out(people: People) -> None:
     """Let nothing more of these people be stored: hits go on coming until their rows are gone."""
-    found = sorted(people)
-    for start in range(0, len(found), 500):
-        change(
-            sa.update(Subscriber)
-            .where(Subscriber.id.in_(found[start : start + 500]))
-            .values(tracking=TrackingState.REFUSED)
-        )
-        db.session.commit()
+    low, last, stride = 0, db.session.scalar(sa.select(sa.func.max(Subscriber.id))) or 0, Stride(WALK)
+    db.session.rollback()
+    measured = sa.and_(Subscriber.id.in_(people), Subscriber.tracking != TrackingState.REFUSED)
+    while low < last:
+        with stride.step() as size:
+            these = Subscriber.id.between(low + 1, low + size)
+            change(sa.update(Subscriber).where(these, measured).values(tracking=TrackingState.REFUSED))
+            db.session.commit()
+        low += size
     if not is_sqlite():
         db.session.execute(sa.select(sa.func.pg_advisory_xact_lock(_TURN)))
-        db.session.commit()
-
-
-def _erase_readers(people: set[int]) -> None:
-    found = sorted(people)
-    for start in range(0, len(found), 500):
-        some = found[start : start + 500]
-        change(sa.delete(LinkReader).where(LinkReader.subscriber_id.in_(some)))
-        change(sa.delete(RecentClick).where(RecentClick.subscriber_id.in_(some)))
         db.session.commit()

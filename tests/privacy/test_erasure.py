@@ -111,13 +111,13 @@ def test_no_file_holds_the_address_afterwards(live_a_life, tmp_path, now, asked_
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
-def test_no_file_but_the_counter_of_the_form_holds_the_ip_address(real_app, live_a_life, tmp_path, now):
+def test_no_file_holds_the_ip_address(real_app, live_a_life, tmp_path, now):
     live_a_life()
     gateway_of(real_app).spool.close()  # as it does by itself within half a minute
 
     erase_person(ADDRESS, now=now, actor="console")
 
-    assert {name.partition("-")[0] for name in files_that_hold(tmp_path, IP)} <= {"limits.db"}
+    assert files_that_hold(tmp_path, IP) == []
 
 
 def test_no_table_holds_the_address_afterwards(live_a_life, now):
@@ -135,7 +135,7 @@ def test_what_went_is_counted(live_a_life, now):
 
     counts = erase_person(ADDRESS, now=now, actor="console")
 
-    assert counts == {"events": 3, "deliveries": 1, "people": 1}
+    assert counts == {"events": 3, "link_readers": 1, "deliveries": 1, "subscriptions": 2, "people": 1}
 
 
 def test_a_mail_that_waits_is_never_sent(live_a_life, send_due, outgoing, now):
@@ -265,7 +265,7 @@ def test_an_erasure_that_stopped_half_way_can_be_run_again(live_a_life, now):
 
     counts = erase_people([reader.id], now=now)
 
-    assert counts == {"events": 1, "deliveries": 0, "people": 1}
+    assert counts == {"events": 1, "link_readers": 1, "deliveries": 0, "subscriptions": 2, "people": 1}
     assert rows_that_hold(ADDRESS) == []
 
 

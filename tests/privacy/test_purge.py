@@ -8,11 +8,12 @@ import sqlalchemy as sa
 from newsletter.campaigns.models import CampaignTotals
 from newsletter.db import db
 from newsletter.privacy.models import PurgeRun
-from newsletter.privacy.purge import NotJanuary, preview, purge
+from newsletter.privacy.purge import NotJanuary, purge
+from newsletter.privacy.who_left import preview
 from newsletter.sending.models import Delivery
 from newsletter.subscribers.models import Subscriber, TrackingState
 from newsletter.tracking.models import Event, LinkReader
-from tests.privacy.purging import DUE, LEFT, PENDING, addresses, event_row, event_times
+from tests.privacy.purging import DUE, LEFT, PENDING, addresses, event_row, event_times, report
 from tests.tracking.hits import hit_line, load_hits, spool_hits
 
 # --- its month -------------------------------------------------------------------------------------
@@ -116,7 +117,7 @@ def test_everything_of_who_left_goes_and_the_totals_stay(
 
     counts = purge(now=DUE, actor="console")
 
-    assert counts == {"people": 1, "deliveries": 1, "events": 5}
+    assert counts == report(people=1, subscriptions=1, deliveries=1, events=5, link_readers=2)
     assert db.session.scalars(sa.select(Subscriber.id)).all() == left_behind
     assert db.session.scalars(sa.select(Delivery.subscriber_id)).all() == left_behind
     assert set(db.session.scalars(sa.select(LinkReader.subscriber_id))) <= set(left_behind)
@@ -203,7 +204,7 @@ def test_the_dry_run_counts_what_the_run_deletes(real_app, make_list, make_subsc
     done = purge(now=DUE, actor="console")
 
     assert (foreseen, still_there) == (done, 6)
-    assert done == {"people": 2, "deliveries": 4, "events": 3}
+    assert done == report(people=2, subscriptions=2, deliveries=4, events=3)
 
 
 # --- the file --------------------------------------------------------------------------------------

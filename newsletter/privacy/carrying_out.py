@@ -1,0 +1,174 @@
+"""What each kind of request comes to when it is carried out, refused or extended."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from newsletter import audit
+from newsletter.db import db, insert_or_ignore
+from newsletter.errors import N_, NewsletterError
+from newsletter.privacy import desk, letters
+from newsletter.privacy.access import copy_for
+from newsletter.privacy.erasure import PersonHeld, erase_subscriber
+from newsletter.privacy.models import (
+    Ban,
+    Disclosure,
+    NotificationTask,
+    RequestKind,
+    RequestStatus,
+    RightsRequest,
+)
+from newsletter.privacy.people import is_held
+from newsletter.subscribers import unsubscribe
+from newsletter.subscribers.addresses import hash_address, parse_address
+from newsletter.subscribers.evidence import Visit
+from newsletter.subscribers.models import Subscriber, SuppressionReason
+from newsletter.subscribers.suppressions import suppress
+
+#: Of these, whoever received the data is told (GDPR art. 19).
+TOLD_ON = {RequestKind.RECTIFICATION, RequestKind.ERASURE, RequestKind.RESTRICTION}
+NOBODY = Visit(ip="")
+
+
+class ValueMissing(NewsletterError):
+    """A rectification needs what is right."""
+
+    message = N_("Enter the right address.")
+
+
+class AddressTaken(NewsletterError):
+    """Another subscriber has it."""
+
+    message = N_("Another subscriber already has this address.")
+
+
+def carry_out(number: int, *, now: datetime, actor: str, reply_by: str, value: str = "") -> RightsRequest:
+    """Do what a request asks for and write the answer. Commits.
+
+    Raises UnknownRequest, RequestClosed, PersonHeld, ValueMissing, AddressInvalid or AddressTaken.
+    """
+    request = desk.get_open(number)
+    person = _person(request)
+    if person is None:
+        return _answer_nothing(request, now=now, actor=actor, reply_by=reply_by)
+    if request.kind is RequestKind.ERASURE and is_held(person.id):
+        raise PersonHeld
+    if request.kind is RequestKind.RECTIFICATION:
+        _rectify(person, value)
+    elif request.kind is RequestKind.RESTRICTION:
+        person.restricted_at = person.restricted_at or now
+    elif request.kind is RequestKind.OBJECTION:
+        _ban(person, request, now)
+    if request.kind in TOLD_ON:
+        _make_tasks(request, person, now)
+    wants_copy = request.kind in {RequestKind.ACCESS, RequestKind.PORTABILITY}
+    with letters.in_language_of(request):
+        data = copy_for(person, now) if wants_copy else None
+        letters.send(request, letters.carried_out(request, data), now=now, by=reply_by)
+    audit.record(f"{request.kind.value} carried out", actor=actor, now=now, object=f"subscriber:{person.id}")
+    desk.close(request, RequestStatus.DONE, now=now, actor=actor, reply_by=reply_by)
+    db.session.commit()
+    if request.kind is RequestKind.ERASURE:
+        erase_subscriber(person.id, now=now, actor=actor)
+        db.session.expire_all()
+    return request
+
+
+def refuse(number: int, code: str, text: str, *, now: datetime, actor: str, reply_by: str) -> RightsRequest:
+    """Refuse a request with a reason, and write the certificate. Commits.
+
+    Raises UnknownRequest, RequestClosed or ReasonMissing.
+    """
+    request = desk.get_open(number)
+    if code not in desk.REASONS or not text.strip():
+        raise desk.ReasonMissing
+    request.reason_code, request.reason_text = code, text.strip()[:4000]
+    with letters.in_language_of(request):
+        letters.send(request, letters.refused(request), now=now, by=reply_by)
+    desk.close(request, RequestStatus.REFUSED, now=now, actor=actor, reply_by=reply_by)
+    db.session.commit()
+    return request
+
+
+def extend(number: int, reason: str, *, now: datetime, actor: str) -> RightsRequest:
+    """Take more time and tell the person. Commits."""
+    request = desk.extend(number, reason, now=now, actor=actor)
+    with letters.in_language_of(request):
+        letters.send(request, letters.extended(request), now=now, by="mail")
+    db.session.commit()
+    return request
+
+
+def lift_restriction(number: int, *, now: datetime, actor: str) -> RightsRequest:
+    """Tell the person and then end the restriction that this request brought (GDPR art. 18(3)). Commits."""
+    request = desk.get_request(number, lock=True)
+    person = _person(request)
+    if request.kind is not RequestKind.RESTRICTION or person is None or person.restricted_at is None:
+        raise desk.RequestClosed
+    with letters.in_language_of(request):
+        letters.send(request, letters.lifting(request), now=now, by="mail")
+    db.session.flush()
+    person.restricted_at = None
+    audit.record("restriction lifted", actor=actor, now=now, object=f"subscriber:{person.id}")
+    db.session.commit()
+    return request
+
+
+def _person(request: RightsRequest) -> Subscriber | None:
+    """Return whose request it is, by the number, else by the address: they may have signed up since."""
+    if request.subscriber_id is not None:
+        return db.session.get(Subscriber, request.subscriber_id, with_for_update=True)
+    return db.session.scalar(
+        sa.select(Subscriber).where(Subscriber.address_hash == request.address_hash).with_for_update()
+    )
+
+
+def _answer_nothing(request: RightsRequest, *, now: datetime, actor: str, reply_by: str) -> RightsRequest:
+    """Say that nothing is held; an objection is obeyed all the same."""
+    if request.kind is RequestKind.OBJECTION and request.address:
+        _store_bans(request.address.casefold(), request.scopes, now)
+    with letters.in_language_of(request):
+        letters.send(request, letters.nothing_held(request), now=now, by=reply_by)
+    desk.close(request, RequestStatus.NOTHING_HELD, now=now, actor=actor, reply_by=reply_by)
+    db.session.commit()
+    return request
+
+
+def _rectify(person: Subscriber, value: str) -> None:
+    if not value.strip():
+        raise ValueMissing
+    address = parse_address(value)
+    taken = sa.select(Subscriber.id).where(Subscriber.address_key == address.key, Subscriber.id != person.id)
+    if db.session.scalar(taken) is not None:
+        raise AddressTaken
+    person.address, person.address_key = address.text, address.key
+    person.address_hash = hash_address(address.key)
+
+
+def _ban(person: Subscriber, request: RightsRequest, now: datetime) -> None:
+    scopes = request.scopes.split(",")
+    if {"direct_marketing", "all_mail"} & set(scopes):
+        unsubscribe.leave(person, None, now=now, method="staff", visit=NOBODY)
+    if {"research", "all_mail"} & set(scopes):
+        unsubscribe.choose_tracking(
+            person, granted=False, language=request.language, now=now, visit=NOBODY, method="staff"
+        )
+    _store_bans(person.address_key, request.scopes, now)
+
+
+def _store_bans(address_key: str, scopes: str, now: datetime) -> None:
+    chosen = [scope for scope in scopes.split(",") if scope in desk.SCOPES]
+    rows = [
+        {"address_hash": hash_address(address_key), "scope": scope, "created_at": now} for scope in chosen
+    ]
+    insert_or_ignore(Ban, *rows)
+    if "all_mail" in chosen:
+        suppress(address_key, SuppressionReason.BANNED, now)
+    elif "direct_marketing" in chosen:
+        suppress(address_key, SuppressionReason.OBJECTED, now)
+
+
+def _make_tasks(request: RightsRequest, person: Subscriber, now: datetime) -> None:
+    recipients = sa.select(Disclosure.recipient).where(Disclosure.subscriber_id == person.id).distinct()
+    for recipient in db.session.scalars(recipients).all():
+        db.session.add(NotificationTask(request_id=request.id, recipient=recipient, created_at=now))

@@ -1,0 +1,251 @@
+"""The rights desk for staff: the register of requests, and one press for each answer."""
+
+from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+from flask_security import current_user
+
+from newsletter import audit
+from newsletter.clock import utcnow
+from newsletter.config import settings
+from newsletter.db import db
+from newsletter.errors import NewsletterError
+from newsletter.i18n import NATIVE_NAMES, translate
+from newsletter.privacy import access, carrying_out, desk, disclosures, readable
+from newsletter.privacy.clocks import local_day
+from newsletter.privacy.daily import late
+from newsletter.privacy.models import RequestKind, RequestStatus, RightsRequest
+from newsletter.staff.access import needs
+from newsletter.staff.models import Role
+
+bp = Blueprint("privacy_desk", __name__, url_prefix="/staff/privacy")
+_guard = needs(Role.PRIVACY, Role.ADMIN)
+
+
+@bp.get("")
+@_guard
+def office() -> ResponseReturnValue:
+    everything = request.args.get("all") == "1"
+    now = utcnow()
+    return render_template(
+        "staff/privacy/office.html",
+        requests=[_row(item) for item in desk.list_requests(everything=everything)],
+        everything=everything,
+        late=late(now),
+        holds=disclosures.standing_holds(),
+        tasks=disclosures.open_tasks(),
+        reasons={code: translate(words) for code, words in desk.REASONS.items()},
+    )
+
+
+@bp.get("/requests/new")
+@_guard
+def new() -> ResponseReturnValue:
+    return _form({}, 200)
+
+
+@bp.post("/requests/new")
+@_guard
+def enter() -> ResponseReturnValue:
+    posted = request.form
+    try:
+        made = desk.receive(
+            RequestKind(posted.get("kind", "")),
+            posted.get("address", ""),
+            channel=_one_of(desk.BY_STAFF, posted.get("channel", "")),
+            language=_one_of(settings().languages, posted.get("letter_language", "")),
+            now=utcnow(),
+            actor=_me(),
+            details=posted.get("details", ""),
+            scopes=posted.getlist("scopes"),
+        )
+    except ValueError:
+        return _form({"kind": _("Choose what the person asks for.")}, 422)
+    except NewsletterError as error:
+        field = "scopes" if isinstance(error, desk.ScopeMissing) else "address"
+        return _form({field: translate(error.message, error.values)}, 422)
+    db.session.commit()
+    return redirect(url_for("privacy_desk.show", number=made.id), 303)
+
+
+@bp.get("/requests/<int:number>")
+@_guard
+def show(number: int) -> ResponseReturnValue:
+    found = desk.get_request(number)
+    audit.record("request read", actor=_me(), now=utcnow(), object=f"request:{number}")
+    db.session.commit()
+    return render_template(
+        "staff/privacy/request.html",
+        request=found,
+        row=_row(found),
+        scopes=[translate(desk.SCOPES[scope]) for scope in found.scopes.split(",") if scope in desk.SCOPES],
+        reasons={code: translate(words) for code, words in desk.REASONS.items()},
+        can_extend=found.extended_at is None and local_day(utcnow()) <= found.due_on,
+        is_open=found.status is RequestStatus.OPEN,
+    )
+
+
+@bp.post("/requests/<int:number>/carry-out")
+@_guard
+def carry_out(number: int) -> ResponseReturnValue:
+    carrying_out.carry_out(
+        number, now=utcnow(), actor=_me(), reply_by=_reply_by(), value=request.form.get("value", "")
+    )
+    return _back(number, _("The request has been carried out."))
+
+
+@bp.post("/requests/<int:number>/refuse")
+@_guard
+def refuse(number: int) -> ResponseReturnValue:
+    posted = request.form
+    carrying_out.refuse(
+        number,
+        posted.get("reason", ""),
+        posted.get("text", ""),
+        now=utcnow(),
+        actor=_me(),
+        reply_by=_reply_by(),
+    )
+    return _back(number, _("The request has been refused. Print the certificate if the person wants paper."))
+
+
+@bp.post("/requests/<int:number>/extend")
+@_guard
+def extend(number: int) -> ResponseReturnValue:
+    carrying_out.extend(number, request.form.get("text", ""), now=utcnow(), actor=_me())
+    return _back(number, _("The person has been told that it takes longer."))
+
+
+@bp.post("/requests/<int:number>/lift")
+@_guard
+def lift(number: int) -> ResponseReturnValue:
+    carrying_out.lift_restriction(number, now=utcnow(), actor=_me())
+    return _back(number, _("The person has been told, and the restriction is lifted."))
+
+
+@bp.get("/requests/<int:number>/letter")
+@_guard
+def letter(number: int) -> ResponseReturnValue:
+    found = desk.get_request(number)
+    audit.record("letter read", actor=_me(), now=utcnow(), object=f"request:{number}")
+    db.session.commit()
+    return render_template("staff/privacy/letter.html", request=found, row=_row(found))
+
+
+# By POST: it is a read of personal data, and it is written down.
+@bp.post("/copy")
+@_guard
+def copy() -> ResponseReturnValue:
+    address, form = request.form.get("address", ""), request.form.get("format", "page")
+    data = access.read_copy(address, now=utcnow(), actor=_me())
+    db.session.commit()
+    if form == "json":
+        return _file(access.as_json(data), "data.json", "application/json")
+    if form == "csv":
+        return _file(access.as_csv(data), "data.csv", "text/csv; charset=utf-8")
+    return render_template("staff/privacy/copy.html", sections=readable.sections(data), address=address)
+
+
+@bp.post("/disclosures")
+@_guard
+def disclose() -> ResponseReturnValue:
+    posted = request.form
+    disclosures.disclose(
+        posted.get("address", ""),
+        recipient=posted.get("recipient", ""),
+        what=posted.get("what", ""),
+        why=posted.get("why", ""),
+        ground=posted.get("ground", ""),
+        now=utcnow(),
+        actor=_me(),
+    )
+    db.session.commit()
+    flash(_("The disclosure has been entered."))
+    return redirect(url_for("privacy_desk.office"), 303)
+
+
+@bp.post("/holds")
+@_guard
+def hold() -> ResponseReturnValue:
+    posted = request.form
+    disclosures.hold(
+        posted.get("address", ""),
+        posted.get("reason", ""),
+        posted.get("text", ""),
+        now=utcnow(),
+        actor=_me(),
+    )
+    db.session.commit()
+    flash(_("The data is on hold."))
+    return redirect(url_for("privacy_desk.office"), 303)
+
+
+@bp.post("/holds/<int:number>/end")
+@_guard
+def end_hold(number: int) -> ResponseReturnValue:
+    disclosures.end_hold(number, now=utcnow(), actor=_me())
+    db.session.commit()
+    flash(_("The hold has ended."))
+    return redirect(url_for("privacy_desk.office"), 303)
+
+
+@bp.post("/tasks/<int:number>/done")
+@_guard
+def task_done(number: int) -> ResponseReturnValue:
+    disclosures.finish_task(number, now=utcnow(), actor=_me())
+    db.session.commit()
+    flash(_("Noted: the recipient has been told."))
+    return redirect(url_for("privacy_desk.office"), 303)
+
+
+def _me() -> str:
+    return f"staff:{current_user.id}"
+
+
+def _reply_by() -> str:
+    return _one_of(("mail", "print"), request.form.get("reply_by", ""))
+
+
+def _one_of(choices: tuple[str, ...], given: str) -> str:
+    return given if given in choices else choices[0]
+
+
+def _back(number: int, words: str) -> ResponseReturnValue:
+    flash(words)
+    return redirect(url_for("privacy_desk.show", number=number), 303)
+
+
+def _file(text: str, name: str, kind: str) -> Response:
+    response = make_response(text)
+    response.headers["Content-Type"] = kind
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+def _row(item: RightsRequest) -> dict[str, object]:
+    waits = item.status is RequestStatus.OPEN
+    return {
+        "id": item.id,
+        "kind": translate(desk.KINDS[item.kind]),
+        "status": translate(desk.STATUSES[item.status]),
+        "channel": translate(desk.CHANNELS.get(item.channel, item.channel)),
+        "address": item.address,
+        "received_at": item.received_at,
+        "due_on": item.due_on,
+        "is_overdue": waits and item.due_on < local_day(utcnow()),
+        "language": NATIVE_NAMES.get(item.language, item.language),
+    }
+
+
+def _form(errors: dict[str, str], status: int) -> ResponseReturnValue:
+    page = render_template(
+        "staff/privacy/new_request.html",
+        errors=errors,
+        posted=request.form,
+        chosen=request.form.getlist("scopes"),
+        kinds={kind.value: translate(words) for kind, words in desk.KINDS.items()},
+        scopes={scope: translate(words) for scope, words in desk.SCOPES.items()},
+        channels={code: translate(desk.CHANNELS[code]) for code in desk.BY_STAFF},
+        tongues={code: NATIVE_NAMES[code] for code in settings().languages},
+    )
+    return page, status

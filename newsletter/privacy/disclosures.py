@@ -1,0 +1,93 @@
+"""Disclosures, third-party holds, and the tasks of telling those who received data."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from newsletter import audit
+from newsletter.db import db
+from newsletter.errors import N_, NewsletterError, NotFound
+from newsletter.privacy.desk import ReasonMissing
+from newsletter.privacy.models import Ban, Disclosure, Hold, NotificationTask
+from newsletter.subscribers.queries import get_subscriber
+
+#: Whose reasons keep data that would otherwise go.
+HOLD_REASONS = ("law", "invoice", "collection", "claim")
+
+
+class DisclosureBanned(NewsletterError):
+    """The person has objected to it."""
+
+    message = N_("This person has objected to disclosure. Nothing may be given to others.")
+
+
+class NotHere(NotFound):
+    """There is no such row."""
+
+
+def disclose(
+    address: str, *, recipient: str, what: str, why: str, ground: str, now: datetime, actor: str
+) -> Disclosure:
+    """Enter what is given to whom; raise UnknownSubscriber, ReasonMissing or DisclosureBanned."""
+    person = get_subscriber(address)
+    if not all(text.strip() for text in (recipient, what, why, ground)):
+        raise ReasonMissing
+    if db.session.get(Ban, (person.address_hash, "disclosure")) is not None:
+        raise DisclosureBanned
+    made = Disclosure(
+        subscriber_id=person.id,
+        recipient=recipient.strip()[:300],
+        what=what.strip()[:1000],
+        why=why.strip()[:1000],
+        ground=ground.strip()[:300],
+        at=now,
+        actor=actor,
+    )
+    db.session.add(made)
+    audit.record("data disclosed", actor=actor, now=now, object=f"subscriber:{person.id}")
+    return made
+
+
+def hold(address: str, reason: str, text: str, *, now: datetime, actor: str) -> Hold:
+    """Keep a person's data for somebody else's reason; raise UnknownSubscriber or ReasonMissing."""
+    person = get_subscriber(address)
+    if reason not in HOLD_REASONS or not text.strip():
+        raise ReasonMissing
+    made = Hold(
+        subscriber_id=person.id, reason_code=reason, text=text.strip()[:1000], created_at=now, actor=actor
+    )
+    db.session.add(made)
+    audit.record("hold set", actor=actor, now=now, object=f"subscriber:{person.id}", reason=reason)
+    return made
+
+
+def end_hold(number: int, *, now: datetime, actor: str) -> None:
+    """End a hold; raise NotHere."""
+    found = db.session.get(Hold, number, with_for_update=True)
+    if found is None:
+        raise NotHere
+    if found.ended_at is None:
+        found.ended_at = now
+        audit.record("hold ended", actor=actor, now=now, object=f"subscriber:{found.subscriber_id}")
+
+
+def standing_holds() -> Sequence[Hold]:
+    """Return the holds in force."""
+    return db.session.scalars(sa.select(Hold).where(Hold.ended_at.is_(None)).order_by(Hold.id)).all()
+
+
+def open_tasks() -> Sequence[NotificationTask]:
+    """Return who is still to be told."""
+    waiting = sa.select(NotificationTask).where(NotificationTask.done_at.is_(None))
+    return db.session.scalars(waiting.order_by(NotificationTask.id)).all()
+
+
+def finish_task(number: int, *, now: datetime, actor: str) -> None:
+    """Note that a recipient was told; raise NotHere."""
+    found = db.session.get(NotificationTask, number, with_for_update=True)
+    if found is None:
+        raise NotHere
+    if found.done_at is None:
+        found.done_at, found.actor = now, actor
+        audit.record("recipient told", actor=actor, now=now, object=f"request:{found.request_id}")

@@ -1,0 +1,262 @@
+"""The rest of the privacy office: purge, retention, notices, audit log, breaches, records."""
+
+import io
+import json
+from datetime import date, datetime
+from typing import Any
+
+from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+from flask_security import current_user
+
+from newsletter import audit
+from newsletter.audit import verify_log
+from newsletter.clock import utcnow
+from newsletter.config import settings
+from newsletter.csv_out import CsvWriter
+from newsletter.db import db
+from newsletter.i18n import language
+from newsletter.privacy import incidents, publishing
+from newsletter.privacy.audit_queries import MOST, PAGE, Filters, find_entries, known_actions
+from newsletter.privacy.models import PurgeRun
+from newsletter.privacy.notice import assembled, missing_parts
+from newsletter.privacy.purge import STAGES, find_run, list_runs
+from newsletter.privacy.records import records
+from newsletter.privacy.schedule import schedule_lines
+from newsletter.privacy.who_left import left_out, preview
+from newsletter.staff.access import needs
+from newsletter.staff.models import Role
+from newsletter.subscribers.evidence import verify_ledger
+
+bp = Blueprint("privacy_office", __name__, url_prefix="/staff/privacy")
+_guard = needs(Role.PRIVACY, Role.ADMIN)
+
+
+# --- retention and purge ---------------------------------------------------------------------------
+
+
+@bp.get("/schedule")
+@_guard
+def schedule() -> ResponseReturnValue:
+    return render_template("staff/privacy/schedule.html", lines=schedule_lines(everything=True))
+
+
+@bp.get("/purge")
+@_guard
+def purge() -> ResponseReturnValue:
+    runs = [(run, _share(run)) for run in list_runs()]
+    return render_template("staff/privacy/purge.html", runs=runs, due=settings().purge_at, counts=None)
+
+
+@bp.post("/purge/preview")
+@_guard
+def purge_preview() -> ResponseReturnValue:
+    now = utcnow()
+    counts, passed = preview(now), left_out(now)
+    db.session.rollback()
+    runs = [(run, _share(run)) for run in list_runs()]
+    return render_template(
+        "staff/privacy/purge.html", runs=runs, due=settings().purge_at, counts=counts, left_out=passed
+    )
+
+
+@bp.get("/purge/<int:number>")
+@_guard
+def purge_run(number: int) -> ResponseReturnValue:
+    run = find_run(number)
+    return render_template("staff/privacy/certificate.html", run=run, share=_share(run))
+
+
+# --- notices ---------------------------------------------------------------------------------------
+
+
+@bp.get("/notices")
+@_guard
+def notices() -> ResponseReturnValue:
+    last, now_says = publishing.current(), assembled()
+    return render_template(
+        "staff/privacy/notices.html",
+        versions=publishing.versions(),
+        missing=missing_parts(),
+        changes=publishing.changes(last.content if last else None, now_says, language()),
+        is_new=last is None or last.content != now_says,
+        sections=publishing.sections_of(now_says, language()),
+    )
+
+
+@bp.post("/notices")
+@_guard
+def publish_notice() -> ResponseReturnValue:
+    made = publishing.publish(now=utcnow(), actor=_me())
+    db.session.commit()
+    flash(_("Published as version %(number)s.", number=made.version))
+    return redirect(url_for("privacy_office.notices"), 303)
+
+
+# --- audit log -------------------------------------------------------------------------------------
+
+
+@bp.get("/audit")
+@_guard
+def audit_log() -> ResponseReturnValue:
+    before = request.args.get("before", type=int)
+    entries = find_entries(_filters(), before=before)
+    older = None
+    if len(entries) == PAGE:
+        older = url_for("privacy_office.audit_log", **_asked(), before=entries[-1].id)
+    return render_template(
+        "staff/privacy/audit.html",
+        entries=entries,
+        actions=known_actions(),
+        asked=_asked(),
+        older_url=older,
+        newest_url=url_for("privacy_office.audit_log", **_asked()) if before else None,
+        verdict=None,
+    )
+
+
+@bp.post("/audit/verify")
+@_guard
+def verify_chains() -> ResponseReturnValue:
+    broken = verify_log().broken + verify_ledger().broken
+    audit.record("chains verified", actor=_me(), now=utcnow(), faults=len(broken))
+    db.session.commit()
+    if broken:
+        flash(_("The chain is broken: %(places)s", places="; ".join(broken[:5])), "problem")
+    else:
+        flash(_("Every sealed fact and act is as it was sealed."))
+    return redirect(url_for("privacy_office.audit_log"), 303)
+
+
+@bp.post("/audit/export")
+@_guard
+def export_audit() -> ResponseReturnValue:
+    entries = find_entries(_filters(), limit=MOST)
+    audit.record("audit log exported", actor=_me(), now=utcnow(), entries=len(entries))
+    db.session.commit()
+    file = io.StringIO(newline="")
+    writer = CsvWriter(file)
+    writer.write(("id", "at", "actor", "action", "object", "details"))
+    for entry in entries:
+        details = json.dumps(entry.details, ensure_ascii=False) if entry.details else ""
+        cells = (str(entry.id), entry.at.isoformat(), entry.actor, entry.action, entry.object or "", details)
+        writer.write(cells)
+    return _csv(file.getvalue(), "audit.csv")
+
+
+# --- breaches and records --------------------------------------------------------------------------
+
+
+@bp.get("/incidents")
+@_guard
+def show_incidents() -> ResponseReturnValue:
+    found = [(item, incidents.report_by(item)) for item in incidents.all_incidents()]
+    return render_template("staff/privacy/incidents.html", incidents=found, now=utcnow())
+
+
+@bp.post("/incidents")
+@_guard
+def record_incident() -> ResponseReturnValue:
+    began, ended = _moment("began_at"), _moment("ended_at")
+    incidents.record_incident(
+        request.form.get("description", ""),
+        began_at=began,
+        ended_at=ended,
+        noticed_at=_moment("noticed_at"),
+        now=utcnow(),
+        actor=_me(),
+    )
+    db.session.commit()
+    flash(_("The incident has been recorded. The clock of 72 hours runs from when it was noticed."))
+    return redirect(url_for("privacy_office.show_incidents"), 303)
+
+
+@bp.post("/incidents/affected")
+@_guard
+def export_affected() -> ResponseReturnValue:
+    found = incidents.who_was_affected(_moment("began_at"), _moment("ended_at"))
+    audit.record("affected people exported", actor=_me(), now=utcnow(), people=found.count)
+    db.session.commit()
+    file = io.StringIO(newline="")
+    writer = CsvWriter(file)
+    writer.write(("number", "address"))
+    for number, address in found.people:
+        writer.write((str(number), address))
+    return _csv(file.getvalue(), "affected.csv")
+
+
+@bp.post("/incidents/<int:number>/<step>")
+@_guard
+def settle_incident(number: int, step: str) -> ResponseReturnValue:
+    incidents.settle(number, step, now=utcnow(), actor=_me())
+    db.session.commit()
+    return redirect(url_for("privacy_office.show_incidents"), 303)
+
+
+@bp.get("/records")
+@_guard
+def show_records() -> ResponseReturnValue:
+    return render_template("staff/privacy/records.html", records=records())
+
+
+@bp.get("/records.csv")
+@_guard
+def export_records() -> ResponseReturnValue:
+    file = io.StringIO(newline="")
+    writer = CsvWriter(file)
+    for row in records():
+        writer.write(row)
+    return _csv(file.getvalue(), "records.csv")
+
+
+def _me() -> str:
+    return f"staff:{current_user.id}"
+
+
+def _share(run: PurgeRun) -> int:
+    """Return how much of a run is done, in percent."""
+    if run.finished_at is not None:
+        return 100
+    told = run.progress or {"stage": STAGES[0], "done": 0, "total": 1}
+    part = told["done"] / told["total"] if told["total"] else 1
+    return int(100 * (STAGES.index(told["stage"]) + min(part, 1)) / len(STAGES))
+
+
+def _asked() -> dict[str, Any]:
+    names = ("actor", "action", "object", "since", "until")
+    return {name: request.values.get(name, "") for name in names if request.values.get(name)}
+
+
+def _filters() -> Filters:
+    asked = _asked()
+    return Filters(
+        actor=asked.get("actor", ""),
+        action=asked.get("action", ""),
+        object=asked.get("object", ""),
+        since=_day(asked.get("since", "")),
+        until=_day(asked.get("until", "")),
+    )
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _moment(name: str) -> datetime:
+    """Read a local time of the form; raise TimesWrong."""
+    try:
+        local = datetime.fromisoformat(request.form.get(name, ""))
+    except ValueError:
+        raise incidents.TimesWrong from None
+    return local.replace(tzinfo=settings().timezone) if local.tzinfo is None else local
+
+
+def _csv(text: str, name: str) -> ResponseReturnValue:
+    response = make_response(text)
+    response.headers["Content-Type"] = "text/csv; charset=utf-8"
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response

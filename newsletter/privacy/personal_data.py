@@ -1,0 +1,85 @@
+"""What the rights desk itself holds on a person: how it is exported, how it is erased."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from newsletter.db import change, db
+from newsletter.privacy.models import Ban, Disclosure, Hold, RightsRequest
+from newsletter.strides import People
+from newsletter.subscribers.models import Subscriber
+
+
+def export(subscriber: Subscriber) -> dict[str, Any]:
+    """Return the requests of a person, what was disclosed, what holds their data, and their bans."""
+    requests = db.session.scalars(
+        sa.select(RightsRequest)
+        .where(RightsRequest.subscriber_id == subscriber.id)
+        .order_by(RightsRequest.id)
+    )
+    bans = sa.select(Ban.scope).where(Ban.address_hash == subscriber.address_hash).order_by(Ban.scope)
+    return {
+        "requests": [_request(request) for request in requests],
+        "disclosures": [
+            {
+                "at": row.at.isoformat(),
+                "recipient": row.recipient,
+                "what": row.what,
+                "why": row.why,
+                "ground": row.ground,
+            }
+            for row in _rows(Disclosure, subscriber)
+        ],
+        "holds": [
+            {
+                "created_at": row.created_at.isoformat(),
+                "reason": row.reason_code,
+                "text": row.text,
+                "ended_at": row.ended_at.isoformat() if row.ended_at else None,
+            }
+            for row in _rows(Hold, subscriber)
+        ],
+        "bans": [{"scope": scope} for scope in db.session.scalars(bans)],
+    }
+
+
+def erase(people: People) -> None:
+    """Blank what the register of requests says of these people; their lines stay under the hash."""
+    change(
+        sa.update(RightsRequest)
+        .where(RightsRequest.subscriber_id.in_(people))
+        .values(
+            address=None,
+            details=None,
+            reply=None,
+            reason_text=None,
+            extension_reason=None,
+            subscriber_id=None,
+        )
+    )
+    for table in (Disclosure, Hold):
+        change(sa.delete(table).where(table.subscriber_id.in_(people)))
+
+
+def _request(request: RightsRequest) -> dict[str, Any]:
+    return {
+        "number": request.id,
+        "kind": request.kind.value,
+        "status": request.status.value,
+        "received_at": request.received_at.isoformat(),
+        "channel": request.channel,
+        "address": request.address,
+        "details": request.details,
+        "decided_at": request.decided_at.isoformat() if request.decided_at else None,
+        "reason": request.reason_code,
+        "reason_text": request.reason_text,
+        "extension_reason": request.extension_reason,
+        "reply": request.reply,
+    }
+
+
+def _rows(table: type[Any], subscriber: Subscriber) -> Sequence[Any]:
+    return db.session.scalars(
+        sa.select(table).where(table.subscriber_id == subscriber.id).order_by(table.id)
+    ).all()

