@@ -14,6 +14,7 @@ from newsletter.db import db
 from newsletter.mail import outbox
 from newsletter.privacy.purge import purge_if_due
 from newsletter.sending import deliver
+from newsletter.sending.release import start_due
 from newsletter.stats.rollups import load_spool
 from newsletter.subscribers.confirm import expire_requests
 from newsletter.subscribers.evidence import seal_ledger
@@ -60,6 +61,7 @@ def sweep() -> None:
     outbox.release_expired(utcnow())
     deliver.sweep()
     deliver_outbox()
+    start_due(utcnow())
     wakeups.wake_now("campaigns")
     expire_requests(utcnow())
     forget_links(utcnow())
@@ -84,6 +86,7 @@ def work_until_idle() -> int:
     """Work off all that is due now and return how many mails were accepted."""
     outbox.release_expired(utcnow())
     deliver.sweep()
+    start_due(utcnow())
     accepted = outbox.deliver_due() + deliver.deliver_due()
     expire_requests(utcnow())
     forget_links(utcnow())

@@ -76,6 +76,7 @@ def test_each_list_shows_how_many_are_on_it(newsletter, as_json, make_list, make
         "slug": "suomeksi",
         "name": "Uutiset",
         "language": "fi",
+        "is_public": True,
         "pending": 1,
         "confirmed": 2,
         "unsubscribed": 1,
