@@ -165,7 +165,7 @@ def _add_headers(response: Response) -> Response:
     staff = request.path.startswith("/staff")
     headers.setdefault("Referrer-Policy", "same-origin" if staff else "no-referrer")
     if request.endpoint != "static":
-        headers["Cache-Control"] = "no-store"
+        headers.setdefault("Cache-Control", "no-store")
     if request.is_secure:
         headers.setdefault("Strict-Transport-Security", "max-age=31536000")
     return response

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from email.utils import format_datetime
 
 import sqlalchemy as sa
 
@@ -29,6 +30,11 @@ class Issue:
     campaign_id: int
     edition: Edition
     sent_at: datetime
+
+    @property
+    def posted(self) -> str:
+        """When it went out, as RSS writes it (RFC 822)."""
+        return format_datetime(self.sent_at)
 
 
 def address_of(edition: Edition) -> str:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from markdown_it import MarkdownIt
+from markdown_it.ruler import RuleOptionsType
 from markdown_it.rules_block import StateBlock
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
@@ -29,7 +30,7 @@ def parser() -> MarkdownIt:
     made = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
     container_plugin(made, "button", render=_button)
     container_plugin(made, "columns", render=_columns)
-    beside = {"alt": ["paragraph", "reference", "blockquote", "list"]}
+    beside: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", "list"]}
     made.block.ruler.before("hr", "column_break", _column_break, beside)
     made.core.ruler.push("arrange", _arrange)
     made.add_render_rule("column_break", _next_column)

@@ -132,7 +132,7 @@ def _unsafe(content: LexborHTMLParser, language: str) -> Iterator[Finding]:
 
 
 def _placeholders(edition: Edition, parts: Parts, language: str) -> Iterator[Finding]:
-    written = "\n".join((edition.subject, edition.preview, parts.words))
+    written = f"{edition.subject}\n{edition.preview}\n{parts.words}"
     for found in dict.fromkeys(match[0] for match in _PLACEHOLDER.finditer(written)):
         message = N_("A placeholder is left over: %(placeholder)s")
         advice = N_("Write there what readers shall see.")

@@ -21,7 +21,7 @@ from newsletter.errors import N_, NewsletterError, NotFound
 from newsletter.subscribers.models import MailingList
 
 #: Far more than a mailbox shows without cutting; keeps an autosave from filling the database.
-LONGEST_BODY = 200_000
+LONGEST_BODY = 100_000
 
 
 class EditionConflict(NewsletterError):
@@ -55,7 +55,7 @@ class LastEdition(NewsletterError):
 class BodyTooLong(NewsletterError):
     """Nobody's mailbox would show it."""
 
-    message = N_("The text is too long: at most 200,000 characters can be saved.")
+    message = N_("The text is too long: at most 100,000 characters can be saved.")
 
 
 def get_edition(campaign: Campaign, language: str) -> Edition:

@@ -10,7 +10,6 @@ import re
 import warnings
 from datetime import datetime
 
-import sqlalchemy as sa
 from PIL import Image, ImageOps
 
 from newsletter import audit
@@ -68,9 +67,8 @@ def store_picture(uploaded: bytes, *, now: datetime, actor: str) -> Picture:
 
 def get_picture(name: str) -> Picture:
     """Return a picture; raise UnknownPicture."""
-    found = (
-        db.session.scalar(sa.select(Picture).where(Picture.name == name)) if NAME.fullmatch(name) else None
-    )
+    # Anything else may be no text at all to the database.
+    found = db.session.get(Picture, name) if NAME.fullmatch(name) else None
     if found is None:
         raise UnknownPicture
     return found

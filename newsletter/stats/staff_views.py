@@ -6,11 +6,11 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from newsletter.campaigns.drafts import get_campaign
-from newsletter.campaigns.models import Campaign, CampaignStatus
+from newsletter.campaigns.models import Campaign
+from newsletter.campaigns.staff_views import STATUS_LABELS
 from newsletter.clock import utcnow
-from newsletter.errors import N_
 from newsletter.i18n import translate
-from newsletter.staff.access import staff_only
+from newsletter.staff.access import WRITERS, is_one_of, staff_only
 from newsletter.stats.figures import (
     campaign_figures,
     list_names,
@@ -22,14 +22,6 @@ from newsletter.stats.figures import (
 bp = Blueprint("stats", __name__, url_prefix="/staff")
 
 PAGE = 20
-STATUS_LABELS = {
-    CampaignStatus.DRAFT: N_("Draft"),
-    CampaignStatus.SCHEDULED: N_("Scheduled"),
-    CampaignStatus.SENDING: N_("Sending"),
-    CampaignStatus.PAUSED: N_("Paused"),
-    CampaignStatus.SENT: N_("Sent"),
-    CampaignStatus.CANCELLED: N_("Cancelled"),
-}
 
 
 @bp.get("/")
@@ -46,6 +38,7 @@ def campaigns() -> ResponseReturnValue:
     names = list_names(page)
     return render_template(
         "staff/campaigns.html",
+        may_write=is_one_of(*WRITERS),
         campaigns=[_row(campaign, names[campaign.id]) for campaign in page],
         older_url=url_for("stats.campaigns", before=page[-1].id) if len(page) == PAGE else None,
         newer_url=url_for("stats.campaigns", after=page[0].id) if page and (before or after) else None,
@@ -77,6 +70,7 @@ def campaign(campaign_id: int) -> ResponseReturnValue:
     return render_template(
         "staff/campaign.html",
         campaign=_head(found, list_names([found])[found.id]),
+        may_write=is_one_of(*WRITERS),
         figures=shown,
         recent=recent_hits(found),
     )
