@@ -50,7 +50,7 @@ def check_edition(edition: Edition, parts: Parts | None = None) -> list[Finding]
         *_subject(edition, language),
         *_pictures(content, language),
         *_links(content, language),
-        *_placeholders(edition, parts, language),
+        *_placeholders(edition, language),
         *_size(parts, language),
     ]
 
@@ -131,8 +131,8 @@ def _unsafe(content: LexborHTMLParser, language: str) -> Iterator[Finding]:
             yield Finding("http_link", message, advice, is_error=False, language=language, values=values)
 
 
-def _placeholders(edition: Edition, parts: Parts, language: str) -> Iterator[Finding]:
-    written = f"{edition.subject}\n{edition.preview}\n{parts.words}"
+def _placeholders(edition: Edition, language: str) -> Iterator[Finding]:
+    written = f"{edition.subject}\n{edition.preview}\n{edition.body}"
     for found in dict.fromkeys(match[0] for match in _PLACEHOLDER.finditer(written)):
         message = N_("A placeholder is left over: %(placeholder)s")
         advice = N_("Write there what readers shall see.")

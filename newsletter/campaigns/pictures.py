@@ -10,7 +10,7 @@ import re
 import warnings
 from datetime import datetime
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, WebPImagePlugin
 
 from newsletter import audit
 from newsletter.campaigns.models import Picture
@@ -26,7 +26,9 @@ MOST_PIXELS = 50_000_000
 #: Twice the width of a newsletter, for screens that show two pixels for one.
 WIDEST, HIGHEST = 1200, 4000
 #: What is taken, and what it is kept as.
-KINDS = {"JPEG": "JPEG", "MPO": "JPEG", "WEBP": "PNG", "PNG": "PNG", "GIF": "PNG"}
+KINDS = {"JPEG": "JPEG", "PNG": "PNG", "GIF": "PNG", WebPImagePlugin.WebPImageFile.format: "PNG"}
+#: Some cameras put several photographs into one JPEG; the first is the one.
+_SEVERAL = "MPO"
 SUFFIXES = {"JPEG": "jpg", "PNG": "png"}
 TYPES = {"jpg": "image/jpeg", "png": "image/png"}
 NAME = re.compile(r"[0-9a-f]{32}-([1-9][0-9]{0,4})x[1-9][0-9]{0,4}\.(?:jpg|png)")
@@ -94,7 +96,7 @@ def _drawn_anew(uploaded: bytes) -> tuple[bytes, str, tuple[int, int]]:
             with Image.open(io.BytesIO(uploaded), formats=tuple(KINDS)) as opened:
                 if opened.width * opened.height > MOST_PIXELS:
                     raise PictureTooLarge
-                kind = KINDS[opened.format or ""]
+                kind = "JPEG" if opened.format == _SEVERAL else KINDS[opened.format or ""]
                 # The first picture of an animation; turned as the camera was held.
                 drawn = _turned(opened)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:

@@ -59,7 +59,9 @@ def contrast(one: str, other: str) -> float:
 
 
 def _words_on(ground: str) -> str:
-    return max((LIGHT, _INK), key=lambda colour: contrast(colour, ground))
+    best = max((LIGHT, _INK), key=lambda colour: contrast(colour, ground))
+    # On middling grounds nothing but black is dark enough.
+    return best if contrast(best, ground) >= READABLE else max(("#000000", best), key=lambda c: contrast(c, ground))
 
 
 def _shade(colour: str, towards: str, ground: str) -> str:
