@@ -29,6 +29,30 @@ SENDER = {
 }
 
 
+LETTER = """# Syksyn uutiset
+
+Hei! Kokosimme tähän kirjeeseen **tärkeimmät** asiat. Katso myös [hinnasto](#hinnasto).
+
+::: button
+[Varaa aika huoltoon](https://www.yritys.example/huolto)
+:::
+
+::: columns
+### Myymälä
+Avaamme uuden myymälän lokakuussa. Tervetuloa tutustumaan!
++++
+### Huolto
+Talvihuollon voi varata nyt [verkossa](https://www.yritys.example/varaus).
+:::
+
+## Hinnasto
+
+| Huolto | Hinta |
+|---|---|
+| Perushuolto | 59 € |
+"""
+
+
 @contextmanager
 def newsletter() -> Iterator[tuple[str, str]]:
     """Run the program on demo data; yield its address and the link to the first account."""
@@ -60,6 +84,21 @@ def take(page: Page, name: str, url: str, height: int = 800) -> None:
     page.screenshot(path=IMAGES / f"{name}.png")
 
 
+def write(page: Page, address: str) -> None:
+    """Write a campaign, and take the pages it is written and sent on."""
+    page.goto(f"{address}/staff/campaigns/new?lang=en")
+    page.fill("#subject", "Syksyn uutiset")
+    page.check("#list-suomeksi")
+    page.locator("main button[type=submit]").click()
+    page.fill("#body", LETTER)
+    page.wait_for_timeout(2000)
+    written = page.url
+    page.set_viewport_size({"width": 1200, "height": 1000})
+    page.evaluate("scrollTo(0, 0)")
+    page.screenshot(path=IMAGES / "writing.png")
+    take(page, "sending", written.replace("/edit", "/send"), 1000)
+
+
 def main() -> None:
     """Take all pictures."""
     IMAGES.mkdir(exist_ok=True)
@@ -84,6 +123,7 @@ def main() -> None:
         desktop.locator("main button[type=submit]").click()
         take(desktop, "campaigns", f"{address}/staff/campaigns?lang=en", 520)
         take(desktop, "campaign", f"{address}/staff/campaigns/4?lang=en", 900)
+        write(desktop, address)
         browser.close()
 
 

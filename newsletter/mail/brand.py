@@ -8,7 +8,7 @@ from markupsafe import Markup
 from newsletter.config import settings
 
 LIGHT, DARK = "#ffffff", "#171f1c"
-_INK = "#05231b"
+_INK, _BLACK = "#05231b", "#000000"
 #: WCAG 2.2, 1.4.3: the least contrast of text.
 READABLE = 4.5
 
@@ -44,7 +44,7 @@ def _brand(logo: str, colour: str, font: str, footer: str) -> Brand:
         logo=logo,
         colour=colour,
         on_colour=_words_on(colour),
-        link=_shade(colour, "#000000", LIGHT),
+        link=_shade(colour, _BLACK, LIGHT),
         dark=dark,
         on_dark=_words_on(dark),
         font=Markup(font),  # noqa: S704 - see Brand.font
@@ -60,8 +60,8 @@ def contrast(one: str, other: str) -> float:
 
 def _words_on(ground: str) -> str:
     best = max((LIGHT, _INK), key=lambda colour: contrast(colour, ground))
-    # On middling grounds nothing but black is dark enough.
-    return best if contrast(best, ground) >= READABLE else max(("#000000", best), key=lambda c: contrast(c, ground))
+    # Where white cannot be read, black can.
+    return best if contrast(best, ground) >= READABLE else _BLACK
 
 
 def _shade(colour: str, towards: str, ground: str) -> str:

@@ -86,7 +86,9 @@ def test_a_newsletter_speaks_the_language_asked_for_if_it_was_written_in_it(clie
     db.session.commit()
 
     titles = {
-        code: LexborHTMLParser(client.get(f"/archive/{campaign.id}?lang={code}").text).css_first("title").text()
+        code: LexborHTMLParser(client.get(f"/archive/{campaign.id}?lang={code}").text)
+        .css_first("title")
+        .text()
         for code in ("fi", "en")
     }
     assert titles == {"fi": "Maaliskuun uutiset", "en": "March news"}

@@ -80,9 +80,7 @@ def test_a_link_to_a_heading_a_telephone_or_a_mailbox_leads_somewhere(check, bod
     assert check(body) == []
 
 
-@pytest.mark.parametrize(
-    "body", ["[Lue](http://kirja.example/)", "Hei ![Kansi](http://kirja.example/k.png)"]
-)
+@pytest.mark.parametrize("body", ["[Lue](http://kirja.example/)", "Hei ![Kansi](http://kirja.example/k.png)"])
 def test_an_address_without_encryption_is_a_warning(check, body):
     assert check(body) == [("http_link", False)]
 

@@ -36,6 +36,8 @@ def test_a_newsletter_wears_the_look_of_the_settings(make_app):
     (logo,) = page.css("td.brand img")
     assert (logo.attributes["src"], logo.attributes["alt"]) == (chosen["brand_logo"], "Kirjakauppa Oy")
     assert "color: #8a1538" in page.css_first("td.sheet a").attributes["style"]
-    assert "font-family: Georgia, 'Times New Roman', serif" in page.css_first("table.page").attributes["style"]
+    assert (
+        "font-family: Georgia, 'Times New Roman', serif" in page.css_first("table.page").attributes["style"]
+    )
     assert "Avoinna ma-pe 9-17" in page.css_first("td.foot").text()
     assert "Avoinna ma-pe 9-17" in parts.text.splitlines()

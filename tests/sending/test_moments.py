@@ -59,7 +59,9 @@ def test_the_skip_of_another_zone_is_its_own(app, make_app):
     assert refused.value.values["after"] == "01:00"
 
 
-@pytest.mark.parametrize("text", ["", "T", "huomenna", "2027-13-01T09:00", "2027-01-15", "2027-01-15T25:00", "T09:00"])
+@pytest.mark.parametrize(
+    "text", ["", "T", "huomenna", "2027-13-01T09:00", "2027-01-15", "2027-01-15T25:00", "T09:00"]
+)
 def test_what_is_no_day_and_time_is_refused(app, text):
     with pytest.raises(TimeUnreadable):
         read_moment(text)

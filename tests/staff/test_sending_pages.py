@@ -12,7 +12,6 @@ from newsletter.mail.models import OutboxMail
 from newsletter.sending.release import start_due
 from newsletter.staff.models import Role
 from tests.subscribers.pages import Page
-from tests.support.clock import NOW
 
 SENDERS = {Role.SENDER, Role.ADMIN}
 
@@ -93,9 +92,7 @@ def test_a_time_is_taken_in_the_business_time_zone(send, campaign, page):
 
     assert status(campaign) is CampaignStatus.SCHEDULED
     assert campaign.scheduled_at.isoformat() == "2027-07-15T06:00:00+00:00"
-    assert page().texts("main > .notice") == [
-        "Kirje lähtee itsestään: 15.7.2027 klo 9.00 (Europe/Helsinki)"
-    ]
+    assert page().texts("main > .notice") == ["Kirje lähtee itsestään: 15.7.2027 klo 9.00 (Europe/Helsinki)"]
 
 
 def test_a_time_that_the_clock_skips_is_told_to_the_user(send, campaign):
@@ -120,7 +117,9 @@ def test_a_time_that_comes_twice_lets_the_user_choose(send, campaign, fold, hour
     assert campaign.scheduled_at.isoformat() == f"2027-10-31T0{hour}:30:00+00:00"
 
 
-@pytest.mark.parametrize(("day", "time"), [("", ""), ("2027-01-15", ""), ("huomenna", "9"), ("2020-01-15", "09:00")])
+@pytest.mark.parametrize(
+    ("day", "time"), [("", ""), ("2027-01-15", ""), ("huomenna", "9"), ("2020-01-15", "09:00")]
+)
 def test_a_time_that_is_none_or_past_is_refused_at_its_field(send, campaign, day, time):
     refused = Page(send(when="later", day=day, time=time, count="2"))
 

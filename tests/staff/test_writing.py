@@ -75,7 +75,7 @@ def test_what_is_missing_is_said_and_what_was_typed_is_kept(post, make_list):
 
     page = Page(post("/staff/campaigns/new", subject="", lists=["suomeksi"]))
 
-    assert (page.status, page.summary) == (422, [("#subject", "Anna otsikko.")])
+    assert (page.status, page.summary) == (422, [("#subject", "Anna aihe.")])
     assert page.checked == ["list-suomeksi"]
 
 
@@ -212,7 +212,9 @@ def test_what_is_no_picture_is_refused_at_its_field(post, campaign):
     assert [page.status, told.status_code, empty.status_code] == [422, 422, 422]
 
 
-def test_a_picture_may_be_larger_than_a_form_but_only_of_those_who_may_write(client, writer, campaign, log_out):
+def test_a_picture_may_be_larger_than_a_form_but_only_of_those_who_may_write(
+    client, writer, campaign, log_out
+):
     path = f"/staff/campaigns/{campaign.id}/pictures/fi"
     noise = io.BytesIO()
     Image.effect_noise((1400, 1400), 90).convert("RGB").save(noise, "PNG")
