@@ -31,7 +31,17 @@ def status(campaign):
 
 
 def test_an_edition_is_added_and_written_anew(as_json, letter, draft):
-    arguments = ("campaigns", "edition", str(draft.id), "--language", "en", "--subject", "News", "--body", letter)
+    arguments = (
+        "campaigns",
+        "edition",
+        str(draft.id),
+        "--language",
+        "en",
+        "--subject",
+        "News",
+        "--body",
+        letter,
+    )
 
     assert as_json(*arguments) == {"id": draft.id, "language": "en", "version": 2}
     assert as_json(*arguments)["version"] == 2
@@ -46,7 +56,11 @@ def test_the_newest_campaigns_are_listed(newsletter, as_json, draft):
     copy = as_json("campaigns", "duplicate", str(draft.id))["id"]
 
     assert [row["id"] for row in as_json("campaigns", "list")] == [copy, draft.id]
-    assert newsletter("campaigns", "list").stdout.splitlines()[1].split() == [str(draft.id), "draft", "Uutiset"]
+    assert newsletter("campaigns", "list").stdout.splitlines()[1].split() == [
+        str(draft.id),
+        "draft",
+        "Uutiset",
+    ]
 
 
 def test_check_says_what_is_wrong_what_to_do_and_whom_it_reaches(newsletter, as_json, draft):

@@ -1,6 +1,5 @@
 """What the commands report, to people and to programs."""
 
-
 import pytest
 import sqlalchemy as sa
 
