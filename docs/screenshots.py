@@ -90,13 +90,16 @@ def write(page: Page, address: str) -> None:
     page.fill("#subject", "Syksyn uutiset")
     page.check("#list-suomeksi")
     page.locator("main button[type=submit]").click()
-    page.fill("#body", LETTER)
-    page.wait_for_timeout(2000)
     written = page.url
-    page.set_viewport_size({"width": 1200, "height": 1000})
+    page.goto(f"{written}?lang=en")
+    page.fill("#body", LETTER)
+    page.locator("#said", has_text="Saved:").wait_for()
+    page.frame_locator("#preview iframe").get_by_text("Hinnasto").first.wait_for()
+    page.locator("#subject").focus()
+    page.set_viewport_size({"width": 1200, "height": 1300})
     page.evaluate("scrollTo(0, 0)")
     page.screenshot(path=IMAGES / "writing.png")
-    take(page, "sending", written.replace("/edit", "/send"), 1000)
+    take(page, "sending", written.replace("/edit", "/send?lang=en"), 1000)
 
 
 def main() -> None:
@@ -128,7 +131,7 @@ def main() -> None:
 
 
 def _wait_for(url: str) -> None:
-    for _attempt in range(100):
+    for _attempt in range(300):
         with suppress(OSError), urllib.request.urlopen(url) as answer:
             if answer.status == 200:
                 return

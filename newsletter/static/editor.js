@@ -62,6 +62,11 @@ form.addEventListener("submit", () => { stopped = true; });
 addEventListener("beforeunload", (event) => {
   if (!stopped && snapshot() !== written) event.preventDefault();
 });
+addEventListener("pagehide", () => {
+  // Whoever leaves all the same takes nothing with them; a conflict would keep what stands there.
+  if (stopped || snapshot() === written) return;
+  fetch(form.action, { method: "POST", body: new FormData(form), headers: { Accept: "application/json" }, keepalive: true });
+});
 
 // --- the preview ---------------------------------------------------------------------------------
 

@@ -313,3 +313,15 @@ def test_without_its_token_nothing_is_saved(client, writer, campaign):
 
     assert client.post(f"/staff/campaigns/{campaign.id}/edit/fi", data=form).status_code == 400
     assert campaign.editions[0].subject == "Uutiset"
+
+
+def test_a_page_is_answered_in_its_own_language(client, writer, campaign):
+    page = client.get(f"/staff/campaigns/{campaign.id}/edit?lang=en")
+    fields = {
+        str(item.attributes["name"]): item.attributes["value"]
+        for item in LexborHTMLParser(page.text).css("#editor input")
+    }
+
+    told = client.post(f"/staff/campaigns/{campaign.id}/edit/fi", data=fields | {"body": "Hei"}, headers=JSON)
+
+    assert told.json["said"].startswith("Saved: ")
