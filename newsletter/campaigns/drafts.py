@@ -126,7 +126,8 @@ def get_campaign(campaign_id: int, *, lock: bool = False) -> Campaign:
     """Return a campaign; raise UnknownCampaign."""
     statement = sa.select(Campaign).where(Campaign.id == campaign_id)
     if lock:
-        statement = statement.with_for_update(of=Campaign)
+        # What was read before the lock may have been changed while waiting for it.
+        statement = statement.with_for_update(of=Campaign).execution_options(populate_existing=True)
     campaign = db.session.scalar(statement)
     if campaign is None:
         raise UnknownCampaign(id=campaign_id)

@@ -267,3 +267,32 @@ def test_a_request_can_be_taken_back(two):
 
     release(two.id, at=None, now=NOW, actor="staff:2", typed=2)
     assert (two.status, two.proposed_by) == (CampaignStatus.DRAFT, "staff:2")
+
+
+# --- at the same time ------------------------------------------------------------------------------
+
+
+def test_whoever_comes_second_sees_what_the_first_has_done(real_app, draft):
+    seen = get_campaign(draft.id)
+    db.session.commit()
+    assert seen.status is CampaignStatus.DRAFT
+
+    def first() -> None:
+        release(draft.id, at=None, now=NOW, actor="staff:1", typed=2)
+        db.session.commit()
+
+    on_its_own(real_app, first)
+
+    with pytest.raises(NotADraft):
+        release(draft.id, at=NOW + HOUR, now=NOW, actor="staff:2", typed=2)
+    db.session.rollback()
+    assert deliveries() == 2
+
+
+def test_two_workers_start_a_schedule_once(real_app, draft):
+    release(draft.id, at=NOW + HOUR, now=NOW, actor="staff:1", typed=2)
+    db.session.commit()
+
+    started = [on_its_own(real_app, lambda: start_due(NOW + HOUR)) for _worker in range(2)]
+
+    assert (started, deliveries()) == ([1, 0], 2)
