@@ -8,10 +8,11 @@ const PAUSE = 900;
 let waiting = 0;
 let saving = false;
 let stopped = !frame; // the page that shows a conflict is saved by its button alone
-let written = snapshot();
+// As the page came: somebody may have typed before this script arrived.
+let written = snapshot("defaultValue");
 
-function snapshot() {
-  return JSON.stringify([form.elements.subject.value, form.elements.preview.value, body.value]);
+function snapshot(which = "value") {
+  return JSON.stringify([form.elements.subject, form.elements.preview, body].map((field) => field[which]));
 }
 
 // --- saving --------------------------------------------------------------------------------------
@@ -58,6 +59,7 @@ function conflict(words) {
 }
 
 form.addEventListener("input", () => later());
+if (snapshot() !== written) later();
 form.addEventListener("submit", () => { stopped = true; });
 addEventListener("beforeunload", (event) => {
   if (!stopped && snapshot() !== written) event.preventDefault();
