@@ -29,6 +29,30 @@ SENDER = {
 }
 
 
+LETTER = """# Syksyn uutiset
+
+Hei! Kokosimme tähän kirjeeseen **tärkeimmät** asiat. Katso myös [hinnasto](#hinnasto).
+
+::: button
+[Varaa aika huoltoon](https://www.yritys.example/huolto)
+:::
+
+::: columns
+### Myymälä
+Avaamme uuden myymälän lokakuussa. Tervetuloa tutustumaan!
++++
+### Huolto
+Talvihuollon voi varata nyt [verkossa](https://www.yritys.example/varaus).
+:::
+
+## Hinnasto
+
+| Huolto | Hinta |
+|---|---|
+| Perushuolto | 59 € |
+"""
+
+
 @contextmanager
 def newsletter() -> Iterator[tuple[str, str]]:
     """Run the program on demo data; yield its address and the link to the first account."""
@@ -60,6 +84,24 @@ def take(page: Page, name: str, url: str, height: int = 800) -> None:
     page.screenshot(path=IMAGES / f"{name}.png")
 
 
+def write(page: Page, address: str) -> None:
+    """Write a campaign, and take the pages it is written and sent on."""
+    page.goto(f"{address}/staff/campaigns/new?lang=en")
+    page.fill("#subject", "Syksyn uutiset")
+    page.check("#list-suomeksi")
+    page.locator("main button[type=submit]").click()
+    written = page.url
+    page.goto(f"{written}?lang=en")
+    page.fill("#body", LETTER)
+    page.locator("#said", has_text="Saved:").wait_for()
+    page.frame_locator("#preview iframe").get_by_text("Hinnasto").first.wait_for()
+    page.locator("#subject").focus()
+    page.set_viewport_size({"width": 1200, "height": 1300})
+    page.evaluate("scrollTo(0, 0)")
+    page.screenshot(path=IMAGES / "writing.png")
+    take(page, "sending", written.replace("/edit", "/send?lang=en"), 1000)
+
+
 def main() -> None:
     """Take all pictures."""
     IMAGES.mkdir(exist_ok=True)
@@ -84,11 +126,12 @@ def main() -> None:
         desktop.locator("main button[type=submit]").click()
         take(desktop, "campaigns", f"{address}/staff/campaigns?lang=en", 520)
         take(desktop, "campaign", f"{address}/staff/campaigns/4?lang=en", 900)
+        write(desktop, address)
         browser.close()
 
 
 def _wait_for(url: str) -> None:
-    for _attempt in range(100):
+    for _attempt in range(300):
         with suppress(OSError), urllib.request.urlopen(url) as answer:
             if answer.status == 200:
                 return

@@ -7,6 +7,8 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from newsletter import db, i18n, limits, wakeups, web
 from newsletter.api import subscriptions as api_subscriptions
+from newsletter.campaigns import archive_views
+from newsletter.campaigns import staff_views as writing_views
 from newsletter.campaigns.cli import campaigns
 from newsletter.config import Settings, data_folder
 from newsletter.mail import mailbox, transport
@@ -18,6 +20,7 @@ from newsletter.privacy import views as privacy_views
 from newsletter.running import cli as running_cli
 from newsletter.running import health, jobs
 from newsletter.sending import cli as sending_cli
+from newsletter.sending import control_cli, start_views
 from newsletter.staff import access
 from newsletter.staff import cli as staff_cli
 from newsletter.staff import views as staff_views
@@ -54,6 +57,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         part.init_app(app, chosen)
     for plain_part in (web, transport, jobs, health, funnel):
         plain_part.init_app(app)
+    writing_views.init_app(app)  # before csrf, which reads the form: pictures are larger than forms
     csrf.init_app(app)
     _add_pages(app, chosen)
     _add_commands(app)
@@ -96,6 +100,9 @@ def _add_pages(app: Flask, chosen: Settings) -> None:
         own_data_views,
         staff_views,
         stats_views,
+        writing_views,
+        start_views,
+        archive_views,
         mailbox,
     ):
         app.register_blueprint(part.bp)
@@ -116,7 +123,7 @@ def _add_commands(app: Flask) -> None:
     for command in (backup_cli.backup, backup_cli.restore):
         app.cli.add_command(command)
     # Sending and figures add their commands to the group of campaigns when they are imported.
-    assert {"send", "stats"} <= set(campaigns.commands), (sending_cli, stats_cli)  # noqa: S101
+    assert {"send", "pause", "stats"} <= set(campaigns.commands), (sending_cli, control_cli, stats_cli)  # noqa: S101
     for group in (
         subscribers_cli.lists, subscribers_cli.subscribers, campaigns, privacy_cli.privacy, staff_cli.staff,
         verify_cli.stats,

@@ -145,6 +145,25 @@ def _day_and_time(text: str) -> tuple[int, int, int]:
     return day, hour, minute
 
 
+def _colour(text: str) -> str:
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
+        raise ValueError("give a colour such as #0b6a58")
+    return text.lower()
+
+
+def _font(text: str) -> str:
+    # It goes into style sheets as it stands.
+    if not re.fullmatch(r"[\w ,'\"-]+", text, re.ASCII):
+        raise ValueError("name fonts with commas between, such as Georgia, 'Times New Roman', serif")
+    return text.replace('"', "'")
+
+
+def _picture(text: str) -> str:
+    if text and not re.fullmatch(r"https?://[^\s\"'<>]+", text):
+        raise ValueError("give the whole address of a picture, such as https://www.example.com/logo.png")
+    return text
+
+
 def _one_line(text: str) -> str:
     if any(ord(character) < 32 for character in text):  # noqa: PLR2004 - control characters
         raise ValueError("keep it on one line")
@@ -216,6 +235,13 @@ class Settings:
     #: Who else gets the data, and where to outside the EU, as the privacy notice says it.
     notice_recipients: str = setting(_one_line, "")
     notice_transfers: str = setting(_one_line, "none")
+    #: The look of every mail: a picture, the colour of links and buttons, fonts, a line for the footer.
+    brand_logo: str = setting(_picture, "")
+    brand_colour: str = setting(_colour, "#0b6a58")
+    brand_font: str = setting(_font, "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif")
+    brand_footer: str = setting(_one_line, "")
+    #: A campaign then starts only when one person has asked for it and another has agreed.
+    second_person: bool = setting(_boolean, "false")
     #: The sites that may show the signup form in a frame and send it in by script.
     embed_origins: tuple[str, ...] = setting(_origins, "")
     #: Where each value came from: "environment", the settings file, "instance folder" or "default".

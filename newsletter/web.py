@@ -164,7 +164,8 @@ def _add_headers(response: Response) -> Response:
     # Staff forms need the referrer for their CSRF check over https; a token page must not give it away.
     staff = request.path.startswith("/staff")
     headers.setdefault("Referrer-Policy", "same-origin" if staff else "no-referrer")
-    if request.endpoint != "static":
+    # Files, and what a view calls public by itself (pictures, the archive), are all that may be kept.
+    if request.endpoint != "static" and not headers.get("Cache-Control", "").startswith("public"):
         headers["Cache-Control"] = "no-store"
     if request.is_secure:
         headers.setdefault("Strict-Transport-Security", "max-age=31536000")

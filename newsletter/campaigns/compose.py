@@ -6,18 +6,19 @@ into the holes of the compiled message.
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 
 import nh3
 from flask import render_template
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
 from markupsafe import Markup
 from selectolax.lexbor import LexborHTMLParser
 
+from newsletter.campaigns.archive import address_of
+from newsletter.campaigns.blocks import parser
 from newsletter.campaigns.models import Edition
+from newsletter.campaigns.plain import SCHEMES, plain
 from newsletter.config import settings
 from newsletter.i18n import speaking
+from newsletter.mail.brand import brand
 from newsletter.mail.message import inliner
 
 #: Stand where a person's own link will be; ".invalid" never resolves, should one ever get out.
@@ -32,11 +33,13 @@ _TAGS = {
 _ATTRIBUTES = {
     "a": {"href", "title"},
     "img": {"src", "alt", "title", "width", "height"},
-    "td": {"align"},
+    "table": {"role", "width", "cellpadding", "cellspacing", "border"},
+    "td": {"align", "valign", "width"},
     "th": {"align"},
+    **{f"h{level}": {"id"} for level in range(1, 5)},
 }
-_SCHEMES = {"http", "https", "mailto", "tel"}
-_SCHEME = re.compile(rf"({'|'.join(_SCHEMES)}):", re.IGNORECASE)
+#: Only our own blocks have classes: HTML that somebody writes is shown, not carried out.
+_CLASSES = {"table": {"press", "columns"}, "td": {"column", "last"}}
 _HTTP = re.compile(r"https?://", re.IGNORECASE)
 
 
@@ -48,96 +51,62 @@ class Parts:
     html: str
     #: In order of appearance in the HTML; link n of the edition is ``links[n - 1]``.
     links: tuple[str, ...]
+    #: What was written, without what stands around it: HTML that does no harm, and plain text.
+    content: str
+    words: str
 
 
 def compose(edition: Edition) -> Parts:
     """Write both parts of an edition in its language."""
-    tokens = _markdown().parse(edition.body)
-    content = nh3.clean(
-        _markdown().renderer.render(tokens, _markdown().options, {}),
-        tags=_TAGS,
-        attributes=_ATTRIBUTES,
-        url_schemes=_SCHEMES,
-        link_rel=None,
-    )
-    context = {
-        "subject": edition.subject,
-        "preview": edition.preview,
+    content, words = _content(edition.body)
+    context = _context(edition) | {
         "unsubscribe_url": UNSUBSCRIBE_MARK,
         "preferences_url": PREFERENCES_MARK,
-        "privacy_url": f"{settings().base_url}/privacy?lang={edition.language}",
+        "archive_url": address_of(edition),
         "pixel_url": PIXEL_MARK,
+        "is_page": False,
     }
     with speaking(edition.language):
-        # What nh3 has cleaned is the one text here that is not escaped.
-        html = render_template("mail/newsletter/body.html", content=Markup(content), **context)  # noqa: S704
-        text = render_template("mail/newsletter/body.txt", content=_plain(tokens), **context)
-    return Parts(text=text, html=inliner().inline(html), links=_links(content))
+        html = _render_html(content, context)
+        text = render_template("mail/newsletter/body.txt", content=words, **context)
+    return Parts(text=text, html=html, links=_links(content), content=content, words=words)
 
 
-@lru_cache(maxsize=1)
-def _markdown() -> MarkdownIt:
-    return MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+def compose_page(edition: Edition, *, archive_url: str, subscribe_url: str) -> str:
+    """Write an edition as a page for everybody: nothing in it is personal, and nothing is measured."""
+    around = {"archive_url": archive_url, "subscribe_url": subscribe_url, "pixel_url": "", "is_page": True}
+    with speaking(edition.language):
+        return _render_html(_content(edition.body)[0], _context(edition) | around)
+
+
+def _content(body: str) -> tuple[str, str]:
+    tokens = parser().parse(body)
+    content = nh3.clean(
+        parser().renderer.render(tokens, parser().options, {}),
+        tags=_TAGS,
+        attributes=_ATTRIBUTES,
+        allowed_classes=_CLASSES,
+        url_schemes=SCHEMES,
+        link_rel=None,
+    )
+    return content, plain(tokens)
+
+
+def _context(edition: Edition) -> dict[str, object]:
+    return {
+        "subject": edition.subject,
+        "preview": edition.preview,
+        "brand": brand(),
+        "privacy_url": f"{settings().base_url}/privacy?lang={edition.language}",
+    }
+
+
+def _render_html(content: str, context: dict[str, object]) -> str:
+    # What nh3 has cleaned is the one text here that is not escaped.
+    html = render_template("mail/newsletter/body.html", content=Markup(content), **context)  # noqa: S704
+    return inliner().inline(html)
 
 
 def _links(content: str) -> tuple[str, ...]:
     found = (node.attributes.get("href") or "" for node in LexborHTMLParser(content).css("a[href]"))
     return tuple(dict.fromkeys(href for href in found if _HTTP.match(href)))
-
-
-def _plain(tokens: list[Token]) -> str:
-    """Write the text part: what the HTML says, with each address spelled out."""
-    blocks: list[str] = []
-    prefix: list[str] = []
-    for token in tokens:
-        match token.type:
-            case "bullet_list_open" | "ordered_list_open":
-                prefix.append("- " if token.type[0] == "b" else "1. ")
-            case "blockquote_open":
-                prefix.append("> ")
-            case "bullet_list_close" | "ordered_list_close" | "blockquote_close":
-                prefix.pop()
-                blocks.append("")
-            case "list_item_open" if token.info:
-                prefix[-1] = f"{token.info}. "
-            case "inline":
-                words = _prefixed(_plain_inline(token.children or []), prefix)
-                blocks += [words, *([] if prefix else [""])]
-            case "fence" | "code_block":
-                blocks += [token.content.rstrip(), ""]
-            case "hr":
-                blocks += ["-" * 20, ""]
-            case _:
-                pass
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(blocks)).strip()
-
-
-def _prefixed(words: str, prefix: list[str]) -> str:
-    """Put the marks of quotes and lists before the first line, and under them the others."""
-    further = "".join(mark if mark == "> " else " " * len(mark) for mark in prefix)
-    return "".join(prefix) + words.replace("\n", "\n" + further)
-
-
-def _plain_inline(tokens: list[Token]) -> str:
-    words = []
-    href = ""
-    for token in tokens:
-        match token.type:
-            case "text" | "code_inline":
-                words.append(token.content)
-            case "softbreak" | "hardbreak":
-                words.append("\n")
-            case "image":
-                words.append(token.content)  # its alternative text
-            case "link_open":
-                href = str(token.attrGet("href") or "")
-                words.append("\0")
-            case "link_close":
-                start = len(words) - 1 - words[::-1].index("\0")
-                label = "".join(words[start + 1 :])
-                # What the HTML part does not link to is no address here either.
-                linked = _SCHEME.match(href) and label != href
-                words[start:] = [f"{label} <{href}>" if linked else label]
-            case _:
-                pass
-    return "".join(words)

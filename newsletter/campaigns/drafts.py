@@ -31,9 +31,15 @@ class UnknownCampaign(NotFound):
 
 
 class DraftInvalid(NewsletterError):
-    """A campaign needs a subject, a body and a list."""
+    """A campaign needs a list, a subject of one line, and in the end a text."""
 
     message = N_("A campaign needs a subject of one line, at most 250 characters, and a text.")
+
+
+class NotEditable(NewsletterError):
+    """It is on its way, or has been."""
+
+    message = N_("Campaign %(id)s is %(status)s: only a draft can be changed.")
 
 
 class LanguageUnknown(NewsletterError):
@@ -57,13 +63,28 @@ def create_campaign(
     Raises DraftInvalid when the subject is empty, too long or has a line break, or the text is
     empty; LanguageUnknown for a language that we do not write in.
     """
-    subject = subject.strip()
-    one_line = not any(unicodedata.category(character) in _BREAKS for character in subject + preview)
-    if not lists or not subject or len(subject) > LONGEST_SUBJECT or not one_line or not body.strip():
+    if not lists or not body.strip():
         raise DraftInvalid
-    language = language or lists[0].language
-    if language not in settings().languages:
-        raise LanguageUnknown(languages=", ".join(settings().languages))
+    return begin_campaign(
+        lists, subject=subject, body=body, preview=preview, language=language, now=now, actor=actor
+    )
+
+
+def begin_campaign(
+    lists: Sequence[MailingList],
+    *,
+    subject: str,
+    now: datetime,
+    actor: str,
+    body: str = "",
+    preview: str = "",
+    language: str | None = None,
+) -> Campaign:
+    """Do as ``create_campaign``, but the text may still be written."""
+    if not lists:
+        raise DraftInvalid
+    subject = checked_subject(subject, preview)
+    language = checked_language(language or lists[0].language)
     campaign = Campaign(
         created_at=now,
         status=CampaignStatus.DRAFT,
@@ -77,11 +98,36 @@ def create_campaign(
     return campaign
 
 
+def checked_subject(subject: str, preview: str) -> str:
+    """Return a subject without the space around it; raise DraftInvalid if it cannot be one."""
+    subject = subject.strip()
+    one_line = not any(unicodedata.category(character) in _BREAKS for character in subject + preview)
+    if not subject or len(subject) > LONGEST_SUBJECT or not one_line:
+        raise DraftInvalid
+    return subject
+
+
+def checked_language(language: str) -> str:
+    """Return a language that we write in; raise LanguageUnknown."""
+    if language not in settings().languages:
+        raise LanguageUnknown(languages=", ".join(settings().languages))
+    return language
+
+
+def get_draft(campaign_id: int) -> Campaign:
+    """Return a campaign that may be changed, locked; raise UnknownCampaign or NotEditable."""
+    campaign = get_campaign(campaign_id, lock=True)
+    if campaign.status is not CampaignStatus.DRAFT:
+        raise NotEditable(id=campaign.id, status=campaign.status.value)
+    return campaign
+
+
 def get_campaign(campaign_id: int, *, lock: bool = False) -> Campaign:
     """Return a campaign; raise UnknownCampaign."""
     statement = sa.select(Campaign).where(Campaign.id == campaign_id)
     if lock:
-        statement = statement.with_for_update(of=Campaign)
+        # What was read before the lock may have been changed while waiting for it.
+        statement = statement.with_for_update(of=Campaign).execution_options(populate_existing=True)
     campaign = db.session.scalar(statement)
     if campaign is None:
         raise UnknownCampaign(id=campaign_id)

@@ -20,6 +20,15 @@ class CampaignStatus(enum.Enum):
     CANCELLED = "cancelled"
 
 
+class HeldReason(enum.Enum):
+    """Why a schedule was not carried out by itself."""
+
+    #: Found hours after its time: after downtime, or in a copy that was restored.
+    LATE = "late"
+    #: It could not be sent as it was when its time came.
+    REFUSED = "refused"
+
+
 class Campaign(Base):
     """One issue, from draft to sent."""
 
@@ -31,6 +40,10 @@ class Campaign(Base):
     created_at: Mapped[datetime]
     #: When it is to begin; NULL means at once.
     scheduled_at: Mapped[datetime | None]
+    #: Set on a scheduled campaign that waits for a person to decide; NULL otherwise.
+    held_reason: Mapped[HeldReason | None]
+    #: Who asked for it to be sent, where SECOND_PERSON wants another to agree; NULL when nobody has.
+    proposed_by: Mapped[str | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
 
@@ -42,6 +55,10 @@ class Campaign(Base):
     def subject(self) -> str:
         """The subject of its first edition: what staff know it by."""
         return self.editions[0].subject
+
+    def edition_for(self, language: str) -> "Edition":
+        """The edition a reader of this language gets: the first one where there is none in it."""
+        return next((edition for edition in self.editions if edition.language == language), self.editions[0])
 
 
 class CampaignList(Base):
@@ -66,10 +83,27 @@ class Edition(Base):
     #: The line a mailbox shows beside the subject; may be empty.
     preview: Mapped[str] = mapped_column(default="")
     body: Mapped[str]
+    #: Grows by one with each saving, so that nobody overwrites what they have not seen.
+    version: Mapped[int] = mapped_column(default=1)
+    #: When and by whom it was last changed; NULL since it was made.
+    saved_at: Mapped[datetime | None]
+    saved_by: Mapped[str | None]
     #: The message with holes for what differs between people; NULL until sending begins.
     compiled: Mapped[bytes | None] = mapped_column(deferred=True)
 
     campaign: Mapped[Campaign] = relationship(back_populates="editions")
+
+
+class Picture(Base):
+    """A picture for newsletters. Never changed and never removed: mails that went out show it."""
+
+    __tablename__ = "pictures"
+
+    #: The hash of its bytes, its size and its kind, as in its address.
+    name: Mapped[str] = mapped_column(primary_key=True)
+    data: Mapped[bytes]
+    uploaded_at: Mapped[datetime]
+    uploaded_by: Mapped[str]
 
 
 class CampaignTotals(Base):

@@ -16,6 +16,7 @@ from flask import render_template
 
 from newsletter.config import Settings, settings
 from newsletter.i18n import language, speaking
+from newsletter.mail.brand import brand
 
 
 class MailPolicy(EmailPolicy):
@@ -91,7 +92,7 @@ def compose(
         message = start_message(subject=subject, to=to, message_id=message_id, now=now)
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office replies, please
         message.set_content(render_template(f"mail/{template}/body.txt", **context), cte="quoted-printable")
-        html = render_template(f"mail/{template}/body.html", **context)
+        html = render_template(f"mail/{template}/body.html", brand=brand(), **context)
         message.add_alternative(inliner().inline(html), subtype="html", cte="quoted-printable")
         message["Content-Language"] = language()  # last: content headers move into the first part
     return message

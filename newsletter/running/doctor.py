@@ -2,7 +2,7 @@
 
 from newsletter.config import settings
 from newsletter.running import schema
-from newsletter.sending.start import SENDER_SETTINGS
+from newsletter.sending.preflight import SENDER_SETTINGS
 from newsletter.tracking.networks import Networks, RangesUnreadable
 
 SHORTEST_KEY = 32

@@ -21,6 +21,7 @@ from newsletter.privacy.erasure import scrub_if_due
 from newsletter.privacy.publishing import publish_first
 from newsletter.privacy.purge import purge_if_due
 from newsletter.sending import deliver
+from newsletter.sending.release import start_due
 from newsletter.stats.rollups import load_spool
 from newsletter.stats.upkeep import keep_up
 from newsletter.subscribers.confirm import expire_requests
@@ -72,6 +73,7 @@ def sweep() -> None:
     outbox.release_expired(utcnow())
     deliver.sweep()
     deliver_outbox()
+    start_due(utcnow())
     wakeups.wake_now("campaigns")
     expire_requests(utcnow())
     forget_links(utcnow())
@@ -103,6 +105,7 @@ def work_until_idle() -> int:
         return 0
     outbox.release_expired(utcnow())
     deliver.sweep()
+    start_due(utcnow())
     accepted = outbox.deliver_due() + deliver.deliver_due()
     expire_requests(utcnow())
     forget_links(utcnow())

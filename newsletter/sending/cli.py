@@ -1,28 +1,77 @@
 """``newsletter campaigns send`` and ``status``."""
 
+import sys
+from time import sleep
+
 import click
 import sqlalchemy as sa
 
 from newsletter.campaigns.cli import campaigns
 from newsletter.campaigns.drafts import get_campaign
+from newsletter.campaigns.models import Campaign, CampaignStatus, HeldReason
 from newsletter.clock import utcnow
+from newsletter.config import settings
 from newsletter.console import report
 from newsletter.db import db
 from newsletter.sending.models import Delivery, DeliveryStatus
-from newsletter.sending.start import start_campaign
+from newsletter.sending.moments import read_moment
+from newsletter.sending.progress import progress_of
+from newsletter.sending.release import release
+
+_LOOK_SECONDS = 0.5
+_ON = "Send it now or choose another time: newsletter campaigns send {id} [--at TIME]"
+#: What a schedule that waits for a person says.
+_HELD = {
+    HeldReason.LATE: "It was found more than two hours after its time and was not sent. " + _ON,
+    HeldReason.REFUSED: "It could not be sent at its time: newsletter campaigns check {id}. " + _ON,
+}
 
 
 @campaigns.command("send")
 @click.argument("campaign_id", type=int)
+@click.option("--at", "time", help="When, in the business time zone: 2027-01-15 09:00, or with an offset.")
+@click.option("--recipients", type=int, help="Refuse unless it would reach exactly this many.")
+@click.option("--wait", is_flag=True, help="Show a bar until every mail has been handled.")
 @report
-def send(campaign_id: int) -> tuple[object, str]:
-    """Send a draft to everyone on its lists."""
-    campaign = start_campaign(campaign_id, now=utcnow(), actor="console")
+def send(campaign_id: int, *, time: str | None, recipients: int | None, wait: bool) -> tuple[object, str]:
+    """Send a draft to everyone on its lists, now or at a time."""
+    at = read_moment(time) if time else None
+    campaign = release(campaign_id, at=at, now=utcnow(), actor="console", typed=recipients)
     db.session.commit()
-    recipients = campaign.totals.recipients
-    text = f"Campaign {campaign.id} is on its way to {recipients} recipients."
-    text += f" Follow it: newsletter campaigns status {campaign.id}"
-    return {"id": campaign.id, "status": campaign.status.value, "recipients": recipients}, text
+    data = {
+        "id": campaign.id,
+        "status": campaign.status.value,
+        "recipients": campaign.totals.recipients,
+        "scheduled_at": campaign.scheduled_at.isoformat() if campaign.scheduled_at else None,
+    }
+    if campaign.started_at and wait:
+        _follow(campaign)
+    return data, _released(campaign)
+
+
+def _released(campaign: Campaign) -> str:
+    follow = f"Follow it: newsletter campaigns status {campaign.id}"
+    if campaign.started_at:
+        recipients = campaign.totals.recipients
+        return f"Campaign {campaign.id} is on its way to {recipients} recipients. {follow}"
+    if campaign.status is CampaignStatus.SCHEDULED and campaign.scheduled_at:
+        local = campaign.scheduled_at.astimezone(settings().timezone)
+        return f"Campaign {campaign.id} is scheduled for {local:%Y-%m-%d %H:%M %z}. {follow}"
+    return f"Campaign {campaign.id} waits for a second person to agree, on its page."
+
+
+def _follow(campaign: Campaign) -> None:
+    """Draw a bar on stderr while the workers send; Ctrl-C ends the bar, not the campaign."""
+    # On stderr, so that --json stays JSON.
+    with click.progressbar(length=campaign.totals.recipients, label="Handled", file=sys.stderr) as bar:
+        while True:
+            so_far = progress_of(campaign).handled
+            status = get_campaign(campaign.id).status
+            db.session.rollback()
+            bar.update(so_far - bar.pos)
+            if status is not CampaignStatus.SENDING:
+                return
+            sleep(_LOOK_SECONDS)
 
 
 @campaigns.command("status")
@@ -44,8 +93,11 @@ def status(campaign_id: int) -> tuple[object, str]:
             "id": campaign.id,
             "status": campaign.status.value,
             "subject": campaign.subject,
+            "scheduled_at": campaign.scheduled_at.isoformat() if campaign.scheduled_at else None,
+            "held": campaign.held_reason.value if campaign.held_reason else None,
             "deliveries": deliveries,
         },
         f"Campaign {campaign.id}, {campaign.subject}: {campaign.status.value}"
-        + (f" ({shown})" if shown else ""),
+        + (f" ({shown})" if shown else "")
+        + (f". {_HELD[campaign.held_reason].format(id=campaign.id)}" if campaign.held_reason else ""),
     )

@@ -45,10 +45,15 @@ def compile_edition(edition: Edition) -> None:
     """Compile an edition for good, and store its links."""
     parts = compose.compose(edition)
     store_links(edition.id, parts.links)
-    edition.compiled = Copies(
+    edition.compiled = make_copies(edition, parts).dump()
+
+
+def make_copies(edition: Edition, parts: compose.Parts) -> Copies:
+    """Compile both copies of an edition, and store nothing."""
+    return Copies(
         measured=_compile(edition, parts, measured=True),
         plain=_compile(edition, parts, measured=False),
-    ).dump()
+    )
 
 
 class Filler:

@@ -7,22 +7,14 @@ import sqlalchemy as sa
 from newsletter import audit
 from newsletter.campaigns.drafts import get_campaign, lists_of
 from newsletter.campaigns.models import Campaign, CampaignStatus
-from newsletter.config import settings
 from newsletter.db import change
 from newsletter.errors import N_, NewsletterError
+from newsletter.sending.audience import may_get_it
 from newsletter.sending.editions import compile_edition
 from newsletter.sending.models import Delivery, DeliveryStatus
-from newsletter.subscribers.models import Subscriber, Subscription, SubscriptionStatus, Suppression
+from newsletter.sending.preflight import require_content, require_sender
+from newsletter.subscribers.models import Subscriber, Subscription
 from newsletter.wakeups import wake
-
-#: What the footer of every newsletter must name, and a mail must come from (MF-7).
-SENDER_SETTINGS = (
-    "sender_name",
-    "sender_address",
-    "sender_postal",
-    "sender_business_id",
-    "privacy_contact",
-)
 
 
 class NotADraft(NewsletterError):
@@ -37,21 +29,23 @@ class AudienceEmpty(NewsletterError):
     message = N_("There are no confirmed subscribers on the lists of campaign %(id)s, so nothing was sent.")
 
 
-class SenderIncomplete(NewsletterError):
-    """The law wants the sender named, and some of it is missing."""
-
-    message = N_("Set these first, so that recipients see who writes to them: %(names)s.")
-
-
 def start_campaign(campaign_id: int, *, now: datetime, actor: str) -> Campaign:
     """Begin sending a draft, in the caller's transaction; the workers take it from there.
 
-    Raises UnknownCampaign, NotADraft, SenderIncomplete or AudienceEmpty; then nothing has changed.
+    Raises UnknownCampaign, NotADraft, SenderIncomplete, ChecksFailed or AudienceEmpty; the caller
+    then rolls back, so that nothing has changed.
     """
     campaign = get_campaign(campaign_id, lock=True)
     if campaign.status is not CampaignStatus.DRAFT:
         raise NotADraft(id=campaign.id, status=campaign.status.value)
-    _require_sender()
+    begin_sending(campaign, now=now, actor=actor)
+    return campaign
+
+
+def begin_sending(campaign: Campaign, *, now: datetime, actor: str) -> None:
+    """Do as ``start_campaign`` with a locked campaign that may be sent by now."""
+    require_sender()
+    require_content(campaign)
     slugs = {mailing_list.id: mailing_list.slug for mailing_list in lists_of(campaign)}
     for edition in campaign.editions:
         compile_edition(edition)
@@ -60,6 +54,7 @@ def start_campaign(campaign_id: int, *, now: datetime, actor: str) -> Campaign:
         raise AudienceEmpty(id=campaign.id)
     campaign.totals.recipients = recipients
     campaign.status, campaign.started_at = CampaignStatus.SENDING, now
+    campaign.held_reason = None
     audit.record(
         "campaign sent",
         actor=actor,
@@ -68,14 +63,6 @@ def start_campaign(campaign_id: int, *, now: datetime, actor: str) -> Campaign:
         recipients=recipients,
     )
     wake("campaigns")
-    return campaign
-
-
-def _require_sender() -> None:
-    chosen = settings()
-    missing = [name for name in SENDER_SETTINGS if not getattr(chosen, name)]
-    if missing and not chosen.is_local:
-        raise SenderIncomplete(names=", ".join(f"NEWSLETTER_{name.upper()}" for name in missing))
 
 
 def _enqueue_all(campaign: Campaign, list_ids: list[int]) -> int:
@@ -98,12 +85,7 @@ def _enqueue_all(campaign: Campaign, list_ids: list[int]) -> int:
             sa.false(),
         )
         .join(Subscription, Subscription.subscriber_id == Subscriber.id)
-        .where(
-            Subscription.list_id.in_(list_ids),
-            Subscription.status == SubscriptionStatus.CONFIRMED,
-            Subscriber.restricted_at.is_(None),
-            ~sa.exists().where(Suppression.address_hash == Subscriber.address_hash),
-        )
+        .where(may_get_it(list_ids))
         .group_by(Subscriber.id)
     )
     columns = [

@@ -26,6 +26,9 @@ from newsletter.i18n import translate
 from newsletter.staff.models import NamedRole, Role, Staff
 
 SHORTEST_PASSWORD = 12
+#: Who writes newsletters, and who lets them go.
+WRITERS = (Role.EDITOR, Role.SENDER, Role.ADMIN)
+SENDERS = (Role.SENDER, Role.ADMIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,16 @@ def needs(*roles: Role) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         return staff_only(checked)
 
     return guard
+
+
+def actor() -> str:
+    """Return who is signed in, as the audit log names them."""
+    return f"staff:{current_user.id}"
+
+
+def is_one_of(*roles: Role) -> bool:
+    """Tell whether who is signed in has one of these levels, for pages that show some more than others."""
+    return bool(current_user.is_authenticated and current_user.role in roles)
 
 
 def normalize_address(address: str) -> str:

@@ -66,6 +66,13 @@ def invite(role: Role, *, address: str | None, now: datetime, actor: str) -> str
     return token
 
 
+def name_of(actor: str) -> str:
+    """Return what staff call the one who did something: an address, or "console" and the like."""
+    kind, _colon, number = actor.partition(":")
+    found = db.session.get(Staff, int(number)) if kind == "staff" and number.isdecimal() else None
+    return found.email if found is not None else kind
+
+
 def find_invitation(token: str, *, now: datetime, lock: bool = False) -> StaffInvitation:
     """Return an invitation that can still be used; raise LinkExpired."""
     statement = sa.select(StaffInvitation).where(

@@ -9,11 +9,12 @@ from flask.typing import ResponseReturnValue
 from flask_security import current_user
 
 from newsletter.campaigns.drafts import get_campaign, lists_of
-from newsletter.campaigns.models import Campaign, CampaignStatus
+from newsletter.campaigns.models import Campaign
+from newsletter.campaigns.staff_views import STATUS_LABELS
 from newsletter.clock import utcnow
 from newsletter.errors import N_
 from newsletter.i18n import translate
-from newsletter.staff.access import staff_only
+from newsletter.staff.access import WRITERS, is_one_of, staff_only
 from newsletter.staff.models import Role
 from newsletter.stats import breakdown, charts, history, letter
 from newsletter.stats.breakdown import Timeline
@@ -33,14 +34,6 @@ bp = Blueprint("stats", __name__, url_prefix="/staff")
 PAGE = 20
 #: Campaigns offered to compare with.
 OFFERED = 12
-STATUS_LABELS = {
-    CampaignStatus.DRAFT: N_("Draft"),
-    CampaignStatus.SCHEDULED: N_("Scheduled"),
-    CampaignStatus.SENDING: N_("Sending"),
-    CampaignStatus.PAUSED: N_("Paused"),
-    CampaignStatus.SENT: N_("Sent"),
-    CampaignStatus.CANCELLED: N_("Cancelled"),
-}
 CLASS_LABELS = {
     MachineClass.HUMAN: N_("Reader"),
     MachineClass.PROXY: N_("Reader, through a mail provider's proxy"),
@@ -69,6 +62,7 @@ def campaigns() -> ResponseReturnValue:
     page = page_of_campaigns(before=before, after=after, size=PAGE)
     return render_template(
         "staff/campaigns.html",
+        may_write=is_one_of(*WRITERS),
         campaigns=campaign_rows(page),
         as_of=utcnow(),
         older_url=url_for("stats.campaigns", before=page[-1].id) if len(page) == PAGE else None,
@@ -84,6 +78,7 @@ def campaign(campaign_id: int) -> ResponseReturnValue:
     return render_template(
         "staff/campaign.html",
         campaign=_head(found, list_names([found])[found.id]),
+        may_write=is_one_of(*WRITERS),
         figures=figures,
         clicks_in_all=sum(link.human for link in figures.links),
         cells=shown_cells,

@@ -16,7 +16,7 @@ from newsletter.subscribers import personal_data
 from newsletter.subscribers.exporting import csv_pages, record_export
 from newsletter.subscribers.import_file import examine
 from newsletter.subscribers.importing import import_file
-from newsletter.subscribers.lists import all_lists, create_list, get_lists
+from newsletter.subscribers.lists import all_lists, create_list, get_lists, set_public
 from newsletter.subscribers.models import Subscription, SubscriptionStatus
 from newsletter.subscribers.queries import get_subscriber
 
@@ -30,8 +30,12 @@ subscribers = AppGroup("subscribers", help="Look at subscribers, import and expo
 @click.option("--language", required=True, help="The language it is written in.")
 @click.option("--topics", default="", help="What it is about; shown beside the form.")
 @click.option("--frequency", default="", help="How often it comes; shown beside the form.")
+@click.option("--public/--private", "is_public", default=True, show_default=True,
+              help="Whether everybody may read its newsletters in the archive.")  # fmt: skip
 @report
-def create(slug: str, name: str, language: str, topics: str, frequency: str) -> tuple[object, str]:
+def create(
+    *, slug: str, name: str, language: str, topics: str, frequency: str, is_public: bool
+) -> tuple[object, str]:
     """Make a list."""
     made = create_list(
         slug=slug,
@@ -39,11 +43,24 @@ def create(slug: str, name: str, language: str, topics: str, frequency: str) -> 
         language=language,
         topics=topics,
         frequency=frequency,
+        is_public=is_public,
         now=utcnow(),
         actor="console",
     )
     db.session.commit()
     return {"id": made.id, "slug": made.slug}, f"List {made.slug} is ready."
+
+
+@lists.command("archive")
+@click.argument("slug")
+@click.option("--public/--private", "is_public", required=True, help="Whether everybody may read them.")
+@report
+def archive(slug: str, *, is_public: bool) -> tuple[object, str]:
+    """Put the newsletters of a list into the archive, or take them out."""
+    changed = set_public(slug, is_public=is_public, now=utcnow(), actor="console")
+    db.session.commit()
+    where = "in the archive for everybody" if is_public else "for its subscribers only"
+    return {"slug": changed.slug, "is_public": is_public}, f"What goes to {changed.slug} is {where}."
 
 
 @lists.command("show")
@@ -59,6 +76,7 @@ def show() -> tuple[object, str]:
             "slug": item.slug,
             "name": item.name,
             "language": item.language,
+            "is_public": item.is_public,
             **{status.value: counts.get((item.id, status), 0) for status in SubscriptionStatus},
         }
         for item in all_lists()

@@ -74,6 +74,7 @@ def create_list(
     actor: str,
     topics: str = "",
     frequency: str = "",
+    is_public: bool = True,
 ) -> MailingList:
     """Make a list; raise ListInvalid or ListExists."""
     name = " ".join(name.split())
@@ -85,6 +86,7 @@ def create_list(
         "language": language,
         "topics": topics,
         "frequency": frequency,
+        "is_public": is_public,
         "created_at": now,
     }
     if not insert_or_ignore(MailingList, row):
@@ -92,6 +94,15 @@ def create_list(
     made = get_lists([slug])[0]
     audit.record("list created", actor=actor, now=now, object=f"list:{made.id}")
     return made
+
+
+def set_public(slug: str, *, is_public: bool, now: datetime, actor: str) -> MailingList:
+    """Put what went to a list into the archive, or take it out; raise UnknownList."""
+    (found,) = get_lists([slug])
+    found.is_public = is_public
+    action = "list made public" if is_public else "list made private"
+    audit.record(action, actor=actor, now=now, object=f"list:{found.id}")
+    return found
 
 
 def create_first_lists(now: datetime) -> None:

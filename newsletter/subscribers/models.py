@@ -31,6 +31,8 @@ class MailingList(Base):
     #: Shown beside the form; empty when nothing was written.
     topics: Mapped[str] = mapped_column(default="")
     frequency: Mapped[str] = mapped_column(default="")
+    #: What went to it may be read by everybody in the archive.
+    is_public: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime]
 
 

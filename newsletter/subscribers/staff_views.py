@@ -25,6 +25,7 @@ KINDS = {
     "new_address": N_("Confirmation of a new address"),
     "address_changed": N_("Address changed"),
     "address_taken": N_("Address already in use"),
+    "test": N_("Test mail"),
 }
 #: What its reader can do without the mail.
 NEXT = {

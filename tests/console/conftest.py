@@ -1,10 +1,12 @@
 """Runs commands: inside the test's application, and as the real program."""
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -24,6 +26,18 @@ def newsletter(app) -> Callable[..., Result]:
     def run(*arguments: object) -> Result:
         words = [str(argument) for argument in arguments]
         return on_its_own(app, lambda: FlaskCliRunner(app).invoke(args=words))
+
+    return run
+
+
+@pytest.fixture
+def as_json(newsletter) -> Callable[..., Any]:
+    """Run a command with ``--json`` and return what it printed, parsed."""
+
+    def run(*arguments: object) -> Any:
+        result = newsletter(*arguments, "--json")
+        assert (result.exit_code, result.stderr) == (0, "")
+        return json.loads(result.stdout)
 
     return run
 

@@ -1,9 +1,5 @@
 """What the commands report, to people and to programs."""
 
-import json
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 import sqlalchemy as sa
 
@@ -16,19 +12,6 @@ from newsletter.staff.models import Role, StaffInvitation
 from newsletter.subscribers.lists import get_lists
 from newsletter.subscribers.models import SubscriptionStatus, TrackingState
 from tests.support.clock import NOW
-
-
-@pytest.fixture
-def as_json(newsletter) -> Callable[..., Any]:
-    """Run a command with ``--json`` and return what it printed, parsed."""
-
-    def run(*arguments: object) -> Any:
-        result = newsletter(*arguments, "--json")
-        assert (result.exit_code, result.stderr) == (0, "")
-        return json.loads(result.stdout)
-
-    return run
-
 
 # --- lists and subscribers -------------------------------------------------------------------------
 
@@ -77,6 +60,7 @@ def test_each_list_shows_how_many_are_on_it(newsletter, as_json, make_list, make
         "slug": "suomeksi",
         "name": "Uutiset",
         "language": "fi",
+        "is_public": True,
         "pending": 1,
         "confirmed": 2,
         "unsubscribed": 1,
@@ -157,7 +141,7 @@ def test_a_program_goes_from_file_to_figures(as_json, make_list, make_subscriber
     send_due()
     figures = as_json("campaigns", "stats", made["id"])
 
-    assert sent == {"id": made["id"], "status": "sending", "recipients": 1}
+    assert sent == {"id": made["id"], "status": "sending", "recipients": 1, "scheduled_at": None}
     assert (figures["status"], figures["recipients"], figures["accepted"]) == ("sent", 1, 1)
 
 

@@ -8,7 +8,8 @@ from newsletter.campaigns.drafts import UnknownCampaign
 from newsletter.campaigns.models import CampaignStatus, Edition
 from newsletter.db import db
 from newsletter.sending.models import Delivery, DeliveryStatus
-from newsletter.sending.start import AudienceEmpty, NotADraft, SenderIncomplete, start_campaign
+from newsletter.sending.preflight import SenderIncomplete
+from newsletter.sending.start import AudienceEmpty, NotADraft, start_campaign
 from newsletter.subscribers.models import SubscriptionStatus, SuppressionReason
 from newsletter.subscribers.suppressions import suppress
 from newsletter.tracking.models import Link

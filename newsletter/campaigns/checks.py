@@ -1,0 +1,153 @@
+"""What is wrong with a newsletter before it is sent, and what to do about it.
+
+An error keeps the campaign from being sent, a warning does not.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from urllib.parse import unquote
+
+from selectolax.lexbor import LexborHTMLParser, LexborNode
+
+from newsletter.campaigns.compose import PREFERENCES_MARK, UNSUBSCRIBE_MARK, Parts, compose
+from newsletter.campaigns.models import Edition
+from newsletter.campaigns.plain import SCHEMES
+from newsletter.errors import N_
+
+#: Gmail cuts a mail off a little above this, and the ways out stand at its end.
+LARGEST_HTML = 100_000
+#: What most mailboxes show of a subject.
+LONGEST_SHOWN = 60
+#: What templates of other systems, and people in a hurry, leave behind.
+_PLACEHOLDER = re.compile(
+    r"\{\{.*?\}\}|\{%.*?%\}|\*\|.*?\|\*|%%.+?%%|\[\[.*?\]\]|\bx{3,}\b|\blorem ipsum\b|\b(?:TODO|FIXME|TBD)\b",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong: the sentence, what to do, and whether it stops the campaign."""
+
+    code: str
+    message: str
+    advice: str
+    is_error: bool = True
+    #: The edition it is about; NULL for the campaign as a whole.
+    language: str | None = None
+    values: dict[str, object] = field(default_factory=dict)
+
+
+def check_edition(edition: Edition, parts: Parts | None = None) -> list[Finding]:
+    """Look through an edition, in the order of the page."""
+    parts = parts or compose(edition)
+    content = LexborHTMLParser(parts.content)
+    language = edition.language
+    return [
+        *_ways_out(parts, language),
+        *_text(parts, language),
+        *_subject(edition, language),
+        *_pictures(content, language),
+        *_links(content, language),
+        *_placeholders(edition, language),
+        *_size(parts, language),
+    ]
+
+
+def _ways_out(parts: Parts, language: str) -> Iterator[Finding]:
+    links = {node.attributes.get("href") for node in LexborHTMLParser(parts.html).css("a[href]")}
+    lines = set(parts.text.splitlines())
+    advice = N_("The program puts these links at the end by itself. Ask whoever changed its templates.")
+    if UNSUBSCRIBE_MARK not in links or UNSUBSCRIBE_MARK not in lines:
+        yield Finding(
+            "unsubscribe_link", N_("The link to unsubscribe is missing."), advice, language=language
+        )
+    if PREFERENCES_MARK not in links or PREFERENCES_MARK not in lines:
+        message = N_("The link to one's own subscription details is missing.")
+        yield Finding("details_link", message, advice, language=language)
+
+
+def _text(parts: Parts, language: str) -> Iterator[Finding]:
+    if not parts.words.strip():
+        message = N_("The text part is empty.")
+        advice = N_("Write something: mail programs that show no HTML would show an empty mail.")
+        yield Finding("text_empty", message, advice, language=language)
+
+
+def _subject(edition: Edition, language: str) -> Iterator[Finding]:
+    length = len(edition.subject)
+    if length > LONGEST_SHOWN:
+        message = N_("The subject has %(length)s characters.")
+        advice = N_("Mailboxes cut it off after about 60, phones after about 40: put what matters first.")
+        values: dict[str, object] = {"length": length}
+        yield Finding("subject_length", message, advice, is_error=False, language=language, values=values)
+
+
+def _pictures(content: LexborHTMLParser, language: str) -> Iterator[Finding]:
+    for picture in content.css("img"):
+        if not (picture.attributes.get("alt") or "").strip():
+            values: dict[str, object] = {"picture": (picture.attributes.get("src") or "").rpartition("/")[2]}
+            message = N_("A picture has no alternative text: %(picture)s")
+            advice = N_(
+                "Write between the square brackets what the picture tells: ![alternative text](address)"
+            )
+            yield Finding("alt_missing", message, advice, language=language, values=values)
+
+
+def _links(content: LexborHTMLParser, language: str) -> Iterator[Finding]:
+    goals = {node.attributes.get("id") for node in content.css("[id]")}
+    for link in content.css("a"):
+        address = link.attributes.get("href") or ""
+        values: dict[str, object] = {"link": _words(link), "address": address}
+        if address.startswith("#") and unquote(address[1:]) not in goals:
+            message = N_("The link “%(link)s” leads to a place that is not in this letter: %(address)s")
+            advice = N_("Name a heading: #summer-news leads to the heading “Summer news”.")
+            yield Finding("dead_anchor", message, advice, language=language, values=values)
+        elif not address.startswith("#") and address.partition(":")[0].lower() not in SCHEMES:
+            message = N_("The link “%(link)s” leads nowhere: %(address)s")
+            advice = N_("Give the whole address, beginning with https://")
+            yield Finding("dead_anchor", message, advice, language=language, values=values)
+    for button in content.css("table.press"):
+        if not button.css("a"):
+            values = {"link": _words(button)}
+            message = N_("The button “%(link)s” leads nowhere.")
+            advice = N_("Put a link into it: [words of the button](https://…)")
+            yield Finding("dead_anchor", message, advice, language=language, values=values)
+    yield from _unsafe(content, language)
+
+
+def _unsafe(content: LexborHTMLParser, language: str) -> Iterator[Finding]:
+    found = [
+        node.attributes.get("href") or node.attributes.get("src") or "" for node in content.css("a, img")
+    ]
+    for address in dict.fromkeys(found):
+        if address.lower().startswith("http:"):
+            message = N_("An address without encryption: %(address)s")
+            advice = N_(
+                "Write https:// if the site has it: browsers warn of the rest, and some mailboxes hide it."
+            )
+            values: dict[str, object] = {"address": address}
+            yield Finding("http_link", message, advice, is_error=False, language=language, values=values)
+
+
+def _placeholders(edition: Edition, language: str) -> Iterator[Finding]:
+    written = f"{edition.subject}\n{edition.preview}\n{edition.body}"
+    for found in dict.fromkeys(match[0] for match in _PLACEHOLDER.finditer(written)):
+        message = N_("A placeholder is left over: %(placeholder)s")
+        advice = N_("Write there what readers shall see.")
+        values: dict[str, object] = {"placeholder": found[:60]}
+        yield Finding("placeholder", message, advice, language=language, values=values)
+
+
+def _size(parts: Parts, language: str) -> Iterator[Finding]:
+    size = len(parts.html.encode())
+    if size > LARGEST_HTML:
+        message = N_("The HTML part is %(size)s kB large.")
+        advice = N_("Shorten it: Gmail cuts off after about 100 kB, and the link to unsubscribe with it.")
+        values: dict[str, object] = {"size": size // 1000}
+        yield Finding("size", message, advice, is_error=False, language=language, values=values)
+
+
+def _words(node: LexborNode) -> str:
+    return " ".join(node.text().split())[:60]

@@ -1,0 +1,177 @@
+"""Changing a draft: whoever saves says which version they saw, so nobody's words are lost unseen."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from newsletter import audit
+from newsletter.campaigns.drafts import (
+    DraftInvalid,
+    begin_campaign,
+    checked_language,
+    checked_subject,
+    get_campaign,
+    get_draft,
+    lists_of,
+)
+from newsletter.campaigns.models import Campaign, CampaignList, Edition
+from newsletter.db import change, db
+from newsletter.errors import N_, NewsletterError, NotFound
+from newsletter.subscribers.models import MailingList
+
+#: Far more than a mailbox shows without cutting; keeps an autosave from filling the database.
+LONGEST_BODY = 100_000
+
+
+class EditionConflict(NewsletterError):
+    """Somebody else has saved since."""
+
+    message = N_("Somebody else has saved this edition since you opened it. Nothing of yours is lost yet.")
+
+    def __init__(self, edition: Edition) -> None:
+        self.edition = edition
+        super().__init__()
+
+
+class UnknownEdition(NotFound):
+    """The campaign is not written in that language."""
+
+    message = N_("The campaign has no edition in that language.")
+
+
+class EditionExists(NewsletterError):
+    """One edition a language."""
+
+    message = N_("There is already an edition in that language.")
+
+
+class LastEdition(NewsletterError):
+    """A campaign without any would have no subject."""
+
+    message = N_("A campaign keeps its only edition.")
+
+
+class BodyTooLong(NewsletterError):
+    """Nobody's mailbox would show it."""
+
+    message = N_("The text is too long: at most 100,000 characters can be saved.")
+
+
+def get_edition(campaign: Campaign, language: str) -> Edition:
+    """Return the edition in a language; raise UnknownEdition."""
+    for edition in campaign.editions:
+        if edition.language == language:
+            return edition
+    raise UnknownEdition
+
+
+def save_edition(
+    campaign_id: int,
+    language: str,
+    *,
+    version: int,
+    subject: str,
+    preview: str,
+    body: str,
+    now: datetime,
+    actor: str,
+) -> Edition:
+    """Save what was written over the version that its writer saw.
+
+    Raises EditionConflict, with what stands there now, when that is another version; saving the
+    same words again is no conflict and changes nothing. The text may be empty while it is written.
+    """
+    campaign = get_draft(campaign_id)
+    edition = get_edition(campaign, language)
+    subject, preview = checked_subject(subject, preview), preview.strip()
+    body = body.replace("\r\n", "\n")
+    if len(body) > LONGEST_BODY:
+        raise BodyTooLong
+    if (edition.subject, edition.preview, edition.body) == (subject, preview, body):
+        return edition
+    saved = change(
+        sa.update(Edition)
+        .where(Edition.id == edition.id, Edition.version == version)
+        .values(
+            subject=subject, preview=preview, body=body, version=version + 1, saved_at=now, saved_by=actor
+        )
+    )
+    db.session.refresh(edition)
+    if not saved:
+        raise EditionConflict(edition)
+    campaign.proposed_by = campaign.scheduled_at = None  # what was agreed to is no longer what stands here
+    # One line in the log for a sitting: autosaving would write one every few seconds.
+    if version == 1:
+        audit.record(
+            "edition written", actor=actor, now=now, object=f"campaign:{campaign.id}", edition=language
+        )
+    return edition
+
+
+def add_edition(campaign_id: int, language: str, *, now: datetime, actor: str) -> Edition:
+    """Begin the edition in another language: the first one's subject, and no text yet.
+
+    Raises LanguageUnknown or EditionExists.
+    """
+    campaign = get_draft(campaign_id)
+    checked_language(language)
+    if any(edition.language == language for edition in campaign.editions):
+        raise EditionExists
+    made = Edition(language=language, subject=campaign.subject, preview="", body="")
+    campaign.editions.append(made)
+    campaign.proposed_by = campaign.scheduled_at = None
+    db.session.flush()
+    audit.record("edition added", actor=actor, now=now, object=f"campaign:{campaign.id}", edition=language)
+    return made
+
+
+def remove_edition(campaign_id: int, language: str, *, now: datetime, actor: str) -> Campaign:
+    """Take an edition out of a draft for good; raise UnknownEdition or LastEdition."""
+    campaign = get_draft(campaign_id)
+    edition = get_edition(campaign, language)
+    if len(campaign.editions) == 1:
+        raise LastEdition
+    campaign.editions.remove(edition)
+    db.session.delete(edition)
+    campaign.proposed_by = campaign.scheduled_at = None
+    audit.record("edition removed", actor=actor, now=now, object=f"campaign:{campaign.id}", edition=language)
+    return campaign
+
+
+def change_lists(campaign_id: int, lists: Sequence[MailingList], *, now: datetime, actor: str) -> Campaign:
+    """Say anew which lists a draft goes to; raise DraftInvalid when there would be none."""
+    campaign = get_draft(campaign_id)
+    if not lists:
+        raise DraftInvalid
+    wanted = {mailing_list.id for mailing_list in lists}
+    if wanted == {item.list_id for item in campaign.list_ids}:
+        return campaign
+    change(sa.delete(CampaignList).where(CampaignList.campaign_id == campaign.id))
+    db.session.add_all(CampaignList(campaign_id=campaign.id, list_id=list_id) for list_id in sorted(wanted))
+    db.session.flush()
+    db.session.expire(campaign, ["list_ids"])
+    campaign.proposed_by = campaign.scheduled_at = None
+    audit.record("campaign lists changed", actor=actor, now=now, object=f"campaign:{campaign.id}")
+    return campaign
+
+
+def duplicate_campaign(campaign_id: int, *, now: datetime, actor: str) -> Campaign:
+    """Make a draft with the words and lists of a campaign, whatever became of that one."""
+    source = get_campaign(campaign_id)
+    first, *others = source.editions
+    made = begin_campaign(
+        lists_of(source),
+        subject=first.subject,
+        body=first.body,
+        preview=first.preview,
+        language=first.language,
+        now=now,
+        actor=actor,
+    )
+    for edition in others:
+        copy = Edition(language=edition.language, subject=edition.subject, preview=edition.preview)
+        copy.body = edition.body
+        made.editions.append(copy)
+    db.session.flush()
+    return made

@@ -1,0 +1,110 @@
+"""The checks before sending: each finds its fault, says what to do, and knows whether it blocks."""
+
+from dataclasses import replace
+
+import pytest
+
+from newsletter.campaigns.checks import check_edition
+from newsletter.campaigns.compose import PREFERENCES_MARK, UNSUBSCRIBE_MARK, compose
+from newsletter.campaigns.models import Edition
+
+pytestmark = pytest.mark.parametrize("engine", ["sqlite"])
+
+GOOD = "# Uutiset\n\nHei! [Lue](https://kirja.example/)\n\n![Kansi](https://kirja.example/k.png)"
+
+
+@pytest.fixture
+def check(app):
+    """Return what is wrong with a text as (code, is_error)."""
+
+    def check(body=GOOD, subject="Uutiset", preview=""):
+        edition = Edition(language="fi", subject=subject, preview=preview, body=body)
+        found = check_edition(edition)
+        assert all(item.message % item.values and item.advice and item.language == "fi" for item in found)
+        return [(item.code, item.is_error) for item in found]
+
+    return check
+
+
+def test_nothing_is_wrong_with_a_good_letter(check):
+    assert check() == []
+
+
+@pytest.mark.parametrize("part", ["html", "text"])
+@pytest.mark.parametrize(
+    ("mark", "code"), [(UNSUBSCRIBE_MARK, "unsubscribe_link"), (PREFERENCES_MARK, "details_link")]
+)
+def test_mu1_a_letter_without_a_way_out_in_either_part_is_an_error(app, part, mark, code):
+    edition = Edition(language="fi", subject="Uutiset", preview="", body=GOOD)
+    parts = compose(edition)
+    broken = replace(parts, **{part: getattr(parts, part).replace(mark, "https://kirja.example/")})
+
+    assert [(item.code, item.is_error) for item in check_edition(edition, broken)] == [(code, True)]
+
+
+@pytest.mark.parametrize("body", ["", "  \n", "![](https://kirja.example/k.png)"])
+def test_an_empty_text_part_is_an_error(check, body):
+    assert ("text_empty", True) in check(body)
+
+
+@pytest.mark.parametrize("body", ["Hei ![](https://k.example/k.png)", "Hei ![ ](https://k.example/k.png)"])
+def test_mf8_a_picture_without_alternative_text_blocks_sending(check, body):
+    assert check(body) == [("alt_missing", True)]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "[Hinnat](#hinnat)",
+        "[Hinnat](#)",
+        "[Hinnat]()",
+        "[Hinnat](/hinnat)",
+        "[Hinnat](hinnat.html)",
+        "[Hinnat](www.kirja.example)",
+        "::: button\nVaraa aika\n:::",
+    ],
+)
+def test_a_link_that_leads_nowhere_is_an_error(check, body):
+    assert check(body) == [("dead_anchor", True)]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "[Hinnat](#hinnat)\n\n## Hinnat",
+        "[Ää](#äänikirjat)\n\n## Äänikirjat",
+        "[Soita](tel:+358401234567) [Kirjoita](mailto:info@kirja.example)",
+    ],
+)
+def test_a_link_to_a_heading_a_telephone_or_a_mailbox_leads_somewhere(check, body):
+    assert check(body) == []
+
+
+@pytest.mark.parametrize("body", ["[Lue](http://kirja.example/)", "Hei ![Kansi](http://kirja.example/k.png)"])
+def test_an_address_without_encryption_is_a_warning(check, body):
+    assert check(body) == [("http_link", False)]
+
+
+@pytest.mark.parametrize(
+    "left",
+    ["{{ nimi }}", "{% if x %}", "*|FNAME|*", "%%etunimi%%", "[[nimi]]", "XXX", "Lorem ipsum dolor", "TODO"],
+)
+def test_a_placeholder_left_over_is_an_error_wherever_it_stands(check, left):
+    assert check(f"Hei {left}") == [("placeholder", True)]
+    assert check(subject=f"Hei {left}") == [("placeholder", True)]
+    assert check(preview=f"Hei {left}") == [("placeholder", True)]
+
+
+@pytest.mark.parametrize("words", ["100 % alennus", "hinta {alkaen}", "koko XXL", "metodologia", "50 %% off"])
+def test_ordinary_words_are_no_placeholders(check, words):
+    assert check(f"Hei {words}") == []
+
+
+def test_a_subject_that_mailboxes_cut_off_is_a_warning(check):
+    assert check(subject="ä" * 60) == []
+    assert check(subject="ä" * 61) == [("subject_length", False)]
+
+
+def test_mf8_a_letter_over_100_kb_is_a_warning(check):
+    assert check("sana " * 18_000) == []
+    assert check("sana " * 20_000) == [("size", False)]
