@@ -55,10 +55,15 @@ def lease_some(campaign_id: int, now: datetime) -> Sequence[int]:
         .order_by(Delivery.subscriber_id)
         .limit(BATCH)
         .with_for_update(skip_locked=True)
+        .cte("due")
+        # A plain sub-select may be run once for each row, and lock and lease as many again each time.
+        .prefix_with("MATERIALIZED", dialect="postgresql")
     )
     leased = db.session.scalars(
         sa.update(Delivery)
-        .where(Delivery.campaign_id == campaign_id, Delivery.subscriber_id.in_(due))
+        .where(
+            Delivery.campaign_id == campaign_id, Delivery.subscriber_id.in_(sa.select(due.c.subscriber_id))
+        )
         .values(leased_by=owner(), leased_until=now + LEASE)
         .returning(Delivery.subscriber_id)
         .execution_options(synchronize_session=False)
