@@ -19,6 +19,7 @@ from newsletter.campaigns.models import Campaign, CampaignStatus, Edition
 from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.db import change, db
+from newsletter.leases import owner
 from newsletter.mail.message import sender_address
 from newsletter.mail.outbox import RETRY_AFTER
 from newsletter.mail.transport import Reply, Transport, open_transport
@@ -142,34 +143,51 @@ def _hand_over(claimed: Claimed, fillers: Fillers, transport: Transport) -> Repl
 
 
 def _record(claimed: Claimed, reply: Reply, now: datetime) -> None:
-    due_at = None
-    if reply.is_accepted:
-        status = DeliveryStatus.ACCEPTED
-        count(claimed.campaign_id, accepted=1, measured=int(claimed.is_measured))
-    elif reply.is_uncertain:
-        status = DeliveryStatus.UNCERTAIN
-        count(claimed.campaign_id, uncertain=1)
-    elif reply.is_retryable and claimed.attempts <= len(RETRY_AFTER):
-        status, due_at = DeliveryStatus.DEFERRED, now + RETRY_AFTER[claimed.attempts - 1]
+    """Record an answer and count it, once. Commits."""
+    status = _status_of(reply, claimed.attempts)
+    deferred = status is DeliveryStatus.DEFERRED
+    answer = {
+        "status": status,
+        "due_at": now + RETRY_AFTER[claimed.attempts - 1] if deferred else None,
+        "leased_by": None,
+        "leased_until": None,
+        "accepted_at": now if reply.is_accepted else None,
+        "reply_code": reply.code or None,
+    }
+    this = sa.and_(
+        Delivery.campaign_id == claimed.campaign_id,
+        Delivery.subscriber_id == claimed.subscriber_id,
+        Delivery.attempts == claimed.attempts,
+    )
+    held = sa.and_(Delivery.status == DeliveryStatus.SENDING, Delivery.leased_by == owner())
+    # Our lease may have ended while the server thought, and the delivery been given up meanwhile.
+    given_up = Delivery.status == DeliveryStatus.UNCERTAIN
+    if change(sa.update(Delivery).where(this, held).values(answer)):
+        late = 0
+    elif change(sa.update(Delivery).where(this, given_up).values(answer)):
+        late = 1
     else:
-        status = DeliveryStatus.FAILED
-        count(claimed.campaign_id, failed=1)
-    change(
-        sa.update(Delivery)
-        .where(
-            Delivery.campaign_id == claimed.campaign_id,
-            Delivery.subscriber_id == claimed.subscriber_id,
-        )
-        .values(
-            status=status,
-            due_at=due_at,
-            leased_by=None,
-            leased_until=None,
-            accepted_at=now if reply.is_accepted else None,
-            reply_code=reply.code or None,
-        )
+        db.session.rollback()
+        log.warning("answer too late", extra={"campaign_id": claimed.campaign_id, "code": reply.code})
+        return
+    count(
+        claimed.campaign_id,
+        accepted=int(status is DeliveryStatus.ACCEPTED),
+        measured=int(status is DeliveryStatus.ACCEPTED and claimed.is_measured),
+        failed=int(status is DeliveryStatus.FAILED),
+        uncertain=int(status is DeliveryStatus.UNCERTAIN) - late,
     )
     db.session.commit()
+
+
+def _status_of(reply: Reply, attempts: int) -> DeliveryStatus:
+    if reply.is_accepted:
+        return DeliveryStatus.ACCEPTED
+    if reply.is_uncertain:
+        return DeliveryStatus.UNCERTAIN
+    if reply.is_retryable and attempts <= len(RETRY_AFTER):
+        return DeliveryStatus.DEFERRED
+    return DeliveryStatus.FAILED
 
 
 def _is_running(campaign_id: int) -> bool:

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from newsletter.db import db
 from newsletter.leases import LEASE, owner
+from newsletter.mail.transport import Reply
 from newsletter.sending import deliver
 from newsletter.sending.claim import lease_some, mark_sending, release, release_expired
 from newsletter.sending.models import Delivery, DeliveryStatus
@@ -182,3 +183,49 @@ def test_the_sweep_settles_every_campaign_on_its_way(start, make_list, make_read
     deliver.sweep()
 
     assert [outcome(campaign) for campaign in campaigns] == [{"uncertain": 1}, {"uncertain": 1}]
+
+
+# --- answers that come late ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def give_up_one(start, make_list, make_subscriber, now):
+    """Hand one mail over, and let its lease end before the answer is there."""
+    fi = make_list()
+    make_subscriber(lists=[fi])
+    campaign = start([fi])
+    (subscriber_id,) = lease_some(campaign.id, now)
+    claimed = mark_sending(campaign.id, subscriber_id, now)
+    release_expired(campaign.id, now + LEASE)
+    return campaign, claimed
+
+
+@pytest.mark.parametrize(
+    ("reply", "then"),
+    [
+        (Reply(250), "accepted"),
+        (Reply(550), "failed"),
+        (Reply(451), "deferred"),
+        (Reply(0, is_uncertain=True), "uncertain"),
+    ],
+)
+def test_an_answer_that_comes_after_the_lease_is_counted_once(give_up_one, outcome, now, reply, then):
+    campaign, claimed = give_up_one
+
+    deliver._record(claimed, reply, now + LEASE)
+    deliver._record(claimed, reply, now + LEASE)
+
+    assert outcome(campaign) == {then: 1}
+
+
+def test_an_answer_to_an_earlier_try_is_not_taken_for_one_to_this(give_up_one, outcome, now):
+    campaign, claimed = give_up_one
+    later = {"status": DeliveryStatus.SENDING, "attempts": 2, "leased_by": owner()}
+    db.session.execute(sa.update(Delivery).values(later))
+    db.session.commit()
+
+    deliver._record(claimed, Reply(250), now + LEASE)
+
+    db.session.refresh(campaign.totals)
+    assert db.session.scalars(sa.select(Delivery.status)).all() == [DeliveryStatus.SENDING]
+    assert campaign.totals.accepted == 0
