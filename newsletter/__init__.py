@@ -17,6 +17,7 @@ from newsletter.privacy import views as privacy_views
 from newsletter.running import cli as running_cli
 from newsletter.running import health, jobs
 from newsletter.sending import cli as sending_cli
+from newsletter.sending import staff_views as sending_staff_views
 from newsletter.staff import access
 from newsletter.staff import cli as staff_cli
 from newsletter.staff import views as staff_views
@@ -96,7 +97,9 @@ def _add_pages(app: Flask, chosen: Settings) -> None:
         mailbox,
     ):
         app.register_blueprint(part.bp)
-    for staff_part in (subscribers_staff_views, embed_views, privacy_staff_views, funnel_views):
+    for staff_part in (
+        subscribers_staff_views, sending_staff_views, embed_views, privacy_staff_views, funnel_views,
+    ):  # fmt: skip
         app.register_blueprint(staff_part.bp)
     app.wsgi_app = TrackingGateway(app.wsgi_app, app, chosen)  # type: ignore[method-assign]
     if chosen.proxy_hops:

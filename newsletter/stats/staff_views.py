@@ -10,6 +10,7 @@ from newsletter.campaigns.models import Campaign, CampaignStatus
 from newsletter.clock import utcnow
 from newsletter.errors import N_
 from newsletter.i18n import translate
+from newsletter.sending.breaker import REASONS
 from newsletter.staff.access import staff_only
 from newsletter.stats.figures import (
     campaign_figures,
@@ -88,6 +89,8 @@ def _head(found: Campaign, lists: list[str]) -> dict[str, Any]:
         "subject": found.subject,
         "status": translate(STATUS_LABELS[found.status]),
         "status_code": found.status.value,
+        "paused_because": _paused_because(found),
+        "pause_reply": found.pause_reply,
         "lists": lists,
         "created_at": found.created_at,
         "started_at": found.started_at,
@@ -96,6 +99,12 @@ def _head(found: Campaign, lists: list[str]) -> dict[str, Any]:
             {"language": edition.language, "subject": edition.subject} for edition in found.editions
         ],
     }
+
+
+def _paused_because(found: Campaign) -> str | None:
+    if found.status is not CampaignStatus.PAUSED or found.pause_reason is None:
+        return None
+    return translate(REASONS[found.pause_reason])
 
 
 def _row(found: Campaign, lists: list[str]) -> dict[str, Any]:
