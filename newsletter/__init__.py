@@ -21,6 +21,7 @@ from newsletter.running import cli as running_cli
 from newsletter.running import health, jobs
 from newsletter.sending import cli as sending_cli
 from newsletter.sending import control_cli, start_views
+from newsletter.sending import staff_views as sending_staff_views
 from newsletter.staff import access
 from newsletter.staff import cli as staff_cli
 from newsletter.staff import views as staff_views
@@ -107,8 +108,8 @@ def _add_pages(app: Flask, chosen: Settings) -> None:
     ):
         app.register_blueprint(part.bp)
     for staff_part in (
-        subscribers_staff_views, embed_views, privacy_staff_views, desk_views, office_views, funnel_views,
-        overview_views, reader_views,
+        subscribers_staff_views, sending_staff_views, embed_views, privacy_staff_views, desk_views,
+        office_views, funnel_views, overview_views, reader_views,
     ):  # fmt: skip
         app.register_blueprint(staff_part.bp)
     app.wsgi_app = TrackingGateway(app.wsgi_app, app, chosen)  # type: ignore[method-assign]

@@ -195,6 +195,9 @@ class Settings:
     mail_connections: int = setting(_integer(1, 200), "4")
     #: Messages a second over all connections of one worker; 0 means no limit of ours.
     mail_rate: int = setting(_integer(0, 1_000_000), "0")
+    #: The same for each domain that mail goes to, and how many mails may be under way to it at once.
+    mail_domain_rate: int = setting(_integer(0, 1_000_000), "0")
+    mail_domain_connections: int = setting(_integer(0, 200), "0")
     queue_url: str = setting(_one_line, "", secret=True)
     proxy_hops: int = setting(_integer(0, 10), "0")
     timezone: ZoneInfo = setting(_timezone, "Europe/Helsinki")

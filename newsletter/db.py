@@ -1,12 +1,13 @@
 """The database: session, base class, column types, and the mark of personal data."""
 
 import enum
+import json
 import os
 import sqlite3
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -35,6 +36,10 @@ _BUSY_TIMEOUT = "PRAGMA busy_timeout=15000"
 #: What SQLite calls that kind of auto_vacuum.
 _INCREMENTAL = 2
 _begins: ContextVar[str] = ContextVar("begins", default=_USUAL)
+
+
+#: Whether commits on SQLite wait for the disk, see ``surviving_kills``.
+_flushes: ContextVar[str] = ContextVar("flushes", default="FULL")
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -122,6 +127,19 @@ def reading() -> Iterator[None]:
         _begins.reset(token)
 
 
+@contextmanager
+def surviving_kills() -> Iterator[None]:
+    """Let commits inside survive the death of any process, but on SQLite not a power cut.
+
+    The next commit outside takes them to the disk with it. PostgreSQL commits as always.
+    """
+    token = _flushes.set("NORMAL")
+    try:
+        yield
+    finally:
+        _flushes.reset(token)
+
+
 def begin_reading() -> None:
     """Let this thread's coming transactions begin as readers, until it says otherwise."""
     _begins.set("BEGIN")
@@ -140,7 +158,28 @@ def begin_writing() -> None:
 
 def is_sqlite() -> bool:
     """Tell which engine the session talks to."""
-    return bool(db.session.get_bind().dialect.name == "sqlite")
+    return dialect().name == "sqlite"
+
+
+def dialect() -> Dialect:
+    """Return what the engine that the session talks to understands."""
+    return db.session.get_bind().dialect
+
+
+def among(column: sa.ColumnElement[Any], name: str, *, for_sqlite: bool) -> sa.ColumnElement[bool]:
+    """Hold a column to the list bound to ``name``, given as ``listed`` makes it.
+
+    The statement is the same however long the list is, so it is prepared once; IN is not.
+    """
+    if for_sqlite:
+        each = sa.func.json_each(sa.bindparam(name, type_=sa.String)).table_valued("value")
+        return column.in_(sa.select(each.c.value))
+    return column == sa.any_(sa.bindparam(name, type_=postgresql.ARRAY(column.type)))
+
+
+def listed(values: Iterable[int]) -> str | list[int]:
+    """Return a list as a statement with ``among`` takes it."""
+    return json.dumps(list(values)) if is_sqlite() else list(values)
 
 
 def insert_or_ignore(table: type[Base], *rows: dict[str, Any]) -> int:
@@ -189,6 +228,10 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
+    wanted = _flushes.get()
+    if connection.info.get("flushes", "FULL") != wanted:
+        connection.exec_driver_sql(f"PRAGMA synchronous={wanted}").close()
+        connection.info["flushes"] = wanted
     statement = connection.get_execution_options().get("begins") or _begins.get()
     driver = connection.connection.driver_connection
     if statement != _USUAL or not isinstance(driver, TurnTaking):

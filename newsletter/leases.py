@@ -26,8 +26,7 @@ LEASE = timedelta(minutes=20)
 
 def owner() -> str:
     """Return this process's name: host, pid and start, so that a reused pid is another owner."""
-    pid = os.getpid()
-    return f"{_host()}:{pid}:{_started(pid)}"
+    return _named(os.getpid())
 
 
 def dead_owners(names: Iterable[str]) -> list[str]:
@@ -62,6 +61,16 @@ def _lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def earlier_boots(names: Iterable[str]) -> list[str]:
+    """Return those of the names that do not belong to this machine since it was started."""
+    return [name for name in names if name.rsplit(":", 2)[0] != _host()]
+
+
+@cache
+def _named(pid: int) -> str:
+    return f"{_host()}:{pid}:{_started(pid)}"
 
 
 def _is_dead(name: str) -> bool:

@@ -46,6 +46,10 @@ class Campaign(Base):
     proposed_by: Mapped[str | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    #: What the breaker found wrong on our side when it paused the campaign (a ``Fault``), and what the
+    #: server said; both NULL when it did not.
+    pause_reason: Mapped[str | None]
+    pause_reply: Mapped[str | None]
 
     editions: Mapped[list["Edition"]] = relationship(back_populates="campaign", order_by="Edition.id")
     list_ids: Mapped[list["CampaignList"]] = relationship(order_by="CampaignList.list_id")

@@ -4,13 +4,15 @@ Both speak through ``Transport.send``, which answers with the server's reply. Fl
 settings and the connection; it checks no certificate and waits for ever, so the opening is ours.
 """
 
+import enum
 import mailbox
+import re
 import smtplib
 import ssl
 import time
 from abc import ABC, abstractmethod
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,9 +21,30 @@ import flask_mail
 from flask import Flask, current_app
 
 from newsletter.config import Settings, settings
+from newsletter.mail.dialogue import Answer, Dialogue, Envelope, Lost
 
 #: Replies after which the same mail may be offered again (RFC 5321, 4.2.1: a 4yz is for now).
 RETRYABLE = range(400, 500)
+#: A connection is closed after so many mails: servers that count them hang up on us otherwise.
+MAILS_PER_CONNECTION = 1000
+#: The server wants us to log in, or does not let us (RFC 4954, 6).
+_LOGIN_CODES = {530, 534, 535, 538}
+#: RFC 3463: 5.7 is policy, 5.1.7 and 5.1.8 are a sender's address that is not to the server's liking.
+_ABOUT_US = re.compile(r"5\.(?:7\.\d+|1\.[78])(?!\d)")
+
+
+class Fault(enum.Enum):
+    """What is wrong on our side, whoever the mail is to."""
+
+    #: No connection: refused, no such host, no answer.
+    UNREACHABLE = "unreachable"
+    #: No certificate that we trust, or no encryption although it is wanted.
+    TLS = "tls"
+    LOGIN = "login"
+    #: The server does not want to speak with us at all.
+    REFUSED = "refused"
+    #: The server does not take this mail because of who sends it or what it is (5.7.x).
+    POLICY = "policy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +55,8 @@ class Reply:
     text: str = ""
     #: True when the content had been handed over and no answer came: it may have been accepted.
     is_uncertain: bool = False
+    #: Set when the reason is ours and not the recipient's.
+    fault: Fault | None = field(default=None, compare=False)
 
     @property
     def is_accepted(self) -> bool:
@@ -59,8 +84,24 @@ class Transport(ABC):
     ) -> None: ...
 
     @abstractmethod
-    def send(self, sender: str, recipient: str, message: bytes) -> Reply:
-        """Hand over one message, whose line ends are CRLF."""
+    def open(self) -> Reply | None:
+        """Connect, unless that is done; return what went wrong, or None when mails can be sent."""
+
+    @abstractmethod
+    def send(
+        self,
+        sender: str,
+        recipient: str,
+        message: bytes,
+        *,
+        following: tuple[str, str] | None = None,
+        is_dotless: bool = False,
+    ) -> Reply:
+        """Hand over one message, whose line ends are CRLF.
+
+        ``following`` names sender and recipient of the mail that will most likely be next: where the
+        server allows it, that is announced already. ``is_dotless`` says that no line begins with a dot.
+        """
 
 
 class NewsMail(flask_mail.Mail):
@@ -97,7 +138,7 @@ class SmtpTransport(Transport):
     """Speaks with MAIL_SERVER, opening the connection when it is first needed."""
 
     def __init__(self) -> None:
-        self._host: smtplib.SMTP | None = None
+        self._dialogue: Dialogue | None = None
 
     def __exit__(
         self,
@@ -105,53 +146,88 @@ class SmtpTransport(Transport):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._host is not None:
-            with suppress(smtplib.SMTPException, OSError):
-                self._host.quit()
-            self._host.close()
+        self._leave()
 
-    def send(self, sender: str, recipient: str, message: bytes) -> Reply:
-        """Walk MAIL, RCPT and DATA, so that we know at which of them the connection was lost."""
-        handed_over = False
+    def open(self) -> Reply | None:
+        """Connect, unless that is done; 5yz to our greeting or login is about us, not about a person."""
+        if self._dialogue is not None:
+            return None
         try:
-            host = self._open()
-            for command in (f"MAIL FROM:<{sender}>", f"RCPT TO:<{recipient}>", "DATA"):
-                code, text = host.docmd(command)
-                if not 200 <= code < 400:  # noqa: PLR2004 - 2yz and 3yz let us go on
-                    self._reset(code)
-                    return Reply(code, _readable(text))
-            handed_over = True
-            host.send(_framed(message))
-            code, text = host.getreply()
-            return Reply(code, _readable(text))
+            self._dialogue = _connect()
         except smtplib.SMTPResponseException as error:
-            self._drop()
-            # 5yz to our greeting or login is about us, not about this person: try again later.
-            return Reply(0, f"{error.smtp_code} {_readable(error.smtp_error)}", is_uncertain=handed_over)
-        except (smtplib.SMTPException, OSError) as error:
-            self._drop()
-            return Reply(0, type(error).__name__, is_uncertain=handed_over)
+            text = f"{error.smtp_code} {_readable(error.smtp_error)}"
+            return Reply(0, text, fault=_fault_of_opening(error))
+        except (smtplib.SMTPException, OSError, Lost) as error:
+            return Reply(0, type(error).__name__, fault=_fault_of_opening(error))
+        return None
 
-    def _open(self) -> smtplib.SMTP:
-        if self._host is None:
-            self._host = SafeConnection(current_app.extensions["mail"]).configure_host()
-            self._host.ehlo_or_helo_if_needed()
-        return self._host
-
-    def _reset(self, code: int) -> None:
-        """Leave the refused mail behind; 421 means that the server closes the connection."""
-        if code == 421 or self._host is None:  # noqa: PLR2004 - RFC 5321, 3.8
-            self._drop()
-            return
+    def send(
+        self,
+        sender: str,
+        recipient: str,
+        message: bytes,
+        *,
+        following: tuple[str, str] | None = None,
+        is_dotless: bool = False,
+    ) -> Reply:
+        """Walk MAIL, RCPT and DATA, so that we know at which of them the connection was lost."""
+        envelope = Envelope(sender, recipient)
+        if not _is_plain(sender + recipient):
+            return Reply(553, "the address cannot be written in an envelope")
+        refusal = self._propose(envelope)
+        if refusal is not None:
+            return refusal
+        dialogue = self._dialogue
+        assert dialogue is not None  # noqa: S101 - it has just been proposed on
+        wire = message if is_dotless else _stuffed(message)
+        is_last = dialogue.mails >= MAILS_PER_CONNECTION
+        ahead = Envelope(*following) if following and not is_last and _is_plain("".join(following)) else None
         try:
-            self._host.rset()
-        except (smtplib.SMTPException, OSError):
+            answer = dialogue.hand_over(wire, ahead)
+        except Lost as error:
+            self._drop()
+            return Reply(0, str(error), is_uncertain=error.had_all)
+        if answer.is_closing:
+            self._drop()
+        elif is_last:
+            self._leave()
+        return _reply(answer)
+
+    def _propose(self, envelope: Envelope) -> Reply | None:
+        """Announce a mail; on a connection that has been in use before, once more when it is closed."""
+        if self._dialogue is not None and not self._dialogue.is_ready_for(envelope):
+            self._drop()  # another was announced: its content is what the server waits for
+        for _try in range(2):
+            refusal = self.open()
+            if refusal is not None or self._dialogue is None:
+                return refusal
+            was_used = self._dialogue.mails > 0
+            try:
+                answer = self._dialogue.propose(envelope)
+            except Lost as error:
+                self._drop()
+                reply = Reply(0, str(error))
+            else:
+                if answer is None:
+                    return None
+                reply = _reply(answer)
+                if not answer.is_closing:
+                    return reply
+                self._drop()
+            if not was_used:
+                break
+        return reply
+
+    def _leave(self) -> None:
+        if self._dialogue is not None:
+            with suppress(Lost):
+                self._dialogue.quit()
             self._drop()
 
     def _drop(self) -> None:
-        if self._host is not None:
-            self._host.close()
-            self._host = None
+        if self._dialogue is not None:
+            self._dialogue.close()
+            self._dialogue = None
 
 
 class MailboxTransport(Transport):
@@ -168,7 +244,18 @@ class MailboxTransport(Transport):
     ) -> None:
         self._maildir.close()
 
-    def send(self, sender: str, recipient: str, message: bytes) -> Reply:
+    def open(self) -> None:
+        """Do nothing: it is always open."""
+
+    def send(
+        self,
+        sender: str,
+        recipient: str,
+        message: bytes,
+        *,
+        following: tuple[str, str] | None = None,  # noqa: ARG002 - the interface's
+        is_dotless: bool = False,  # noqa: ARG002
+    ) -> Reply:
         """Keep the message as a server would have got it, with its envelope on top."""
         envelope = f"Return-Path: <{sender}>\r\nDelivered-To: {recipient}\r\n".encode("ascii")
         self._maildir.add(envelope + message)
@@ -192,11 +279,46 @@ def mailbox_folder(chosen: Settings) -> Path:
     return chosen.instance_path / "mailbox"
 
 
-def _framed(message: bytes) -> bytes:
-    """Return a message as DATA wants it: dots doubled at line starts, and the final dot (RFC 5321, 4.5.2)."""
-    if b"\r\n." in message:
-        message = message.replace(b"\r\n.", b"\r\n..")
-    return message + (b".\r\n" if message.endswith(b"\r\n") else b"\r\n.\r\n")
+def _connect() -> Dialogue:
+    host = SafeConnection(current_app.extensions["mail"]).configure_host()
+    try:
+        host.ehlo_or_helo_if_needed()
+        return Dialogue(host, settings().mail_timeout)
+    except BaseException:
+        host.close()
+        raise
+
+
+def _fault_of_opening(error: Exception) -> Fault:
+    match error:
+        case ssl.SSLError() | smtplib.SMTPNotSupportedError():
+            return Fault.TLS
+        case smtplib.SMTPAuthenticationError() if error.smtp_code not in RETRYABLE:
+            return Fault.LOGIN
+        case smtplib.SMTPResponseException() if error.smtp_code not in RETRYABLE:
+            return Fault.REFUSED
+        case _:
+            return Fault.UNREACHABLE
+
+
+def _reply(answer: Answer) -> Reply:
+    text = _readable(answer.text)
+    if answer.code < 500:  # noqa: PLR2004 - 5yz
+        return Reply(answer.code, text)
+    if answer.code in _LOGIN_CODES:
+        return Reply(answer.code, text, fault=Fault.LOGIN)
+    return Reply(answer.code, text, fault=Fault.POLICY if _ABOUT_US.match(text) else None)
+
+
+def _stuffed(message: bytes) -> bytes:
+    """Double the dots at line starts (RFC 5321, 4.5.2)."""
+    stuffed = message.replace(b"\r\n.", b"\r\n..") if b"\r\n." in message else message
+    return b"." + stuffed if stuffed.startswith(b".") else stuffed
+
+
+def _is_plain(addresses: str) -> bool:
+    """Tell whether addresses can be written in an envelope without starting a command of their own."""
+    return addresses.isascii() and addresses.isprintable() and not set(" <>") & set(addresses)
 
 
 def _readable(text: bytes | str) -> str:

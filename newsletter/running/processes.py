@@ -27,6 +27,7 @@ from huey.consumer import Consumer
 from newsletter.db import db
 from newsletter.errors import StartRefused
 from newsletter.running.jobs import store_looks_for_ever, sweep
+from newsletter.sending import deliver
 from newsletter.wakeups import queue, wake_now
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,16 @@ def serve_jobs(app: Flask) -> None:
     with app.app_context():
         wake_now("sweep")  # whatever was left lying is due now
     # Two threads: single mails do not wait behind a campaign. TERM lets a running job finish.
-    Consumer(huey, workers=2, max_delay=1.0, graceful_signal="TERM", shutdown_timeout=STOP_SECONDS).run()
+    _Consumer(huey, workers=2, max_delay=1.0, graceful_signal="TERM", shutdown_timeout=STOP_SECONDS).run()
+
+
+class _Consumer(Consumer):  # type: ignore[misc]
+    """huey's own, which lets the connections finish their mails before it waits for the jobs."""
+
+    def stop(self, graceful: bool = False) -> None:  # noqa: FBT001, FBT002 - huey's signature
+        """Stop taking jobs, and let those that run end soon."""
+        deliver.halt()
+        super().stop(graceful)
 
 
 class Family:

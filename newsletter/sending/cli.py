@@ -17,6 +17,7 @@ from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.sending.moments import read_moment
 from newsletter.sending.progress import progress_of
 from newsletter.sending.release import release
+from newsletter.sending.undelivered import leave_uncertain, page_of_undelivered, send_again
 
 _LOOK_SECONDS = 0.5
 _ON = "Send it now or choose another time: newsletter campaigns send {id} [--at TIME]"
@@ -101,3 +102,59 @@ def status(campaign_id: int) -> tuple[object, str]:
         + (f" ({shown})" if shown else "")
         + (f". {_HELD[campaign.held_reason].format(id=campaign.id)}" if campaign.held_reason else ""),
     )
+
+
+@campaigns.command("undelivered")
+@click.argument("campaign_id", type=int)
+@click.option("--after", default=0, help="Begin behind this subscriber.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 1000))
+@report
+def undelivered(campaign_id: int, after: int, limit: int) -> tuple[object, str]:
+    """List what failed and what is uncertain."""
+    get_campaign(campaign_id)
+    rows = [
+        {
+            "subscriber_id": item.delivery.subscriber_id,
+            "address": item.masked,
+            "status": item.delivery.status.value,
+            "attempts": item.delivery.attempts,
+            "reply_code": item.delivery.reply_code,
+            "reply_text": item.delivery.reply_text,
+        }
+        for item in page_of_undelivered(campaign_id, after=after, size=limit)
+    ]
+    lines = [
+        f"{row['subscriber_id']}  {row['status']:<9}  {row['address'] or '-'}"
+        f"  {row['reply_code'] or ''} {row['reply_text'] or ''}".rstrip()
+        for row in rows
+    ]
+    return {"undelivered": rows}, "\n".join(lines) or "Nothing failed and nothing is uncertain."
+
+
+@campaigns.command("send-again")
+@click.argument("campaign_id", type=int)
+@click.option("--failed", "status", flag_value=DeliveryStatus.FAILED.value, help="What failed.")
+@click.option(
+    "--uncertain",
+    "status",
+    flag_value=DeliveryStatus.UNCERTAIN.value,
+    help="What is uncertain: some people will get it twice.",
+)
+@report
+def again(campaign_id: int, status: str | None) -> tuple[object, str]:
+    """Send again what failed, or what is uncertain."""
+    if status is None:
+        raise click.UsageError("Say --failed or --uncertain.")
+    number = send_again(campaign_id, DeliveryStatus(status), now=utcnow(), actor="console")
+    db.session.commit()
+    return {"id": campaign_id, "queued": number}, f"{number} deliveries are back in the queue."
+
+
+@campaigns.command("leave-uncertain")
+@click.argument("campaign_id", type=int)
+@report
+def leave(campaign_id: int) -> tuple[object, str]:
+    """Decide that what is uncertain stays as it is."""
+    number = leave_uncertain(campaign_id, now=utcnow(), actor="console")
+    db.session.commit()
+    return {"id": campaign_id, "left": number}, f"{number} uncertain deliveries are left as they are."

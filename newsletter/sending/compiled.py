@@ -94,15 +94,28 @@ def _part(subtype: str, content: str, boundary: str) -> str:
 
 def _quoted_printable(content: str) -> str:
     """Encode around the holes, each of which gets a line of its own."""
-    split = MARK.split("\n".join(content.splitlines()) + "\n")
+    # Line ends of mail only: U+2028 and its like are characters of the text.
+    lines = content.replace("\r\n", "\n").replace("\r", "\n")
+    split = MARK.split(lines if lines.endswith("\n") else lines + "\n")
     encoded = []
     for position, piece in enumerate(split):
         if position % 2:
             encoded.append(f"=\r\n{hole(piece)}=\r\n")
         else:
-            lines = binascii.b2a_qp(piece.encode("utf-8"), istext=True).decode("ascii").split("\n")
-            encoded.append("\r\n".join(map(_without_leading_dot, lines)))
+            coded = binascii.b2a_qp(piece.encode("utf-8"), istext=True).decode("ascii").split("\n")
+            if position + 1 < len(split):  # the soft break before the hole needs room too
+                coded[-1:] = _shortened(coded[-1])
+            encoded.append("\r\n".join(map(_without_leading_dot, coded)))
     return "".join(encoded)
+
+
+def _shortened(line: str) -> list[str]:
+    """Break a line softly when nothing more fits on it, and not inside of ``=C3``."""
+    if len(line) + 3 <= _LONGEST_QP_LINE:
+        return [line]
+    cut = len(line) // 2
+    cut -= 1 if line[cut - 1] == "=" else 2 if line[cut - 2] == "=" else 0
+    return [line[:cut] + "=", line[cut:]]
 
 
 def _without_leading_dot(line: str) -> str:

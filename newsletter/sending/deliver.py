@@ -1,13 +1,12 @@
-"""The worker's part: lease, mark, fill, hand over, record the answer.
+"""The worker's part: claim, fill, hand over, and keep the books.
 
-Each connection is one thread with its own session. What is known of a delivery is committed
-before and after it is handed over, so a crash leaves at most one in doubt for each connection.
+Each connection is one thread. What is known of a delivery is committed before and after it is
+handed over, so a crash leaves at most one in doubt for each connection.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
@@ -20,39 +19,26 @@ from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.db import change, db
 from newsletter.mail.message import sender_address
-from newsletter.mail.outbox import RETRY_AFTER
-from newsletter.mail.transport import Reply, Transport, open_transport
-from newsletter.sending.claim import (
-    Claimed,
-    count,
-    lease_some,
-    mark_sending,
-    release,
-    release_expired,
-)
+from newsletter.mail.transport import Fault, Reply, Transport, open_transport
+from newsletter.sending.breaker import Breaker, pause_for
+from newsletter.sending.claim import Claimed, Leased, release, release_expired
 from newsletter.sending.editions import Filler
-from newsletter.sending.models import PENDING, Delivery, DeliveryStatus
+from newsletter.sending.ledger import Ledger, Turn
+from newsletter.sending.models import PENDING, Delivery
+from newsletter.sending.pace import Pace, Waiting
 
 log = logging.getLogger(__name__)
 
+#: A connection lost so often in a row, or not made, is given up until the next wake-up.
+LOSSES = 3
+_FIRST_PAUSE = 0.1
 
-class Pace:
-    """Keeps all connections of this process together under MAIL_RATE messages a second."""
+_halted = threading.Event()
 
-    def __init__(self, rate: int) -> None:
-        self._gap = 1 / rate if rate else 0.0
-        self._lock = threading.Lock()
-        self._next = 0.0
 
-    def wait(self) -> None:
-        """Wait for this message's turn."""
-        if not self._gap:
-            return
-        with self._lock:
-            now = time.monotonic()
-            turn = max(now, self._next)
-            self._next = turn + self._gap
-        time.sleep(turn - now)
+def halt() -> None:
+    """Let every connection of this process finish its mail and send no more."""
+    _halted.set()
 
 
 def deliver_due() -> int:
@@ -77,105 +63,100 @@ def sweep() -> None:
 
 
 def _deliver_campaign(campaign_id: int) -> int:
-    pace = Pace(settings().mail_rate)
     connections = settings().mail_connections
-    if connections == 1:
-        accepted = _work(campaign_id, pace)
-    else:
-        app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - Flask's documented way into threads
-        with ThreadPoolExecutor(connections, thread_name_prefix="deliver") as pool:
-            accepted = sum(pool.map(lambda _number: _work_in(app, campaign_id, pace), range(connections)))
+    one_pass = Pass(campaign_id, connections)
+    try:
+        if connections == 1:
+            accepted = one_pass.work()
+        else:
+            app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - Flask's documented way into threads
+            with ThreadPoolExecutor(connections, thread_name_prefix="deliver") as pool:
+                accepted = sum(pool.map(lambda _number: one_pass.work_in(app), range(connections)))
+    finally:
+        release(campaign_id)
+    reason = one_pass.breaker.verdict(campaign_id, utcnow())
+    if reason is not None:
+        pause_for(campaign_id, reason, utcnow())
     _finish(campaign_id, utcnow())
     return accepted
 
 
-def _work_in(app: Flask, campaign_id: int, pace: Pace) -> int:
-    with app.app_context():
-        return _work(campaign_id, pace)
+class Pass:
+    """One pass over what is due of a campaign, shared by its connections."""
 
-
-def _work(campaign_id: int, pace: Pace) -> int:
-    """Send until nothing is due, the campaign is stopped, or the server is away."""
-    accepted = 0
-    fillers = Fillers(campaign_id)
-    with open_transport() as transport:
-        while _is_running(campaign_id) and (people := lease_some(campaign_id, utcnow())):
-            for subscriber_id in people:
-                pace.wait()
-                claimed = mark_sending(campaign_id, subscriber_id, utcnow())
-                if claimed is None:
-                    continue
-                reply = _hand_over(claimed, fillers, transport)
-                _record(claimed, reply, utcnow())
-                accepted += reply.is_accepted
-                if reply.code == 0:
-                    release(campaign_id, utcnow())
-                    return accepted
-    return accepted
-
-
-class Fillers:
-    """The fillers of a campaign's editions, made when first needed."""
-
-    def __init__(self, campaign_id: int) -> None:
-        self._campaign_id = campaign_id
-        self._slugs: Mapping[int, str] = {}
-        self._fillers: dict[int, Filler] = {}
-
-    def get(self, edition_id: int) -> Filler:
-        """Return the filler of an edition."""
-        if edition_id not in self._fillers:
-            edition = db.session.scalars(
-                sa.select(Edition).where(Edition.id == edition_id).options(sa.orm.undefer(Edition.compiled))
-            ).one()
-            slugs = {item.id: item.slug for item in lists_of(edition.campaign)}
-            self._fillers[edition_id] = Filler(edition, slugs, utcnow())
-            db.session.rollback()
-        return self._fillers[edition_id]
-
-
-def _hand_over(claimed: Claimed, fillers: Fillers, transport: Transport) -> Reply:
-    message = fillers.get(claimed.edition_id).fill(
-        claimed.subscriber_id, claimed.address, claimed.list_id, is_measured=claimed.is_measured
-    )
-    return transport.send(sender_address(settings()), claimed.address, message)
-
-
-def _record(claimed: Claimed, reply: Reply, now: datetime) -> None:
-    due_at = None
-    if reply.is_accepted:
-        status = DeliveryStatus.ACCEPTED
-        count(claimed.campaign_id, accepted=1, measured=int(claimed.is_measured))
-    elif reply.is_uncertain:
-        status = DeliveryStatus.UNCERTAIN
-        count(claimed.campaign_id, uncertain=1)
-    elif reply.is_retryable and claimed.attempts <= len(RETRY_AFTER):
-        status, due_at = DeliveryStatus.DEFERRED, now + RETRY_AFTER[claimed.attempts - 1]
-    else:
-        status = DeliveryStatus.FAILED
-        count(claimed.campaign_id, failed=1)
-    change(
-        sa.update(Delivery)
-        .where(
-            Delivery.campaign_id == claimed.campaign_id,
-            Delivery.subscriber_id == claimed.subscriber_id,
+    def __init__(self, campaign_id: int, connections: int) -> None:
+        chosen = settings()
+        self.breaker = Breaker()
+        self._pace = Pace(chosen.mail_rate)
+        self._sender = sender_address(chosen)
+        self._fillers = _fillers(campaign_id)
+        waiting = Waiting(rate=chosen.mail_domain_rate, at_once=chosen.mail_domain_connections)
+        # Under a rate nothing is announced: the server would wait for it, not knowing how long.
+        self._ledger = Ledger(
+            campaign_id, waiting, connections=connections, announces=not self._pace.is_limited
         )
-        .values(
-            status=status,
-            due_at=due_at,
-            leased_by=None,
-            leased_until=None,
-            accepted_at=now if reply.is_accepted else None,
-            reply_code=reply.code or None,
-        )
-    )
-    db.session.commit()
+
+    def work_in(self, app: Flask) -> int:
+        """Work in a thread of its own."""
+        with app.app_context():
+            return self.work()
+
+    def work(self) -> int:
+        """Send over one connection until nothing is due, the campaign is stopped, or the server is away."""
+        accepted = losses = 0
+        turn = Turn()
+        with open_transport() as transport:
+            try:
+                while losses < LOSSES and not self.breaker.is_tripped and not _halted.is_set():
+                    reply = transport.open() or self._next(turn, transport)
+                    if reply is None:
+                        if turn.is_over:
+                            break
+                        time.sleep(turn.wait)
+                        continue
+                    self.breaker.note(reply)
+                    accepted += reply.is_accepted
+                    losses = losses + 1 if reply.code == 0 else 0
+                    if reply.fault in {Fault.LOGIN, Fault.TLS, Fault.REFUSED} and reply.code == 0:
+                        break
+                    if 0 < losses < LOSSES:
+                        time.sleep(_FIRST_PAUSE * 4 ** (losses - 1))
+            finally:
+                turn.wants_more = False
+                self._ledger.exchange(turn)
+        return accepted
+
+    def _next(self, turn: Turn, transport: Transport) -> Reply | None:
+        """Hand the next mail over and return its answer; None when there is none to hand over now."""
+        self._pace.wait()
+        self._ledger.exchange(turn)
+        if turn.claimed is None:
+            return None
+        reply = self._hand_over(turn.claimed, turn.ahead, transport)
+        turn.answered, turn.candidate = (turn.claimed, reply), turn.ahead
+        return reply
+
+    def _hand_over(self, claimed: Claimed, ahead: Leased | None, transport: Transport) -> Reply:
+        try:
+            message = self._fillers[claimed.edition_id].fill(
+                claimed.subscriber_id, claimed.address, claimed.list_id, is_measured=claimed.is_measured
+            )
+        except Exception:
+            # What is wrong with one copy must not hold up the others.
+            log.exception("copy not written", extra={"campaign_id": claimed.campaign_id})
+            return Reply(554, "not written")
+        following = (self._sender, ahead.address) if ahead else None
+        return transport.send(self._sender, claimed.address, message, following=following, is_dotless=True)
 
 
-def _is_running(campaign_id: int) -> bool:
-    status = db.session.scalar(sa.select(Campaign.status).where(Campaign.id == campaign_id))
+def _fillers(campaign_id: int) -> dict[int, Filler]:
+    editions = db.session.scalars(
+        sa.select(Edition).where(Edition.campaign_id == campaign_id).options(sa.orm.undefer(Edition.compiled))
+    ).all()
+    slugs = {item.id: item.slug for item in lists_of(editions[0].campaign)}
+    fillers = {edition.id: Filler(edition, slugs, utcnow()) for edition in editions}
     db.session.rollback()
-    return status is CampaignStatus.SENDING
+    return fillers
 
 
 def _finish(campaign_id: int, now: datetime) -> None:

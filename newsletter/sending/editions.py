@@ -62,7 +62,9 @@ class Filler:
     def __init__(self, edition: Edition, list_slugs: Mapping[int, str], now: datetime) -> None:
         chosen = settings()
         self._copies = Copies.load(edition.compiled or b"")
-        self._edition, self._slugs = edition, list_slugs
+        # Not the edition itself: a look at it in another thread would open a transaction here.
+        self._edition_id, self._campaign_id = edition.id, edition.campaign_id
+        self._slugs = list_slugs
         self._signers = {
             link: link.signer() for link in (HIT, MESSAGE, person_links.UNSUBSCRIBE, person_links.PREFERENCES)
         }
@@ -75,7 +77,7 @@ class Filler:
 
     def fill(self, subscriber_id: int, address: str, list_id: int, *, is_measured: bool) -> bytes:
         """Return one person's copy, ready for the wire."""
-        edition_id, campaign_id = self._edition.id, self._edition.campaign_id
+        edition_id, campaign_id = self._edition_id, self._campaign_id
         counted = is_measured or self._mode == "aggregate"
         hit = self._token(HIT, edition_id, subscriber_id) if is_measured else self._same["everybody"]
         values = {

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from newsletter import retention
 from newsletter.db import Base
-from newsletter.retention import ruled
+from newsletter.retention import kept, ruled
 
 
 class DeliveryStatus(enum.Enum):
@@ -54,6 +54,10 @@ class Delivery(Base):
     accepted_at: Mapped[datetime | None]
     #: The server's last answer; NULL before any.
     reply_code: Mapped[int | None]
+    #: What it said, where it did not accept the mail: it may name the person. Addresses are cut out.
+    reply_text: Mapped[str | None] = mapped_column(info=kept(retention.DELIVERY))
+    #: When staff decided to leave an uncertain one as it is; NULL while that is open.
+    decided_at: Mapped[datetime | None]
     #: True when the copy carried the picture and tracked links.
     is_measured: Mapped[bool] = mapped_column(default=False)
     first_open_at: Mapped[datetime | None]

@@ -28,6 +28,8 @@ def export(subscriber: Subscriber) -> dict[str, Any]:
                 "campaign_id": row.campaign_id,
                 "subject": subject,
                 "status": row.status.value,
+                "reply_code": row.reply_code,
+                "reply_text": row.reply_text,
                 "accepted_at": row.accepted_at.isoformat() if row.accepted_at else None,
                 "first_open_at": row.first_open_at.isoformat() if row.first_open_at else None,
                 "first_click_at": row.first_click_at.isoformat() if row.first_click_at else None,

@@ -9,11 +9,12 @@ from flask.typing import ResponseReturnValue
 from flask_security import current_user
 
 from newsletter.campaigns.drafts import get_campaign, lists_of
-from newsletter.campaigns.models import Campaign
+from newsletter.campaigns.models import Campaign, CampaignStatus
 from newsletter.campaigns.staff_views import STATUS_LABELS
 from newsletter.clock import utcnow
 from newsletter.errors import N_
 from newsletter.i18n import translate
+from newsletter.sending.breaker import REASONS
 from newsletter.staff.access import WRITERS, is_one_of, staff_only
 from newsletter.staff.models import Role
 from newsletter.stats import breakdown, charts, history, letter
@@ -140,6 +141,8 @@ def _head(found: Campaign, lists: list[str]) -> dict[str, Any]:
         "subject": found.subject,
         "status": translate(STATUS_LABELS[found.status]),
         "status_code": found.status.value,
+        "paused_because": _paused_because(found),
+        "pause_reply": found.pause_reply,
         "lists": lists,
         "created_at": found.created_at,
         "started_at": found.started_at,
@@ -149,6 +152,12 @@ def _head(found: Campaign, lists: list[str]) -> dict[str, Any]:
             for edition in found.editions
         ],
     }
+
+
+def _paused_because(found: Campaign) -> str | None:
+    if found.status is not CampaignStatus.PAUSED or found.pause_reason is None:
+        return None
+    return translate(REASONS[found.pause_reason])
 
 
 def _row(found: Campaign, lists: list[str]) -> dict[str, Any]:

@@ -23,6 +23,11 @@ def connect(make_app):
         context.pop()
 
 
+@pytest.fixture(params=["plain", "pipelining"])
+def smtp_server(request, start_smtp_server):
+    return start_smtp_server(pipelining=request.param == "pipelining")
+
+
 @pytest.fixture
 def transport(connect, smtp_server):
     with connect(smtp_server) as opened:
@@ -210,3 +215,80 @@ def test_the_tests_reach_nobody_but_this_machine(make_app):
 
     with app.app_context(), open_transport() as transport, pytest.raises(UserWarning, match=r"192\.0\.2\.1"):
         send(transport)
+
+
+# --- pipelining ------------------------------------------------------------------------------------
+
+
+def send_in_turn(transport, *recipients):
+    """Send to each, announcing the next one behind the final dot."""
+    pairs = zip(recipients, [*recipients[1:], None], strict=True)
+    return [
+        transport.send(SENDER, one, MESSAGE, following=(SENDER, following) if following else None)
+        for one, following in pairs
+    ]
+
+
+def test_what_was_announced_is_sent_and_every_reply_is_matched(transport, smtp_server):
+    smtp_server.answer("RCPT", "550 5.1.1 Unknown user", to="b@example.com")
+    smtp_server.answer("message", "451 4.3.0 Not now", to="d@example.com")
+
+    replies = send_in_turn(transport, *(f"{letter}@example.com" for letter in "abcde"))
+
+    assert [reply.code for reply in replies] == [250, 550, 250, 451, 250]
+    assert [message.recipients[0][0] for message in smtp_server.messages] == ["a", "c", "e"]
+    assert smtp_server.heard.count("connect") == 1
+
+
+def test_who_was_announced_and_is_not_sent_to_gets_nothing(transport, smtp_server):
+    transport.send(SENDER, "a@example.com", MESSAGE, following=(SENDER, "left@example.com"))
+    transport.send(SENDER, "b@example.com", MESSAGE)
+
+    assert [message.recipients for message in smtp_server.handed_over] == [
+        ("a@example.com",),
+        ("b@example.com",),
+    ]
+
+
+def test_leaving_with_a_mail_announced_sends_nothing(connect, smtp_server):
+    with connect(smtp_server) as transport:
+        transport.send(SENDER, "a@example.com", MESSAGE, following=(SENDER, "left@example.com"))
+
+    assert [message.recipients for message in smtp_server.handed_over] == [("a@example.com",)]
+
+
+@pytest.mark.parametrize("stage", ["MAIL", "RCPT", "DATA"])
+def test_a_used_connection_that_breaks_before_the_content_is_made_anew(transport, smtp_server, stage):
+    send(transport, "a@example.com")
+    smtp_server.drop(stage, times=1)
+
+    assert send(transport, "b@example.com") == [Reply(250, "2.0.0 Queued")]
+    assert len(smtp_server.handed_over) == 2
+
+
+def test_a_server_that_closes_after_some_mails_gets_the_next_on_another_connection(transport, smtp_server):
+    for number in range(6):
+        if number % 2:
+            smtp_server.answer("MAIL", "421 4.7.0 Enough", times=1)
+        (reply,) = send(transport, f"{number}@example.com")
+        assert reply.code == (250 if number != -1 else 421)
+
+    assert len(smtp_server.messages) == 6
+
+
+@pytest.mark.parametrize(
+    "address", ["a@example.com>\r\nRCPT TO:<b@example.com", "a b@example.com", "ä@example.com"]
+)
+def test_an_address_never_becomes_a_command(transport, smtp_server, address):
+    (reply,) = send(transport, address)
+
+    assert (reply.code, smtp_server.handed_over) == (553, [])
+
+
+@pytest.mark.parametrize("text", ["250 2.0.0 fine", "nonsense", "354"])
+def test_a_reply_out_of_step_is_never_taken_for_acceptance(transport, smtp_server, text):
+    smtp_server.answer("DATA" if text != "354" else "RCPT", text)
+
+    (reply,) = send(transport)
+
+    assert (reply.is_accepted, smtp_server.messages) == (False, [])

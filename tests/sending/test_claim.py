@@ -7,7 +7,9 @@ import sqlalchemy as sa
 
 from newsletter.db import db
 from newsletter.leases import LEASE, owner
+from newsletter.mail.transport import Reply
 from newsletter.sending import deliver
+from newsletter.sending.answers import record
 from newsletter.sending.claim import lease_some, mark_sending, release, release_expired
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.subscribers.models import TrackingState
@@ -39,6 +41,10 @@ def hold(app, now):
     return hold
 
 
+def people(leased) -> list[int]:
+    return [row.subscriber_id for row in leased or []]
+
+
 # --- leasing ---------------------------------------------------------------------------------------
 
 
@@ -49,9 +55,9 @@ def test_a_worker_leases_a_hundred_at_a_time_and_nobody_leases_them_again(
     make_readers(fi, 130)
     campaign = start([fi])
 
-    leased = [lease_some(campaign.id, now), lease_some(campaign.id, now), lease_some(campaign.id, now)]
+    leased = [people(lease_some(campaign.id, now)) for _time in range(3)]
 
-    assert [len(people) for people in leased] == [100, 30, 0]
+    assert [len(found) for found in leased] == [100, 30, 0]
     assert not set(leased[0]) & set(leased[1])
 
 
@@ -63,7 +69,7 @@ def test_what_is_not_due_is_not_leased(start, make_list, make_subscriber, now):
     row.status, row.due_at = DeliveryStatus.DEFERRED, now + timedelta(minutes=5)
     db.session.commit()
 
-    leased = [lease_some(campaign.id, now + timedelta(minutes=minutes)) for minutes in (4, 5)]
+    leased = [people(lease_some(campaign.id, now + timedelta(minutes=minutes))) for minutes in (4, 5)]
 
     assert leased == [[], [reader.id]]
 
@@ -74,9 +80,9 @@ def test_what_is_given_back_can_be_leased_again(start, make_list, make_subscribe
     campaign = start([fi])
 
     lease_some(campaign.id, now)
-    release(campaign.id, now)
+    release(campaign.id)
 
-    assert lease_some(campaign.id, now) == [reader.id]
+    assert people(lease_some(campaign.id, now)) == [reader.id]
 
 
 def test_a_delivery_held_by_another_is_not_marked(start, make_list, make_subscriber, hold, statuses, now):
@@ -85,9 +91,9 @@ def test_a_delivery_held_by_another_is_not_marked(start, make_list, make_subscri
     campaign = start([fi])
     hold(another_machine())
 
-    claimed = mark_sending(campaign.id, reader.id, now)
+    claimed = mark_sending(campaign.id, [reader.id], now)
 
-    assert (claimed, statuses(campaign)) == (None, {"aino@example.com": "queued"})
+    assert (claimed, statuses(campaign)) == ({}, {"aino@example.com": "queued"})
 
 
 def test_a_delivery_is_marked_once(start, make_list, make_subscriber, now):
@@ -96,14 +102,14 @@ def test_a_delivery_is_marked_once(start, make_list, make_subscriber, now):
     campaign = start([fi])
     lease_some(campaign.id, now)
 
-    claimed, again = [mark_sending(campaign.id, reader.id, now) for _time in range(2)]
+    marked, again = [mark_sending(campaign.id, [reader.id], now) for _time in range(2)]
 
-    assert claimed is not None
+    claimed = marked[reader.id]
     assert (claimed.address, claimed.attempts, claimed.is_measured, again) == (
         "aino@example.com",
         1,
         True,
-        None,
+        {},
     )
 
 
@@ -157,7 +163,15 @@ def test_what_a_living_worker_holds_is_left_to_it(
 
 
 @pytest.mark.parametrize(
-    ("status", "then"), [(DeliveryStatus.QUEUED, "queued"), (DeliveryStatus.SENDING, "uncertain")]
+    ("engine", "status", "then"),
+    [
+        ("postgresql", DeliveryStatus.QUEUED, "queued"),
+        ("postgresql", DeliveryStatus.SENDING, "uncertain"),
+        # On SQLite that is this machine before it was started anew: marks may be missing.
+        ("sqlite", DeliveryStatus.QUEUED, "uncertain"),
+        ("sqlite", DeliveryStatus.SENDING, "uncertain"),
+    ],
+    indirect=["engine"],
 )
 def test_a_worker_of_another_machine_is_given_up_when_its_lease_ends(
     start, make_list, make_readers, hold, outcome, now, status, then
@@ -182,3 +196,49 @@ def test_the_sweep_settles_every_campaign_on_its_way(start, make_list, make_read
     deliver.sweep()
 
     assert [outcome(campaign) for campaign in campaigns] == [{"uncertain": 1}, {"uncertain": 1}]
+
+
+# --- answers that come late ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def give_up_one(start, make_list, make_subscriber, now):
+    """Hand one mail over, and let its lease end before the answer is there."""
+    fi = make_list()
+    make_subscriber(lists=[fi])
+    campaign = start([fi])
+    (subscriber_id,) = people(lease_some(campaign.id, now))
+    claimed = mark_sending(campaign.id, [subscriber_id], now)
+    release_expired(campaign.id, now + LEASE)
+    return campaign, claimed[subscriber_id]
+
+
+@pytest.mark.parametrize(
+    ("reply", "then"),
+    [
+        (Reply(250), "accepted"),
+        (Reply(550), "failed"),
+        (Reply(451), "deferred"),
+        (Reply(0, is_uncertain=True), "uncertain"),
+    ],
+)
+def test_an_answer_that_comes_after_the_lease_is_counted_once(give_up_one, outcome, now, reply, then):
+    campaign, claimed = give_up_one
+
+    record([(claimed, reply)], now + LEASE)
+    record([(claimed, reply)], now + LEASE)
+
+    assert outcome(campaign) == {then: 1}
+
+
+def test_an_answer_to_an_earlier_try_is_not_taken_for_one_to_this(give_up_one, outcome, now):
+    campaign, claimed = give_up_one
+    later = {"status": DeliveryStatus.SENDING, "attempts": 2, "leased_by": owner()}
+    db.session.execute(sa.update(Delivery).values(later))
+    db.session.commit()
+
+    record([(claimed, Reply(250))], now + LEASE)
+
+    db.session.refresh(campaign.totals)
+    assert db.session.scalars(sa.select(Delivery.status)).all() == [DeliveryStatus.SENDING]
+    assert campaign.totals.accepted == 0

@@ -7,7 +7,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from newsletter.sending.compiled import CompiledMessage, compile_message, hole
@@ -26,7 +26,7 @@ one_line = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), m
 names = st.text(
     st.characters(categories=["L", "N"], include_characters=" .,&-'()@\"\\<>"), min_size=1, max_size=60
 )
-tokens = st.text(string.ascii_letters + string.digits + "-_", max_size=900)
+tokens = st.text(string.ascii_letters + string.digits + "-_", min_size=1, max_size=900)
 
 
 def compiled(
@@ -54,6 +54,23 @@ def filled(content: str, values: dict[str, bytes]) -> str:
 
 
 # --- what is written -------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(text=pieces, html=pieces, subject=one_line, filling=st.tuples(tokens, tokens, tokens))
+@example(text=["." * 200], html=[], subject="", filling=("", "", ""))
+@example(text=["Hei\u2028sinä"], html=[], subject="", filling=("", "", ""))
+def test_whatever_is_written_arrives_as_it_was(text, html, subject, filling):
+    values = {name: token.encode() for name, token in zip(HOLES, filling, strict=True)}
+    text, html = "".join(text), "".join(html)
+
+    message = compiled(text, html, subject).fill(values)
+
+    read = parsed(message)
+    assert (part(read, "plain"), part(read, "html")) == (filled(text, values), filled(html, values))
+    assert (read["Subject"], read["To"]) == (subject, values["to"].decode())
+    assert sorted(read.keys()) == ["Content-Type", "From", "MIME-Version", "Subject", "To"]
+    assert_fit_for_the_wire(message, values)
 
 
 def assert_fit_for_the_wire(message: bytes, values: dict[str, bytes]) -> None:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from newsletter.campaigns.models import CampaignStatus
 from newsletter.db import db
-from newsletter.sending.models import Delivery
+from newsletter.sending.models import Delivery, DeliveryStatus
 from tests.support.clock import NOW
 
 STAGES = ["MAIL", "RCPT", "DATA", "message"]
@@ -245,7 +245,22 @@ def test_a_server_silent_after_the_final_dot_is_never_asked_again(
     assert (outcome(campaign), len(smtp_server.handed_over)) == ({"uncertain": 1}, 1)
 
 
-@pytest.mark.parametrize("stage", ["connect", "EHLO", "MAIL", "RCPT", "DATA"])
+@pytest.mark.parametrize("stage", ["connect", "EHLO"])
+def test_a_connection_that_cannot_be_made_costs_nobody_a_try(
+    start, make_list, make_subscriber, send_due, smtp_app, smtp_server, stage
+):
+    fi = make_list()
+    reader = make_subscriber(lists=[fi])
+    smtp_server.drop(stage, times=1)
+    campaign = start([fi])
+
+    send_due(smtp_app)
+
+    row = db.session.get_one(Delivery, (campaign.id, reader.id))
+    assert (row.status, row.attempts) == (DeliveryStatus.ACCEPTED, 1)
+
+
+@pytest.mark.parametrize("stage", ["MAIL", "RCPT", "DATA"])
 def test_a_connection_lost_before_the_content_is_tried_again(
     start, make_list, make_readers, send_due, smtp_app, smtp_server, clock, outcome, stage
 ):
@@ -262,12 +277,23 @@ def test_a_connection_lost_before_the_content_is_tried_again(
     assert (lost, outcome(campaign)) == ({"deferred": 1}, {"accepted": 1})
 
 
-def test_those_behind_a_lost_connection_are_given_back_untried(
+def test_a_lost_connection_is_made_anew(start, make_list, make_readers, send_due, smtp_app, smtp_server):
+    fi = make_list()
+    addresses = make_readers(fi, 3)
+    smtp_server.drop("MAIL", times=1)
+    start([fi])
+
+    send_due(smtp_app)
+
+    assert [received.recipients[0] for received in smtp_server.messages] == addresses[1:]
+
+
+def test_those_behind_a_connection_that_is_lost_again_and_again_are_given_back_untried(
     start, make_list, make_readers, send_due, smtp_app, smtp_server
 ):
     fi = make_list()
-    make_readers(fi, 3)
-    smtp_server.drop("MAIL", times=1)
+    make_readers(fi, 5)
+    smtp_server.drop("MAIL")
     start([fi])
 
     send_due(smtp_app)
@@ -275,7 +301,7 @@ def test_those_behind_a_lost_connection_are_given_back_untried(
     rows = db.session.execute(
         sa.select(Delivery.attempts, Delivery.leased_by).order_by(Delivery.subscriber_id)
     )
-    assert [tuple(row) for row in rows] == [(1, None), (0, None), (0, None)]
+    assert [tuple(row) for row in rows] == [(1, None)] * 3 + [(0, None)] * 2
 
 
 def test_nothing_is_lost_while_the_server_is_away(

@@ -2,8 +2,8 @@
 
 import pytest
 
-from newsletter.sending import deliver
-from newsletter.sending.deliver import Pace
+from newsletter.sending import pace as pacing
+from newsletter.sending.pace import Pace
 
 
 class StoppedWatch:
@@ -24,7 +24,7 @@ class StoppedWatch:
 @pytest.fixture
 def watch(monkeypatch) -> StoppedWatch:
     stopped = StoppedWatch()
-    monkeypatch.setattr(deliver, "time", stopped)
+    monkeypatch.setattr(pacing, "time", stopped)
     return stopped
 
 

@@ -58,7 +58,10 @@ class SmtpServer:
     the final dot. Each rule may hold for one recipient only, and for some times only.
     """
 
-    def __init__(self, *, starttls: bool = False, implicit_tls: bool = False) -> None:
+    def __init__(
+        self, *, starttls: bool = False, implicit_tls: bool = False, pipelining: bool = False
+    ) -> None:
+        self.pipelining = pipelining
         #: Those it took responsibility for, in order.
         self.messages: list[Received] = []
         #: All whose content arrived, whatever was answered, if anything.
@@ -227,6 +230,12 @@ class _Smtp(SMTP):
 class _Handler:
     def __init__(self, owner: SmtpServer) -> None:
         self._owner = owner
+
+    async def handle_EHLO(  # noqa: N802 - aiosmtpd finds it by this name
+        self, _server: _Smtp, session: Session, _envelope: Envelope, hostname: str, responses: list[str]
+    ) -> list[str]:
+        session.host_name = hostname
+        return ["250-PIPELINING", *responses] if self._owner.pipelining else responses
 
     async def handle_DATA(self, server: _Smtp, _session: Session, envelope: Envelope) -> str:  # noqa: N802
         received = Received(

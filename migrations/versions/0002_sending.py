@@ -1,0 +1,16 @@
+"""Keep what servers say, and why the breaker paused a campaign."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002_sending"
+down_revision = "0003_writing"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("deliveries", sa.Column("reply_text", sa.String(), nullable=True))
+    op.add_column("deliveries", sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("campaigns", sa.Column("pause_reason", sa.String(), nullable=True))
+    op.add_column("campaigns", sa.Column("pause_reply", sa.String(), nullable=True))

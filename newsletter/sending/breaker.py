@@ -1,0 +1,96 @@
+"""The breaker: when the fault is ours, the campaign pauses instead of failing person by person.
+
+The server refuses our login, our certificate check fails, it takes nothing because of who we are
+(5.7.x), or it has been out of reach for a while. Staff see the reason, mend it, and resume.
+"""
+
+import logging
+import threading
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from flask import current_app
+
+from newsletter import audit
+from newsletter.campaigns.models import Campaign, CampaignStatus
+from newsletter.db import change
+from newsletter.errors import N_
+from newsletter.mail.transport import Fault, Reply
+from newsletter.sending.answers import without_addresses
+
+log = logging.getLogger(__name__)
+
+#: So many mails in a row not taken because of us, whoever they were to.
+FAULTS = 10
+#: How long the server may be out of reach before staff are asked to look.
+AWAY = timedelta(minutes=10)
+
+
+#: What staff read on the page of a campaign that was paused for a fault of ours.
+REASONS = {
+    Fault.UNREACHABLE.value: N_("Paused: the mail server cannot be reached. Check its address, then resume."),
+    Fault.TLS.value: N_(
+        "Paused: the connection to the mail server cannot be encrypted, or its certificate is not valid."
+    ),
+    Fault.LOGIN.value: N_("Paused: the mail server does not accept our user name and password."),
+    Fault.REFUSED.value: N_("Paused: the mail server does not want to speak with us."),
+    Fault.POLICY.value: N_(
+        "Paused: the mail server refuses our mails because of the sender or the content (5.7.x)."
+    ),
+}
+
+
+class Breaker:
+    """Hears every answer of one pass over a campaign, from all its connections."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._in_a_row = 0
+        self._answers = self._faults = 0
+        self._last: Reply | None = None
+        #: True when the connections should send no more.
+        self.is_tripped = False
+
+    def note(self, reply: Reply) -> None:
+        """Hear what was answered to a mail, or to an attempt to connect."""
+        with self._lock:
+            if reply.fault is not None:
+                self._last = reply
+            if reply.code == 0:
+                return
+            self._answers += 1
+            self._faults += reply.fault is not None
+            self._in_a_row = self._in_a_row + 1 if reply.fault is not None else 0
+            self.is_tripped |= self._in_a_row >= FAULTS
+
+    def verdict(self, campaign_id: int, now: datetime) -> Reply | None:
+        """Return why the campaign must pause, at the end of a pass; None when it may go on."""
+        away: dict[int, datetime] = current_app.extensions.setdefault("newsletter.away", {})
+        if self._last is None or (self._answers > self._faults and not self.is_tripped):
+            away.pop(campaign_id, None)
+            return None
+        if self._last.fault is not Fault.UNREACHABLE or self._faults:
+            return self._last
+        if now - away.setdefault(campaign_id, now) < AWAY:
+            return None
+        del away[campaign_id]
+        return self._last
+
+
+def pause_for(campaign_id: int, reply: Reply, now: datetime) -> None:
+    """Pause a campaign for a fault of ours, in the caller's transaction."""
+    reason = reply.fault.value if reply.fault else None
+    paused = change(
+        sa.update(Campaign)
+        .where(Campaign.id == campaign_id, Campaign.status == CampaignStatus.SENDING)
+        .values(
+            status=CampaignStatus.PAUSED,
+            pause_reason=reason,
+            pause_reply=without_addresses(reply.text),
+        )
+    )
+    if paused:
+        audit.record(
+            "campaign paused", actor="breaker", now=now, object=f"campaign:{campaign_id}", reason=reason
+        )
+        log.error("campaign paused", extra={"campaign_id": campaign_id, "reason": reason})

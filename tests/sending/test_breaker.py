@@ -1,0 +1,70 @@
+"""When the fault is ours: the campaign pauses, says why, and nobody is blamed for it."""
+
+from datetime import timedelta
+
+import pytest
+
+from newsletter.campaigns.models import CampaignStatus
+
+POLICY = "550 5.7.1 Your server uutiset@kirjakauppa.example is on a list"
+
+
+def test_a_policy_against_us_pauses_the_campaign_and_fails_nobody(
+    start, make_list, make_readers, send_due, smtp_app, smtp_server, outcome
+):
+    fi = make_list()
+    make_readers(fi, 30)
+    smtp_server.answer("RCPT", POLICY)
+    campaign = start([fi])
+
+    send_due(smtp_app)
+
+    assert (campaign.status, campaign.pause_reason) == (CampaignStatus.PAUSED, "policy")
+    assert campaign.pause_reply == "5.7.1 Your server … is on a list"
+    assert outcome(campaign) == {"deferred": 10, "queued": 20}
+
+
+def test_one_recipient_with_a_policy_pauses_nothing(
+    start, make_list, make_readers, send_due, smtp_app, smtp_server, outcome
+):
+    fi = make_list()
+    addresses = make_readers(fi, 3)
+    smtp_server.answer("RCPT", POLICY, to=addresses[1])
+    campaign = start([fi])
+
+    send_due(smtp_app)
+
+    assert (campaign.status, outcome(campaign)) == (
+        CampaignStatus.SENDING,
+        {"accepted": 2, "deferred": 1},
+    )
+
+
+def test_a_login_that_is_refused_pauses_at_once(
+    start, make_list, make_readers, send_due, make_app, smtp_server, outcome
+):
+    fi = make_list()
+    make_readers(fi, 3)
+    campaign = start([fi])
+    wants_tls = make_app(**smtp_server.settings, mail_use_tls=True)
+
+    send_due(wants_tls)
+
+    assert (campaign.status, campaign.pause_reason) == (CampaignStatus.PAUSED, "tls")
+    assert outcome(campaign) == {"queued": 3}
+
+
+@pytest.mark.parametrize(("minutes", "then"), [(9, CampaignStatus.SENDING), (10, CampaignStatus.PAUSED)])
+def test_a_server_out_of_reach_pauses_after_ten_minutes(
+    start, make_list, make_readers, send_due, smtp_app, smtp_server, clock, outcome, minutes, then
+):
+    fi = make_list()
+    make_readers(fi, 2)
+    campaign = start([fi])
+    smtp_server.stop()
+
+    send_due(smtp_app)
+    clock.shift(timedelta(minutes=minutes))
+    send_due(smtp_app)
+
+    assert (campaign.status, outcome(campaign)) == (then, {"queued": 2})
