@@ -114,8 +114,7 @@ def _start_or_hold(campaign_id: int, now: datetime) -> bool:
     try:
         with db.session.begin_nested():
             begin_sending(campaign, now=now, actor="system")
-    except NewsletterError as error:
-        log.warning("campaign held", extra={"campaign_id": campaign_id, "kind": type(error).__name__})
+    except NewsletterError:
         _hold(campaign, HeldReason.REFUSED, now)
         return False
     db.session.commit()
@@ -124,6 +123,7 @@ def _start_or_hold(campaign_id: int, now: datetime) -> bool:
 
 def _hold(campaign: Campaign, reason: HeldReason, now: datetime) -> None:
     campaign.held_reason = reason
+    log.warning("schedule held", extra={"campaign_id": campaign.id, "reason": reason.value})
     audit.record(
         "schedule held", actor="system", now=now, object=f"campaign:{campaign.id}", reason=reason.value
     )

@@ -80,7 +80,8 @@ def begin(server: LiveServer, page: Page) -> None:
     page.get_by_role("button", name="Aloita kirjoittaminen").click()
 
 
-@pytest.mark.xdist_group("shared_server")
+@pytest.mark.timeout(300)
+@pytest.mark.xdist_group("one server")
 def test_a_campaign_saves_itself_while_it_is_written_and_the_preview_follows(
     shared_server: LiveServer, page: Page, look: Callable[[Page, str], None], problems: list[str]
 ) -> None:
@@ -115,7 +116,8 @@ def test_a_campaign_saves_itself_while_it_is_written_and_the_preview_follows(
     assert unmeant(problems) == []
 
 
-@pytest.mark.xdist_group("shared_server")
+@pytest.mark.timeout(300)
+@pytest.mark.xdist_group("one server")
 def test_two_at_the_same_text_see_both_and_choose(
     shared_server: LiveServer, page: Page, look: Callable[[Page, str], None], problems: list[str]
 ) -> None:
