@@ -14,3 +14,13 @@ def upgrade() -> None:
     op.add_column("deliveries", sa.Column("decided_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("campaigns", sa.Column("pause_reason", sa.String(), nullable=True))
     op.add_column("campaigns", sa.Column("pause_reply", sa.String(), nullable=True))
+
+
+def downgrade() -> None:
+    for table, columns in (
+        ("campaigns", ("pause_reply", "pause_reason")),
+        ("deliveries", ("decided_at", "reply_text")),
+    ):
+        with op.batch_alter_table(table) as batch:
+            for column in columns:
+                batch.drop_column(column)

@@ -56,6 +56,11 @@ def _count_list(
             if moment is not None:
                 days[moment.astimezone(settings().timezone).date()][name] += 1
     days[today] += Counter()
+    known_days = sa.select(ListDay).where(ListDay.list_id == list_id, ListDay.day.in_(days))
+    for row in db.session.scalars(known_days):
+        # Who has been erased since still joined and left.
+        days[row.day]["joined"] = max(days[row.day]["joined"], row.joined)
+        days[row.day]["left"] = max(days[row.day]["left"], row.left)
     # From today backwards: what joined a day later was not there the evening before.
     for day in sorted(days, reverse=True):
         yield {
@@ -70,12 +75,5 @@ def _write(rows: list[dict[str, object]]) -> None:
         return
     table = table_of(ListDay)
     insert = sqlite.insert(table) if is_sqlite() else postgresql.insert(table)
-    greater = sa.func.max if is_sqlite() else sa.func.greatest
-    kept = {name: greater(table.c[name], insert.excluded[name]) for name in ("joined", "left")}
-    db.session.execute(
-        insert.on_conflict_do_update(
-            index_elements=["list_id", "day"],
-            set_=kept | {"members": insert.excluded.members, "counted_at": insert.excluded.counted_at},
-        ),
-        rows,
-    )
+    changed = {name: insert.excluded[name] for name in ("joined", "left", "members", "counted_at")}
+    db.session.execute(insert.on_conflict_do_update(index_elements=["list_id", "day"], set_=changed), rows)

