@@ -14,7 +14,7 @@ from newsletter.mail.models import OutboxMail
 from newsletter.privacy.erasure import erase_person
 from newsletter.privacy.models import PurgePerson
 from newsletter.privacy.purge import purge
-from newsletter.sending.claim import _may_be_written_to
+from newsletter.sending.claim import _LIST
 from newsletter.sending.models import Delivery
 from newsletter.subscribers import confirm as confirming
 from newsletter.subscribers import unsubscribe
@@ -158,7 +158,11 @@ class House(RuleBasedStateMachine):
             )
             db.session.add(delivery)
         db.session.flush()
-        allowed = set(db.session.scalars(sa.select(Delivery.subscriber_id).where(_may_be_written_to())))
+        allowed = set(
+            db.session.scalars(
+                sa.select(Delivery.subscriber_id).where(_LIST.is_not(None)), {"campaign": self.campaign_id}
+            )
+        )
         for person in db.session.scalars(sa.select(Subscriber)).all():
             if person.id in allowed:
                 assert person.restricted_at is None
