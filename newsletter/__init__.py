@@ -17,7 +17,7 @@ from newsletter.privacy import views as privacy_views
 from newsletter.running import cli as running_cli
 from newsletter.running import health, jobs
 from newsletter.sending import cli as sending_cli
-from newsletter.staff import access
+from newsletter.staff import access, account_views, admin_views
 from newsletter.staff import cli as staff_cli
 from newsletter.staff import views as staff_views
 from newsletter.stats import cli as stats_cli
@@ -49,10 +49,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     db.init_app(app)
-    for part in (wakeups, i18n, access, limits):
+    for part in (wakeups, i18n, limits):
         part.init_app(app, chosen)
     for plain_part in (web, transport, jobs, health, funnel):
         plain_part.init_app(app)
+    access.init_app(app, chosen)  # after web: its guard asks the database within the request's transaction
     csrf.init_app(app)
     _add_pages(app, chosen)
     _add_commands(app)
@@ -96,7 +97,9 @@ def _add_pages(app: Flask, chosen: Settings) -> None:
         mailbox,
     ):
         app.register_blueprint(part.bp)
-    for staff_part in (subscribers_staff_views, embed_views, privacy_staff_views, funnel_views):
+    for staff_part in (
+        account_views, admin_views, subscribers_staff_views, embed_views, privacy_staff_views, funnel_views,
+    ):  # fmt: skip
         app.register_blueprint(staff_part.bp)
     app.wsgi_app = TrackingGateway(app.wsgi_app, app, chosen)  # type: ignore[method-assign]
     if chosen.proxy_hops:

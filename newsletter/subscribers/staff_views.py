@@ -25,6 +25,9 @@ KINDS = {
     "new_address": N_("Confirmation of a new address"),
     "address_changed": N_("Address changed"),
     "address_taken": N_("Address already in use"),
+    "staff_invitation": N_("Invitation to the staff pages"),
+    "staff_reset": N_("Link for a new staff password"),
+    "staff_changed": N_("Notice to staff"),
 }
 #: What its reader can do without the mail.
 NEXT = {
