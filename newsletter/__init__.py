@@ -6,6 +6,7 @@ from jinja2 import StrictUndefined
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from newsletter import db, i18n, limits, wakeups, web
+from newsletter.api import document as api_document
 from newsletter.api import subscriptions as api_subscriptions
 from newsletter.campaigns.cli import campaigns
 from newsletter.config import Settings, data_folder
@@ -17,7 +18,7 @@ from newsletter.privacy import views as privacy_views
 from newsletter.running import cli as running_cli
 from newsletter.running import health, jobs
 from newsletter.sending import cli as sending_cli
-from newsletter.staff import access, account_views, admin_views
+from newsletter.staff import access, account_views, admin_views, tokens_cli
 from newsletter.staff import cli as staff_cli
 from newsletter.staff import views as staff_views
 from newsletter.stats import cli as stats_cli
@@ -85,7 +86,8 @@ def _add_pages(app: Flask, chosen: Settings) -> None:
     # Their token is their authority, and one-click unsubscribing must work without any cookie.
     for by_token in (subscribers_views, own_views, own_data_views):
         csrf.exempt(by_token.bp)
-    csrf.exempt(api_subscriptions.bp)  # it knows no cookie
+    for api_part in (api_subscriptions.bp, *api_document.RESOURCES):
+        csrf.exempt(api_part)  # it knows no cookie
     for part in (
         subscribers_views,
         api_subscriptions,
@@ -101,6 +103,7 @@ def _add_pages(app: Flask, chosen: Settings) -> None:
         account_views, admin_views, subscribers_staff_views, embed_views, privacy_staff_views, funnel_views,
     ):  # fmt: skip
         app.register_blueprint(staff_part.bp)
+    api_document.init_app(app)
     app.wsgi_app = TrackingGateway(app.wsgi_app, app, chosen)  # type: ignore[method-assign]
     if chosen.proxy_hops:
         hops = chosen.proxy_hops
@@ -114,5 +117,6 @@ def _add_commands(app: Flask) -> None:
     assert {"send", "stats"} <= set(campaigns.commands), (sending_cli, stats_cli)  # noqa: S101
     for group in (
         subscribers_cli.lists, subscribers_cli.subscribers, campaigns, privacy_cli.privacy, staff_cli.staff,
+        tokens_cli.tokens,
     ):  # fmt: skip
         app.cli.add_command(group)

@@ -181,7 +181,13 @@ def test_a_program_gets_its_error_as_json(client):
 
     assert (response.status_code, response.json) == (
         404,
-        {"error": "Not Found", "message": "Sivua ei ole. Tarkista, että kopioit osoitteen kokonaan."},
+        {
+            "type": "about:blank",
+            "title": "Not Found",
+            "status": 404,
+            "code": "not_found",
+            "detail": "Sivua ei ole. Tarkista, että kopioit osoitteen kokonaan.",
+        },
     )
 
 

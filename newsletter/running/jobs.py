@@ -9,11 +9,13 @@ from itertools import count
 from flask import Flask
 
 from newsletter import limits, wakeups
+from newsletter.api import gate
 from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.mail import outbox
 from newsletter.privacy.purge import purge_if_due
 from newsletter.sending import deliver
+from newsletter.staff import sessions
 from newsletter.stats.rollups import load_spool
 from newsletter.subscribers.confirm import expire_requests
 from newsletter.subscribers.evidence import seal_ledger
@@ -64,6 +66,9 @@ def sweep() -> None:
     expire_requests(utcnow())
     forget_links(utcnow())
     limits.forget_ended()
+    sessions.forget_old(utcnow())
+    gate.forget_old(utcnow())
+    db.session.commit()
     seal_ledger()
     purge_if_due(utcnow())
 

@@ -111,3 +111,25 @@ class StaffSession(Base):
     proved_at: Mapped[datetime]
     #: NULL while it is open.
     ended_at: Mapped[datetime | None]
+
+
+class ApiToken(Base):
+    """A key for a program. Shown once, kept as a hash, and never more than what it was made for."""
+
+    __tablename__ = "api_tokens"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    #: What it is for, so that it can be told from the others.
+    name: Mapped[str]
+    token_hash: Mapped[str] = mapped_column(unique=True)
+    #: Its first letters, to recognise it by.
+    prefix: Mapped[str]
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    #: The slugs of the lists it may touch; NULL means all.
+    lists: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    #: Who made it: "staff:7" or "console".
+    made_by: Mapped[str]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]

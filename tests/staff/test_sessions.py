@@ -133,10 +133,10 @@ def test_all_other_browsers_are_logged_out_by_one_button(app, client, enter, sub
     response = submit("/staff/account/", to="/staff/account/sessions")
 
     assert (response.status_code, response.location) == (303, "/staff/account/")
-    assert (is_in(client), is_in(other)) == (True, False)
     assert Page(client.get("/staff/account/")).texts("[role=status] p") == [
         "Kirjauduttu ulos muista selaimista: 1."
     ]
+    assert (is_in(client), is_in(other)) == (True, False)
 
 
 def test_the_page_lists_where_one_is_logged_in(client, make_staff, log_in):
