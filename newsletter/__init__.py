@@ -25,7 +25,7 @@ from newsletter.stats import cli as stats_cli
 from newsletter.stats import funnel_views, rollups
 from newsletter.stats import staff_views as stats_views
 from newsletter.subscribers import cli as subscribers_cli
-from newsletter.subscribers import embed_views, funnel, own_views
+from newsletter.subscribers import embed_views, funnel, list_views, own_views, people_views
 from newsletter.subscribers import staff_views as subscribers_staff_views
 from newsletter.subscribers import views as subscribers_views
 from newsletter.tracking.gateway import TrackingGateway
@@ -100,7 +100,8 @@ def _add_pages(app: Flask, chosen: Settings) -> None:
     ):
         app.register_blueprint(part.bp)
     for staff_part in (
-        account_views, admin_views, subscribers_staff_views, embed_views, privacy_staff_views, funnel_views,
+        account_views, admin_views, list_views, people_views, subscribers_staff_views, embed_views,
+        privacy_staff_views, funnel_views,
     ):  # fmt: skip
         app.register_blueprint(staff_part.bp)
     api_document.init_app(app)

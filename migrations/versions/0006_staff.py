@@ -88,9 +88,26 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("token_id", "key", name=op.f("pk_idempotent_requests")),
     )
+    # A job fills it: the people who are here already become searchable within minutes.
+    op.create_table(
+        "address_parts",
+        sa.Column(
+            "part", sa.String().with_variant(sa.String(collation="C"), "postgresql"), nullable=False
+        ),
+        sa.Column("subscriber_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["subscriber_id"],
+            ["subscribers.id"],
+            name=op.f("fk_address_parts_subscriber_id_subscribers"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("part", "subscriber_id", name=op.f("pk_address_parts")),
+    )
+    op.create_index("ix_address_parts_subscriber_id", "address_parts", ["subscriber_id"])
 
 
 def downgrade() -> None:
+    op.drop_table("address_parts")
     op.drop_table("idempotent_requests")
     op.drop_table("api_tokens")
     op.drop_table("staff_sessions")

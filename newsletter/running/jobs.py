@@ -21,6 +21,7 @@ from newsletter.subscribers.confirm import expire_requests
 from newsletter.subscribers.evidence import seal_ledger
 from newsletter.subscribers.fresh_links import forget_links
 from newsletter.subscribers.funnel import store_looks
+from newsletter.subscribers.search import index_new
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,7 @@ def sweep() -> None:
     gate.forget_old(utcnow())
     db.session.commit()
     seal_ledger()
+    index_new()
     purge_if_due(utcnow())
 
 
@@ -93,6 +95,7 @@ def work_until_idle() -> int:
     expire_requests(utcnow())
     forget_links(utcnow())
     seal_ledger()
+    index_new()
     load_spool()
     return accepted
 

@@ -64,6 +64,8 @@ class MenuItem:
 MENU = (
     MenuItem(N_("Campaigns"), "stats.campaigns"),
     MenuItem(N_("Sign-ups"), "funnel.page"),
+    MenuItem(N_("Lists"), "lists.page"),
+    MenuItem(N_("Subscribers"), "people.browse", (Role.PRIVACY, Role.ADMIN)),
     MenuItem(N_("Mails"), "subscribers_staff.mails", (Role.SENDER, Role.PRIVACY, Role.ADMIN)),
     MenuItem(N_("Embedding"), "embedding.embed"),
     MenuItem(N_("Proofs"), "privacy_staff.proof", (Role.PRIVACY, Role.ADMIN)),
