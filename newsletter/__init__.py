@@ -6,6 +6,7 @@ from jinja2 import StrictUndefined
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from newsletter import db, i18n, limits, wakeups, web
+from newsletter.api import cli as api_cli
 from newsletter.api import document as api_document
 from newsletter.api import subscriptions as api_subscriptions
 from newsletter.campaigns.cli import campaigns
@@ -118,6 +119,6 @@ def _add_commands(app: Flask) -> None:
     assert {"send", "stats"} <= set(campaigns.commands), (sending_cli, stats_cli)  # noqa: S101
     for group in (
         subscribers_cli.lists, subscribers_cli.subscribers, campaigns, privacy_cli.privacy, staff_cli.staff,
-        tokens_cli.tokens,
+        tokens_cli.tokens, api_cli.webhooks,
     ):  # fmt: skip
         app.cli.add_command(group)

@@ -169,9 +169,13 @@ def _add_headers(response: Response) -> Response:
     if "frame-ancestors 'self'" not in headers["Content-Security-Policy"]:
         headers.setdefault("X-Frame-Options", "DENY")  # it cannot name a site, so only where none may
     headers.setdefault("X-Robots-Tag", "noindex")
+    headers.setdefault("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
     # Staff forms need the referrer for their CSRF check over https; a token page must not give it away.
     staff = request.path.startswith("/staff")
     headers.setdefault("Referrer-Policy", "same-origin" if staff else "no-referrer")
+    if staff:  # other pages are shown in frames and their scripts loaded by sites we allow
+        headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+        headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
     if request.endpoint != "static":
         headers["Cache-Control"] = "no-store"
     if request.is_secure:

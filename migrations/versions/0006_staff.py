@@ -104,9 +104,56 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("part", "subscriber_id", name=op.f("pk_address_parts")),
     )
     op.create_index("ix_address_parts_subscriber_id", "address_parts", ["subscriber_id"])
+    op.create_table(
+        "webhooks",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("url", sa.String(), nullable=False),
+        sa.Column("secret", sa.String(), nullable=False),
+        sa.Column("events", sa.JSON(), nullable=False),
+        sa.Column("made_by", sa.String(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_webhooks")),
+    )
+    op.create_table(
+        "webhook_messages",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("webhook_id", sa.Integer(), nullable=False),
+        sa.Column("message_id", sa.String(), nullable=False),
+        sa.Column("event", sa.String(), nullable=False),
+        sa.Column("object", sa.String(), nullable=False),
+        sa.Column("body", sa.String(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("delivered_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("reply_code", sa.Integer(), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["webhook_id"],
+            ["webhooks.id"],
+            name=op.f("fk_webhook_messages_webhook_id_webhooks"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_messages")),
+        sa.UniqueConstraint("message_id", name=op.f("uq_webhook_messages_message_id")),
+        sa.UniqueConstraint(
+            "webhook_id", "event", "object", name=op.f("uq_webhook_messages_webhook_id_event_object")
+        ),
+    )
+    op.create_index("ix_webhook_messages_created_at", "webhook_messages", ["created_at"])
+    op.create_index(
+        "ix_webhook_messages_due",
+        "webhook_messages",
+        ["due_at"],
+        sqlite_where=sa.text("due_at is not null"),
+        postgresql_where=sa.text("due_at is not null"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("webhook_messages")
+    op.drop_table("webhooks")
     op.drop_table("address_parts")
     op.drop_table("idempotent_requests")
     op.drop_table("api_tokens")

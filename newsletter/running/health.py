@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from flask import Blueprint, Flask, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import SQLAlchemyError
-from werkzeug.exceptions import Forbidden
+from werkzeug.exceptions import Forbidden, NotFound
 
 from newsletter.clock import utcnow
 from newsletter.config import is_loopback, settings
@@ -59,6 +59,22 @@ def warnings(now: datetime) -> list[str]:
         )
     )
     return ["mails wait and no worker takes them"] if oldest and oldest < now - OLDEST_WAITING else []
+
+
+@bp.get("/.well-known/security.txt")
+def security_txt() -> ResponseReturnValue:
+    """Say where to report a weakness (RFC 9116)."""
+    contact = settings().privacy_contact or settings().sender_address
+    if not contact:
+        raise NotFound
+    expires = (utcnow() + timedelta(days=180)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    lines = (
+        f"Contact: {f'mailto:{contact}' if '@' in contact and ' ' not in contact else settings().base_url}",
+        f"Expires: {expires}",
+        f"Preferred-Languages: {', '.join(settings().languages)}",
+        f"Canonical: {settings().base_url}/.well-known/security.txt",
+    )
+    return Response("\n".join(lines) + "\n", content_type="text/plain; charset=utf-8")
 
 
 @bp.get("/metrics")

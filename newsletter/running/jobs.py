@@ -9,7 +9,7 @@ from itertools import count
 from flask import Flask
 
 from newsletter import limits, wakeups
-from newsletter.api import gate
+from newsletter.api import gate, webhooks
 from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.mail import outbox
@@ -57,6 +57,11 @@ def deliver_campaigns() -> None:
         _delivering.release()
 
 
+def tell_webhooks() -> None:
+    """Tell other programs what is due; apart from the sweep, as they may be slow."""
+    webhooks.deliver(utcnow())
+
+
 def sweep() -> None:
     """Take back what dead workers held, and do whatever is due. Runs every minute."""
     wakeups.forget_waiting()
@@ -72,12 +77,15 @@ def sweep() -> None:
     db.session.commit()
     seal_ledger()
     index_new()
+    webhooks.collect(utcnow())
+    wakeups.wake_now("webhooks")
     purge_if_due(utcnow())
 
 
 JOBS: dict[str, Callable[[], None]] = {
     "outbox": deliver_outbox,
     "campaigns": deliver_campaigns,
+    "webhooks": tell_webhooks,
     "sweep": sweep,
 }
 

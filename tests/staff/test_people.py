@@ -156,4 +156,7 @@ def test_a_list_is_made_by_an_administrator(client, enter, submit):
     assert submit("/staff/lists/", **form).location == "/staff/lists/"
     refused = Page(submit("/staff/lists/", **form))
 
-    assert (refused.status, refused.errors) == (422, {"slug": "Tunnus on jo käytössä toisella listalla: uusi"})
+    assert (refused.status, refused.errors) == (
+        422,
+        {"slug": "Tunnus on jo käytössä toisella listalla: uusi"},
+    )
