@@ -16,8 +16,8 @@ from newsletter.privacy import cli as privacy_cli
 from newsletter.privacy import own_views as own_data_views
 from newsletter.privacy import staff_views as privacy_staff_views
 from newsletter.privacy import views as privacy_views
+from newsletter.running import attention_views, health, jobs
 from newsletter.running import cli as running_cli
-from newsletter.running import health, jobs, overview_views
 from newsletter.sending import cli as sending_cli
 from newsletter.staff import access, account_views, admin_views, tokens_cli
 from newsletter.staff import cli as staff_cli
@@ -102,7 +102,7 @@ def _add_pages(app: Flask, chosen: Settings) -> None:
         app.register_blueprint(part.bp)
     for staff_part in (
         account_views, admin_views, list_views, people_views, subscribers_staff_views, embed_views,
-        privacy_staff_views, funnel_views, overview_views,
+        privacy_staff_views, funnel_views, attention_views,
     ):  # fmt: skip
         app.register_blueprint(staff_part.bp)
     api_document.init_app(app)

@@ -54,13 +54,12 @@ def test_the_list_is_cut_down_to_a_list_and_a_status(client, enter, people, make
 def test_pages_go_on_to_the_end(client, enter, make_list, make_subscriber, submit):
     enter(role=Role.PRIVACY)
     mailing_list = make_list()
-    for number in range(51):
-        make_subscriber(f"nimi{number:02}@posti.example", [mailing_list])
+    numbers = [make_subscriber(f"nimi{number:02}@posti.example", [mailing_list]).id for number in range(51)]
     search.index_new()
 
     first = client.get("/staff/subscribers/")
     assert (len(addresses(first)), 'rel="next"' in first.text) == (50, True)
-    assert addresses(client.get("/staff/subscribers/?after=50"))[-1] == "nimi50@posti.example"
+    assert addresses(client.get(f"/staff/subscribers/?after={numbers[49]}")) == ["nimi50@posti.example"]
     found = submit("/staff/subscribers/", text="posti")
     after = Page(found).value("after")
     assert len(addresses(found)) == 50

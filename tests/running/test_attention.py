@@ -1,4 +1,4 @@
-"""The overview names what needs attention, to those who can do something about it."""
+"""The page names what needs attention, to those who can do something about it."""
 
 from datetime import timedelta
 
@@ -31,7 +31,7 @@ def matters(client):
         db.session.add(account)
         db.session.commit()
         sign_in_as(client, account)
-        return Page(client.get("/staff/overview")).texts(".matters li")
+        return Page(client.get("/staff/attention")).texts(".matters li")
 
     return of
 

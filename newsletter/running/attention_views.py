@@ -21,7 +21,7 @@ from newsletter.staff.models import Role, Staff
 from newsletter.staff.second_step import REQUIRED_OF
 from newsletter.subscribers.undelivered import count_undelivered
 
-bp = Blueprint("overview", __name__, url_prefix="/staff")
+bp = Blueprint("attention", __name__, url_prefix="/staff")
 
 _SENDING = {Role.SENDER, Role.ADMIN}
 _MAILS = {Role.SENDER, Role.PRIVACY, Role.ADMIN}
@@ -35,13 +35,13 @@ class Matter:
     url: str | None = None
 
 
-@bp.get("/overview")
+@bp.get("/attention")
 @staff_only
 def page() -> ResponseReturnValue:
     now, role = utcnow(), current_user.role
     last_purge = db.session.scalar(sa.select(sa.func.max(PurgeRun.finished_at)))
     matters = [*_of_sending(role, now), *_of_administration(role)]
-    return render_template("staff/overview.html", matters=matters, last_purge=last_purge)
+    return render_template("staff/attention.html", matters=matters, last_purge=last_purge)
 
 
 def _of_sending(role: Role, now: datetime) -> Iterator[Matter]:
