@@ -6,6 +6,8 @@ from jinja2 import StrictUndefined
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from newsletter import db, i18n, limits, wakeups, web
+from newsletter.api import cli as api_cli
+from newsletter.api import document as api_document
 from newsletter.api import subscriptions as api_subscriptions
 from newsletter.campaigns import archive_views
 from newsletter.campaigns import staff_views as writing_views
@@ -17,19 +19,19 @@ from newsletter.privacy import cli as privacy_cli
 from newsletter.privacy import own_views as own_data_views
 from newsletter.privacy import staff_views as privacy_staff_views
 from newsletter.privacy import views as privacy_views
+from newsletter.running import attention_views, health, jobs
 from newsletter.running import cli as running_cli
-from newsletter.running import health, jobs
 from newsletter.sending import cli as sending_cli
 from newsletter.sending import control_cli, start_views
 from newsletter.sending import staff_views as sending_staff_views
-from newsletter.staff import access
+from newsletter.staff import access, account_views, admin_views, tokens_cli
 from newsletter.staff import cli as staff_cli
 from newsletter.staff import views as staff_views
 from newsletter.stats import cli as stats_cli
 from newsletter.stats import funnel_views, overview_views, reader_views, rollups, verify_cli
 from newsletter.stats import staff_views as stats_views
 from newsletter.subscribers import cli as subscribers_cli
-from newsletter.subscribers import embed_views, funnel, own_views
+from newsletter.subscribers import embed_views, funnel, list_views, own_views, people_views
 from newsletter.subscribers import staff_views as subscribers_staff_views
 from newsletter.subscribers import views as subscribers_views
 from newsletter.tracking.gateway import TrackingGateway
@@ -54,10 +56,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     db.init_app(app)
-    for part in (wakeups, i18n, access, limits):
+    for part in (wakeups, i18n, limits):
         part.init_app(app, chosen)
     for plain_part in (web, transport, jobs, health, funnel):
         plain_part.init_app(app)
+    access.init_app(app, chosen)  # after web: its guard asks the database within the request's transaction
     writing_views.init_app(app)  # before csrf, which reads the form: pictures are larger than forms
     csrf.init_app(app)
     _add_pages(app, chosen)
@@ -91,7 +94,8 @@ def _add_pages(app: Flask, chosen: Settings) -> None:
     # Their token is their authority, and one-click unsubscribing must work without any cookie.
     for by_token in (subscribers_views, own_views, own_data_views, request_views):
         csrf.exempt(by_token.bp)
-    csrf.exempt(api_subscriptions.bp)  # it knows no cookie
+    for api_part in (api_subscriptions.bp, *api_document.RESOURCES):
+        csrf.exempt(api_part)  # it knows no cookie
     for part in (
         subscribers_views,
         api_subscriptions,
@@ -108,10 +112,12 @@ def _add_pages(app: Flask, chosen: Settings) -> None:
     ):
         app.register_blueprint(part.bp)
     for staff_part in (
-        subscribers_staff_views, sending_staff_views, embed_views, privacy_staff_views, desk_views,
-        office_views, funnel_views, overview_views, reader_views,
+        account_views, admin_views, list_views, people_views, subscribers_staff_views, sending_staff_views,
+        embed_views, privacy_staff_views, desk_views, office_views, funnel_views, overview_views,
+        reader_views, attention_views,
     ):  # fmt: skip
         app.register_blueprint(staff_part.bp)
+    api_document.init_app(app)
     app.wsgi_app = TrackingGateway(app.wsgi_app, app, chosen)  # type: ignore[method-assign]
     if chosen.proxy_hops:
         hops = chosen.proxy_hops
@@ -127,6 +133,6 @@ def _add_commands(app: Flask) -> None:
     assert {"send", "pause", "stats"} <= set(campaigns.commands), (sending_cli, control_cli, stats_cli)  # noqa: S101
     for group in (
         subscribers_cli.lists, subscribers_cli.subscribers, campaigns, privacy_cli.privacy, staff_cli.staff,
-        verify_cli.stats,
+        verify_cli.stats, tokens_cli.tokens, api_cli.webhooks,
     ):  # fmt: skip
         app.cli.add_command(group)

@@ -115,6 +115,13 @@ def _origins(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def _hosts(text: str) -> tuple[str, ...]:
+    found = _words(text.lower())
+    if any(not re.fullmatch(r"[a-z0-9.-]+", word) for word in found):
+        raise ValueError("name hosts such as shop.example.com, without https:// and without a port")
+    return found
+
+
 def _database_url(text: str) -> URL:
     try:
         url = make_url(text)
@@ -247,6 +254,8 @@ class Settings:
     second_person: bool = setting(_boolean, "false")
     #: The sites that may show the signup form in a frame and send it in by script.
     embed_origins: tuple[str, ...] = setting(_origins, "")
+    #: The hosts that webhooks may go to; nobody else is ever called.
+    webhook_hosts: tuple[str, ...] = setting(_hosts, "")
     #: Where each value came from: "environment", the settings file, "instance folder" or "default".
     sources: Mapping[str, str] = field(default_factory=dict)
 

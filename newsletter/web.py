@@ -1,6 +1,8 @@
 """What every page shares: the client's address, headers, and how a refusal is shown."""
 
+import json
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +10,6 @@ from flask import (
     Flask,
     Response,
     has_request_context,
-    jsonify,
     make_response,
     render_template,
     request,
@@ -109,7 +110,7 @@ def show_refusal(error: NewsletterError) -> Response:
     log.info("refused", extra={"kind": type(error).__name__})
     text = translate(error.message, error.values)
     if request.path.startswith("/api/"):
-        return make_response(jsonify(error=type(error).__name__, message=text), status)
+        return _problem(status, type(error).__name__, text)
     return message_page(_("This did not work"), text, actions=_ways_on(), tone="problem", status=status)
 
 
@@ -126,7 +127,7 @@ def show_http_error(error: HTTPException) -> ResponseReturnValue:
     }
     text = texts.get(status, _("Something went wrong. Try again later."))
     if request.path.startswith("/api/"):
-        response = make_response(jsonify(error=error.name, message=text), status)
+        response = _problem(status, error.name, text)
     else:
         response = message_page(
             _("This did not work"), text, actions=_ways_on(), tone="problem", status=status
@@ -135,6 +136,13 @@ def show_http_error(error: HTTPException) -> ResponseReturnValue:
         if name.lower() in {"allow", "retry-after"}:
             response.headers[name] = value
     return response
+
+
+def _problem(status: int, name: str, text: str) -> Response:
+    """Say no to a program where no resource of the API does (RFC 9457)."""
+    code = re.sub(r"[^a-z]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
+    document = {"type": "about:blank", "title": name, "status": status, "code": code, "detail": text}
+    return Response(json.dumps(document), status, content_type="application/problem+json")
 
 
 def _ways_on() -> list[dict[str, str]]:
@@ -161,9 +169,13 @@ def _add_headers(response: Response) -> Response:
     if "frame-ancestors 'self'" not in headers["Content-Security-Policy"]:
         headers.setdefault("X-Frame-Options", "DENY")  # it cannot name a site, so only where none may
     headers.setdefault("X-Robots-Tag", "noindex")
+    headers.setdefault("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
     # Staff forms need the referrer for their CSRF check over https; a token page must not give it away.
     staff = request.path.startswith("/staff")
     headers.setdefault("Referrer-Policy", "same-origin" if staff else "no-referrer")
+    if staff:  # other pages are shown in frames and their scripts loaded by sites we allow
+        headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+        headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
     # Files, and what a view calls public by itself (pictures, the archive), are all that may be kept.
     if request.endpoint != "static" and not headers.get("Cache-Control", "").startswith("public"):
         headers["Cache-Control"] = "no-store"

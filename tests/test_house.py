@@ -33,6 +33,7 @@ PERSONAL = {
 STAYS = {"audit.object", "consents.address_hash"}
 #: Known to the person already, or made from what is exported.
 NOT_EXPORTED = {
+    "address_parts.part",
     "subscribers.address_key",
     "subscribers.address_hash",
     "events.subscriber_id",

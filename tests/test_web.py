@@ -181,7 +181,13 @@ def test_a_program_gets_its_error_as_json(client):
 
     assert (response.status_code, response.json) == (
         404,
-        {"error": "Not Found", "message": "Sivua ei ole. Tarkista, että kopioit osoitteen kokonaan."},
+        {
+            "type": "about:blank",
+            "title": "Not Found",
+            "status": 404,
+            "code": "not_found",
+            "detail": "Sivua ei ole. Tarkista, että kopioit osoitteen kokonaan.",
+        },
     )
 
 
@@ -217,7 +223,7 @@ def test_a_living_process_says_so(client):
 def test_a_process_with_its_database_is_ready(real_app, client):
     response = client.get("/readyz")
 
-    assert (response.status_code, response.json) == (200, {"status": "ok"})
+    assert (response.status_code, response.json) == (200, {"status": "ok", "warnings": []})
 
 
 def test_a_process_is_not_ready_before_the_migrations(make_app):

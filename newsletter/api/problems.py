@@ -1,20 +1,46 @@
-"""Problem documents (RFC 9457): how the API says no."""
+"""Problem documents (RFC 9457): how the API says no.
+
+``code`` is stable and meant for programs; ``detail`` is a sentence in the language asked for.
+"""
 
 import json
+import re
 from collections.abc import Mapping
+from typing import Any
 
 from flask import Response
 from flask_babel import gettext as _
 from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 
+from newsletter.errors import NewsletterError
+from newsletter.i18n import translate
+from newsletter.web import STATUS
 
-def problem(status: int, detail: str, errors: Mapping[str, str] | None = None) -> Response:
+CODES = {
+    400: "bad_request",
+    401: "token_missing",
+    403: "not_allowed",
+    404: "not_found",
+    405: "method_not_allowed",
+    409: "conflict",
+    412: "precondition_failed",
+    413: "too_large",
+    415: "not_json",
+    422: "invalid",
+    429: "too_many_requests",
+}
+
+
+def problem(
+    status: int, detail: str, errors: Mapping[str, Any] | None = None, *, code: str | None = None
+) -> Response:
     """Return a problem document; ``errors`` has a sentence for each field that is wrong."""
     document: dict[str, object] = {
         "type": "about:blank",
         "title": HTTP_STATUS_CODES[status],
         "status": status,
+        "code": code or CODES.get(status, "error"),
         "detail": detail,
     }
     if errors:
@@ -26,13 +52,35 @@ def from_http_error(error: HTTPException) -> Response:
     """Turn an error of the protocol into a problem document."""
     texts = {
         400: _("The request is not valid JSON."),
+        401: _("Send a token: Authorization: Bearer …"),
+        404: _("There is nothing here."),
+        405: _("This address does not take that method."),
         413: _("What was sent is too large."),
         415: _("Send JSON, with Content-Type: application/json."),
+        422: _("Please check these points"),
         429: _("Too many attempts. Wait a moment and try again."),
     }
     status = error.code or 500
-    response = problem(status, texts.get(status, _("Something went wrong. Try again later.")))
+    detail = texts.get(status, _("Something went wrong. Try again later."))
+    response = problem(status, detail, _fields(error))
     for name, value in error.get_headers():
-        if name.lower() in {"allow", "retry-after"}:
+        if name.lower() in {"allow", "retry-after", "www-authenticate"}:
             response.headers[name] = value
     return response
+
+
+def from_refusal(error: NewsletterError) -> Response:
+    """Turn a refusal of the product into a problem document, its code made of its kind."""
+    status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 422)
+    code = re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
+    return problem(status, translate(error.message, error.values), code=code)
+
+
+def _fields(error: HTTPException) -> dict[str, Any]:
+    """Return what marshmallow found wrong, by field; nothing that was sent is repeated."""
+    messages = (getattr(error, "data", None) or {}).get("messages", {})
+    found: dict[str, Any] = {}
+    for place in messages.values():
+        if isinstance(place, dict):
+            found |= {str(name)[:60]: texts for name, texts in place.items()}
+    return found

@@ -17,8 +17,7 @@ from newsletter.running import processes, schema
 from newsletter.running.demo import fill
 from newsletter.running.doctor import examine
 from newsletter.running.jobs import load_for_ever, work_until_idle
-from newsletter.staff.accounts import has_staff, invite
-from newsletter.staff.cli import invitation_url
+from newsletter.staff.accounts import has_staff, invitation_url, invite
 from newsletter.staff.models import Role
 from newsletter.subscribers.lists import create_first_lists
 from newsletter.tracking.networks import Networks

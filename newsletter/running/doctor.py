@@ -11,26 +11,27 @@ SHORTEST_KEY = 32
 def examine() -> tuple[dict[str, object], str]:
     """Return the settings and the findings, as data and as text."""
     rows = settings().report()
-    findings = _findings()
+    found = findings()
     width = max(len(name) for name, _value, _source in rows)
     lines = [f"{name:<{width}}  {value}  ({source})" for name, value, source in rows]
     lines += [
         "",
         f"Database: {settings().database_url.get_backend_name()}, revision {schema.current()}",
     ]
-    lines += [f"Note: {finding}" for finding in findings] or ["Nothing stands in the way."]
+    lines += [f"Note: {finding}" for finding in found] or ["Nothing stands in the way."]
     data: dict[str, object] = {
         "settings": [{"name": name, "value": value, "source": source} for name, value, source in rows],
         "database": {
             "engine": settings().database_url.get_backend_name(),
             "revision": schema.current(),
         },
-        "notes": findings,
+        "notes": found,
     }
     return data, "\n".join(lines)
 
 
-def _findings() -> list[str]:
+def findings() -> list[str]:
+    """Name what stands in the way of real use."""
     chosen = settings()
     found = []
     missing = [f"NEWSLETTER_{name.upper()}" for name in SENDER_SETTINGS if not getattr(chosen, name)]

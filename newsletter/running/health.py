@@ -1,20 +1,33 @@
-"""``/healthz`` and ``/readyz``: is this process alive, and can it do its work."""
+"""``/healthz``, ``/readyz`` and ``/metrics``: is this process alive, can it do its work, and how is it."""
 
 import logging
+import shutil
+from datetime import datetime, timedelta
 
-from flask import Blueprint, Flask, jsonify
+import sqlalchemy as sa
+from flask import Blueprint, Flask, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import Forbidden, NotFound
 
-from newsletter.running import schema
+from newsletter.clock import utcnow
+from newsletter.config import is_loopback, settings
+from newsletter.db import db
+from newsletter.mail.models import MailStatus, OutboxMail
+from newsletter.running import metrics, schema
+from newsletter.staff.api_tokens import find_token
 
 log = logging.getLogger(__name__)
 
 bp = Blueprint("health", __name__)
 
+#: A mail that has waited so long for its first try tells that no worker is running.
+OLDEST_WAITING = timedelta(minutes=15)
+LEAST_DISK = 100 * 1024 * 1024
+
 
 def init_app(app: Flask) -> None:
-    """Add the two pages."""
+    """Add the pages."""
     app.register_blueprint(bp)
 
 
@@ -25,9 +38,57 @@ def healthz() -> ResponseReturnValue:
 
 @bp.get("/readyz")
 def readyz() -> ResponseReturnValue:
+    """Answer 503 when this process cannot serve; what only needs a look is named in ``warnings``."""
     try:
         migrated = schema.current() == schema.newest()
     except SQLAlchemyError:
         log.exception("database not reachable")
         return jsonify(status="database not reachable"), 503
-    return (jsonify(status="ok"), 200) if migrated else (jsonify(status="migrations are due"), 503)
+    if not migrated:
+        return jsonify(status="migrations are due"), 503
+    if shutil.disk_usage(settings().instance_path).free < LEAST_DISK:
+        return jsonify(status="the disk is full"), 503
+    return jsonify(status="ok", warnings=warnings(utcnow()))
+
+
+def warnings(now: datetime) -> list[str]:
+    """Name what does not stop the pages but does stop the work."""
+    oldest = db.session.scalar(
+        sa.select(sa.func.min(OutboxMail.due_at)).where(
+            OutboxMail.status == MailStatus.QUEUED, OutboxMail.attempts == 0
+        )
+    )
+    return ["mails wait and no worker takes them"] if oldest and oldest < now - OLDEST_WAITING else []
+
+
+@bp.get("/.well-known/security.txt")
+def security_txt() -> ResponseReturnValue:
+    """Say where to report a weakness (RFC 9116)."""
+    contact = settings().privacy_contact or settings().sender_address
+    if not contact:
+        raise NotFound
+    expires = (utcnow() + timedelta(days=180)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    lines = (
+        f"Contact: {f'mailto:{contact}' if '@' in contact and ' ' not in contact else settings().base_url}",
+        f"Expires: {expires}",
+        f"Preferred-Languages: {', '.join(settings().languages)}",
+        f"Canonical: {settings().base_url}/.well-known/security.txt",
+    )
+    return Response("\n".join(lines) + "\n", content_type="text/plain; charset=utf-8")
+
+
+@bp.get("/metrics")
+def show_metrics() -> ResponseReturnValue:
+    if not _may_read_metrics():
+        raise Forbidden
+    return Response(metrics.render(utcnow()), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _may_read_metrics() -> bool:
+    """This machine may, unless a proxy of ours stands on it; elsewhere it takes a token."""
+    kind, _space, secret = request.headers.get("Authorization", "").partition(" ")
+    if kind.lower() == "bearer":
+        token = find_token(secret.strip(), now=utcnow())
+        return token is not None and "metrics:read" in token.scopes
+    forwarded = {"X-Forwarded-For", "Forwarded"} & {name.title() for name, _value in request.headers}
+    return is_loopback(request.remote_addr or "") and not forwarded

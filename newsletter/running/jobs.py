@@ -11,6 +11,7 @@ from itertools import count
 from flask import Flask
 
 from newsletter import limits, wakeups
+from newsletter.api import gate, webhooks
 from newsletter.audit import seal_log
 from newsletter.clock import utcnow
 from newsletter.db import db
@@ -22,12 +23,14 @@ from newsletter.privacy.publishing import publish_first
 from newsletter.privacy.purge import purge_if_due
 from newsletter.sending import deliver
 from newsletter.sending.release import start_due
+from newsletter.staff import sessions
 from newsletter.stats.rollups import load_spool
 from newsletter.stats.upkeep import keep_up
 from newsletter.subscribers.confirm import expire_requests
 from newsletter.subscribers.evidence import seal_ledger
 from newsletter.subscribers.fresh_links import forget_links
 from newsletter.subscribers.funnel import store_looks
+from newsletter.subscribers.search import index_new
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +70,11 @@ def deliver_campaigns() -> None:
         _delivering.release()
 
 
+def tell_webhooks() -> None:
+    """Tell other programs what is due; apart from the sweep, as they may be slow."""
+    webhooks.deliver(utcnow())
+
+
 def sweep() -> None:
     """Take back what dead workers held, and do whatever is due. Runs every minute."""
     wakeups.forget_waiting()
@@ -78,9 +86,15 @@ def sweep() -> None:
     expire_requests(utcnow())
     forget_links(utcnow())
     limits.forget_ended()
+    sessions.forget_old(utcnow())
+    gate.forget_old(utcnow())
+    db.session.commit()
     seal_ledger()
     seal_log()
     keep_up(utcnow())
+    index_new()
+    webhooks.collect(utcnow())
+    wakeups.wake_now("webhooks")
     purge_if_due(utcnow())
     scrub_if_due()
     run_daily_clocks(utcnow())
@@ -90,6 +104,7 @@ def sweep() -> None:
 JOBS: dict[str, Callable[[], None]] = {
     "outbox": deliver_outbox,
     "campaigns": deliver_campaigns,
+    "webhooks": tell_webhooks,
     "sweep": sweep,
 }
 
@@ -111,6 +126,7 @@ def work_until_idle() -> int:
     forget_links(utcnow())
     seal_ledger()
     seal_log()
+    index_new()
     load_spool()
     keep_up(utcnow())
     return accepted

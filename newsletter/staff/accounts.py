@@ -1,28 +1,28 @@
 """Accounts are personal, and only the person ever knows the password.
 
-An account begins as an invitation: a link that works once and lets its holder choose a password.
+An account begins as an invitation: a link that works once and lets its holder choose a password. A
+forgotten password is replaced the same way; nobody else ever sets one.
 """
 
 import secrets
-import unicodedata
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
 from newsletter import audit
-from newsletter.db import db, insert_or_ignore
-from newsletter.errors import N_, LinkExpired, NewsletterError
-from newsletter.staff.access import SHORTEST_PASSWORD, make_password_hash, make_uniquifier, normalize_address
-from newsletter.staff.models import Role, Staff, StaffInvitation
+from newsletter.config import settings
+from newsletter.db import change, db, insert_or_ignore
+from newsletter.errors import N_, LinkExpired, NewsletterError, NotFound
+from newsletter.mail import outbox
+from newsletter.staff import sessions
+from newsletter.staff.access import UNDERTAKING, make_password_hash, make_uniquifier, normalize_address
+from newsletter.staff.models import Role, Staff, StaffInvitation, StaffReset
+from newsletter.staff.passwords import require_good
 from newsletter.tokens import hash_secret
 
 INVITATION_LASTS = timedelta(hours=24)
-
-
-class PasswordTooShort(NewsletterError):
-    """Length is the one rule."""
-
-    message = N_("Choose a password of at least 12 characters.")
+RESET_LASTS = timedelta(minutes=60)
 
 
 class AccountExists(NewsletterError):
@@ -31,9 +31,64 @@ class AccountExists(NewsletterError):
     message = N_("There is already an account with this address.")
 
 
+class UnknownAccount(NotFound):
+    """Nobody of that number or address."""
+
+    message = N_("There is no such account.")
+
+
+class LastAdministrator(NewsletterError):
+    """Somebody must be able to let people in."""
+
+    message = N_("This is the only administrator. Make somebody else an administrator first.")
+
+
+class InvitationUsed(LinkExpired):
+    """Used, replaced or too old."""
+
+    message = N_("This invitation is no longer valid. Ask for a new one.")
+
+
+class ResetUsed(LinkExpired):
+    """Used, replaced or too old."""
+
+    message = N_("This link is no longer valid. Ask for a new password again.")
+
+
 def has_staff() -> bool:
     """Tell whether anyone can log in."""
     return db.session.scalar(sa.select(Staff.id).limit(1)) is not None
+
+
+def all_accounts() -> Sequence[Staff]:
+    """Return every account, the closed ones last."""
+    return db.session.scalars(sa.select(Staff).order_by(Staff.active.desc(), Staff.email)).all()
+
+
+def open_invitations(now: datetime) -> Sequence[StaffInvitation]:
+    """Return the invitations that wait for their person."""
+    waiting = (
+        StaffInvitation.used_at.is_(None),
+        StaffInvitation.expires_at > now,
+        StaffInvitation.address.is_not(None),
+    )
+    return db.session.scalars(sa.select(StaffInvitation).where(*waiting).order_by(StaffInvitation.id)).all()
+
+
+def get_account(number: int) -> Staff:
+    """Return an account, locked; raise UnknownAccount."""
+    found = db.session.get(Staff, number, with_for_update=True, populate_existing=True)
+    if found is None:
+        raise UnknownAccount
+    return found
+
+
+def find_account(address: str) -> Staff | None:
+    """Return the account of an address, however it is written; raise AddressInvalid."""
+    return db.session.scalar(sa.select(Staff).where(Staff.email == normalize_address(address)))
+
+
+# --- invitations ------------------------------------------------------------------------------------
 
 
 def invite(role: Role, *, address: str | None, now: datetime, actor: str) -> str:
@@ -73,8 +128,26 @@ def name_of(actor: str) -> str:
     return found.email if found is not None else kind
 
 
+def invite_by_mail(role: Role, *, address: str, now: datetime, actor: str, language: str) -> None:
+    """Send an invitation; raise AddressInvalid or AccountExists."""
+    address = normalize_address(address)
+    token = invite(role, address=address, now=now, actor=actor)
+    outbox.enqueue(
+        "staff_invitation",
+        to=address,
+        language=language,
+        now=now,
+        context={"url": invitation_url(token), "expires_at": (now + INVITATION_LASTS).isoformat()},
+    )
+
+
+def invitation_url(token: str) -> str:
+    """Return the address of an invitation."""
+    return f"{settings().base_url}/staff/first/{token}"
+
+
 def find_invitation(token: str, *, now: datetime, lock: bool = False) -> StaffInvitation:
-    """Return an invitation that can still be used; raise LinkExpired."""
+    """Return an invitation that can still be used; raise InvitationUsed."""
     statement = sa.select(StaffInvitation).where(
         StaffInvitation.token_hash == hash_secret(token.encode()),
         StaffInvitation.used_at.is_(None),
@@ -86,20 +159,13 @@ def find_invitation(token: str, *, now: datetime, lock: bool = False) -> StaffIn
     return found
 
 
-class InvitationUsed(LinkExpired):
-    """Used, replaced or too old."""
-
-    message = N_("This invitation is no longer valid. Ask for a new one.")
-
-
 def accept_invitation(invitation: StaffInvitation, *, address: str, password: str, now: datetime) -> Staff:
-    """Make the account an invitation is for.
+    """Make the account an invitation is for; its holder gives the undertaking by doing so.
 
-    Raises AddressInvalid, PasswordTooShort or AccountExists.
+    Raises AddressInvalid, PasswordRefused or AccountExists.
     """
     address = normalize_address(invitation.address or address)
-    if len(unicodedata.normalize("NFC", password)) < SHORTEST_PASSWORD:
-        raise PasswordTooShort
+    require_good(password, address=address)
     row = {
         "email": address,
         "password": make_password_hash(password),
@@ -107,6 +173,9 @@ def accept_invitation(invitation: StaffInvitation, *, address: str, password: st
         "fs_uniquifier": make_uniquifier(),
         "role": invitation.role,
         "created_at": now,
+        "recovery_hashes": [],
+        "undertaken_at": now,
+        "undertaking_version": UNDERTAKING,
     }
     if not insert_or_ignore(Staff, row):
         raise AccountExists
@@ -114,3 +183,139 @@ def accept_invitation(invitation: StaffInvitation, *, address: str, password: st
     made = db.session.scalars(sa.select(Staff).where(Staff.email == address)).one()
     audit.record("staff account made", actor=f"staff:{made.id}", now=now, object=f"staff:{made.id}")
     return made
+
+
+def give_undertaking(account: Staff, *, now: datetime) -> None:
+    """Record that somebody undertakes to keep personal data confidential."""
+    account.undertaken_at, account.undertaking_version = now, UNDERTAKING
+    audit.record("undertaking given", actor=f"staff:{account.id}", now=now, version=UNDERTAKING)
+
+
+# --- passwords --------------------------------------------------------------------------------------
+
+
+def start_reset(account: Staff, *, now: datetime, actor: str) -> str:
+    """Return the token of a link that replaces the password; an older link ends."""
+    token = secrets.token_urlsafe(24)
+    db.session.execute(sa.delete(StaffReset).where(StaffReset.staff_id == account.id))
+    db.session.add(
+        StaffReset(
+            token_hash=hash_secret(token.encode()),
+            staff_id=account.id,
+            created_at=now,
+            expires_at=now + RESET_LASTS,
+        )
+    )
+    audit.record("password reset asked for", actor=actor, now=now, object=f"staff:{account.id}")
+    return token
+
+
+def mail_reset(account: Staff, *, now: datetime, actor: str, language: str) -> None:
+    """Send an account's owner a link that replaces the password."""
+    token = start_reset(account, now=now, actor=actor)
+    outbox.enqueue(
+        "staff_reset",
+        to=account.email,
+        language=language,
+        now=now,
+        context={"url": reset_url(token), "expires_at": (now + RESET_LASTS).isoformat()},
+    )
+
+
+def reset_url(token: str) -> str:
+    """Return the address of a link that replaces a password."""
+    return f"{settings().base_url}/staff/reset/{token}"
+
+
+def find_reset(token: str, *, now: datetime, lock: bool = False) -> StaffReset:
+    """Return a reset that can still be used; raise ResetUsed."""
+    statement = (
+        sa.select(StaffReset)
+        .join(StaffReset.account)
+        .where(
+            StaffReset.token_hash == hash_secret(token.encode()),
+            StaffReset.used_at.is_(None),
+            StaffReset.expires_at > now,
+            Staff.active,
+        )
+    )
+    found = db.session.scalar(statement.with_for_update(of=StaffReset) if lock else statement)
+    if found is None:
+        raise ResetUsed
+    return found
+
+
+def reset_password(reset: StaffReset, password: str, *, now: datetime) -> Staff:
+    """Use a link up: the password is new, and every session ends. Raises PasswordRefused."""
+    change_password(reset.account, password, now=now)
+    sign_out_everywhere(reset.account, now=now)
+    reset.used_at = now
+    return reset.account
+
+
+def change_password(account: Staff, password: str, *, now: datetime) -> None:
+    """Replace a password; its owner is told by mail. Raises PasswordRefused."""
+    require_good(password, address=account.email)
+    account.password = make_password_hash(password)
+    audit.record("password changed", actor=f"staff:{account.id}", now=now, object=f"staff:{account.id}")
+    tell(account, "password", now=now)
+
+
+# --- levels, closing, signing out -------------------------------------------------------------------
+
+
+def change_role(account: Staff, role: Role, *, now: datetime, actor: str) -> None:
+    """Give an account another level, at once: its sessions end. Raises LastAdministrator."""
+    if role is not Role.ADMIN:
+        _require_another_admin(account)
+    before, account.role = account.role, role
+    sign_out_everywhere(account, now=now)
+    audit.record(
+        "staff level changed",
+        actor=actor,
+        now=now,
+        object=f"staff:{account.id}",
+        before=before.value,
+        after=role.value,
+    )
+
+
+def close(account: Staff, *, now: datetime, actor: str) -> None:
+    """Let an account in no more, at once. Its row stays: the audit log names it."""
+    _require_another_admin(account)
+    account.active = False
+    sign_out_everywhere(account, now=now)
+    change(sa.delete(StaffReset).where(StaffReset.staff_id == account.id))
+    audit.record("staff account closed", actor=actor, now=now, object=f"staff:{account.id}")
+
+
+def reopen(account: Staff, *, now: datetime, actor: str) -> None:
+    """Let a closed account in again."""
+    account.active = True
+    audit.record("staff account reopened", actor=actor, now=now, object=f"staff:{account.id}")
+
+
+def sign_out_everywhere(account: Staff, *, now: datetime) -> int:
+    """End every session of an account, and return how many there were."""
+    account.fs_uniquifier = make_uniquifier()
+    return sessions.end_all(account, now=now)
+
+
+def tell(account: Staff, what: str, *, now: datetime) -> None:
+    """Write to an account's owner that something about it has changed."""
+    outbox.enqueue(
+        "staff_changed",
+        to=account.email,
+        language=settings().languages[0],
+        now=now,
+        context={"what": what, "changed_at": now.isoformat()},
+    )
+
+
+def _require_another_admin(account: Staff) -> None:
+    if account.role is not Role.ADMIN or not account.active:
+        return
+    # All of them locked, so that two administrators cannot remove each other at the same moment.
+    admins = sa.select(Staff.id).where(Staff.role == Role.ADMIN, Staff.active).order_by(Staff.id)
+    if set(db.session.scalars(admins.with_for_update())) <= {account.id}:
+        raise LastAdministrator

@@ -1,33 +1,32 @@
-"""``newsletter staff …``."""
+"""``newsletter staff …``: letting people in, and what only someone at the machine can mend."""
 
 import click
-from flask.cli import AppGroup
+from flask import current_app
+from flask.cli import AppGroup, with_appcontext
 
 from newsletter.clock import utcnow
-from newsletter.config import settings
 from newsletter.console import report
 from newsletter.db import db
+from newsletter.staff import accounts, matrix, second_step
 from newsletter.staff.access import normalize_address
-from newsletter.staff.accounts import invite
-from newsletter.staff.models import Role
+from newsletter.staff.models import Role, Staff
 
 staff = AppGroup("staff", help="Let people in.")
+CONSOLE = "console"
+
+_role = click.Choice([role.value for role in Role])
+_address = click.argument("address")
 
 
 @staff.command("create")
-@click.argument("address")
-@click.option(
-    "--role",
-    type=click.Choice([role.value for role in Role]),
-    required=True,
-    help="What they may do.",
-)
+@_address
+@click.option("--role", type=_role, required=True, help="What they may do.")
 @report
 def create(address: str, role: str) -> tuple[object, str]:
     """Print a one-time link with which a person makes their account."""
-    token = invite(Role(role), address=normalize_address(address), now=utcnow(), actor="console")
+    token = accounts.invite(Role(role), address=normalize_address(address), now=utcnow(), actor=CONSOLE)
     db.session.commit()
-    link = invitation_url(token)
+    link = accounts.invitation_url(token)
     return {
         "address": address,
         "role": role,
@@ -35,6 +34,101 @@ def create(address: str, role: str) -> tuple[object, str]:
     }, f"Give this link to {address}; it works once:\n{link}"
 
 
-def invitation_url(token: str) -> str:
-    """Return the address of an invitation."""
-    return f"{settings().base_url}/staff/first/{token}"
+@staff.command("show")
+@report
+def show() -> tuple[object, str]:
+    """List the accounts."""
+    rows = [
+        {
+            "address": row.email,
+            "role": row.role.value,
+            "open": row.active,
+            "second_step": row.has_second_step,
+        }
+        for row in accounts.all_accounts()
+    ]
+    lines = [
+        f"{row['address']}  {row['role']}"
+        + ("" if row["open"] else "  closed")
+        + ("  second step" if row["second_step"] else "")
+        for row in rows
+    ]
+    return rows, "\n".join(lines) or "There are no accounts."
+
+
+@staff.command("role")
+@_address
+@click.argument("role", type=_role)
+@report
+def change_role(address: str, role: str) -> tuple[object, str]:
+    """Give an account another level; its owner is logged out."""
+    accounts.change_role(_account(address), Role(role), now=utcnow(), actor=CONSOLE)
+    db.session.commit()
+    return {"address": address, "role": role}, f"{address} is {role} now."
+
+
+@staff.command("close")
+@_address
+@report
+def close(address: str) -> tuple[object, str]:
+    """Let an account in no more."""
+    accounts.close(_account(address), now=utcnow(), actor=CONSOLE)
+    db.session.commit()
+    return {"address": address, "open": False}, f"The account of {address} is closed."
+
+
+@staff.command("reopen")
+@_address
+@report
+def reopen(address: str) -> tuple[object, str]:
+    """Let a closed account in again."""
+    accounts.reopen(_account(address), now=utcnow(), actor=CONSOLE)
+    db.session.commit()
+    return {"address": address, "open": True}, f"The account of {address} is open."
+
+
+@staff.command("reset")
+@_address
+@report
+def reset(address: str) -> tuple[object, str]:
+    """Print a one-time link with which a person chooses a new password."""
+    token = accounts.start_reset(_account(address), now=utcnow(), actor=CONSOLE)
+    db.session.commit()
+    link = accounts.reset_url(token)
+    return {"address": address, "link": link}, f"Give this link to {address}; it works once:\n{link}"
+
+
+@staff.command("forget-second-step")
+@_address
+@report
+def forget_second_step(address: str) -> tuple[object, str]:
+    """Take the second step away from somebody who has lost phone and recovery codes."""
+    account, now = _account(address), utcnow()
+    second_step.forget(account, now=now, actor=CONSOLE)
+    accounts.sign_out_everywhere(account, now=now)
+    db.session.commit()
+    return {"address": address, "second_step": False}, f"{address} sets the second step up anew."
+
+
+@staff.command("sign-out")
+@_address
+@report
+def sign_out(address: str) -> tuple[object, str]:
+    """End every session of an account."""
+    ended = accounts.sign_out_everywhere(_account(address), now=utcnow())
+    db.session.commit()
+    return {"address": address, "ended": ended}, f"{ended} sessions of {address} ended."
+
+
+@staff.command("matrix", hidden=True)
+@with_appcontext
+def write_matrix() -> None:
+    """Print docs/roles.md."""
+    click.echo(matrix.write(current_app._get_current_object()), nl=False)  # type: ignore[attr-defined]  # noqa: SLF001 - Flask's documented way out of the context
+
+
+def _account(address: str) -> Staff:
+    found = accounts.find_account(address)
+    if found is None:
+        raise accounts.UnknownAccount
+    return accounts.get_account(found.id)

@@ -1,10 +1,11 @@
-"""Staff accounts and the invitations that make them."""
+"""Staff accounts, the links that make and mend them, and the sessions in which they work."""
 
 import enum
 from datetime import datetime
 
 from flask_security import RoleMixin, UserMixin
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import JSON, ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from newsletter.db import Base
 
@@ -35,16 +36,31 @@ class Staff(Base, UserMixin):
     email: Mapped[str] = mapped_column(unique=True)
     #: Argon2id.
     password: Mapped[str]
+    #: False once the account has been closed; its row stays, as the audit log names it.
     active: Mapped[bool] = mapped_column(default=True)
     #: Changing it ends every session of this person.
     fs_uniquifier: Mapped[str] = mapped_column(unique=True)
     role: Mapped[Role]
     created_at: Mapped[datetime]
+    #: The authenticator's secret, encrypted; NULL until it has been set up.
+    totp_secret: Mapped[str | None]
+    #: The time step of the last code that was accepted: no code works twice.
+    totp_counter: Mapped[int | None]
+    #: Hashes of the recovery codes that are left.
+    recovery_hashes: Mapped[list[str]] = mapped_column(JSON, default=list)
+    #: When the undertaking to keep personal data confidential was given, and to which words.
+    undertaken_at: Mapped[datetime | None]
+    undertaking_version: Mapped[int | None]
 
     @property
     def roles(self) -> list[RoleMixin]:  # type: ignore[override] # one role, so nothing to append to
         """The role, as Flask-Security asks for it."""
         return [NamedRole(self.role.value)]
+
+    @property
+    def has_second_step(self) -> bool:
+        """True once signing in takes a code as well as the password."""
+        return self.totp_secret is not None
 
 
 class StaffInvitation(Base):
@@ -60,3 +76,60 @@ class StaffInvitation(Base):
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
+
+
+class StaffReset(Base):
+    """A one-time link with which an account gets a new password. Its token is kept as a hash."""
+
+    __tablename__ = "staff_resets"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    token_hash: Mapped[str] = mapped_column(unique=True)
+    staff_id: Mapped[int] = mapped_column(ForeignKey("staff.id", ondelete="CASCADE"), index=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+    account: Mapped[Staff] = relationship(lazy="joined", innerjoin=True)
+
+
+class StaffSession(Base):
+    """One browser in which somebody is signed in. The cookie alone opens nothing: this row does."""
+
+    __tablename__ = "staff_sessions"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    token_hash: Mapped[str] = mapped_column(unique=True)
+    staff_id: Mapped[int] = mapped_column(ForeignKey("staff.id", ondelete="CASCADE"), index=True)
+    #: The keyed hash of the network it was begun from, to know it again.
+    network: Mapped[str]
+    #: What the browser calls itself.
+    agent: Mapped[str]
+    started_at: Mapped[datetime]
+    seen_at: Mapped[datetime]
+    #: When its owner last gave the password or a code.
+    proved_at: Mapped[datetime]
+    #: NULL while it is open.
+    ended_at: Mapped[datetime | None]
+
+
+class ApiToken(Base):
+    """A key for a program. Shown once, kept as a hash, and never more than what it was made for."""
+
+    __tablename__ = "api_tokens"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    #: What it is for, so that it can be told from the others.
+    name: Mapped[str]
+    token_hash: Mapped[str] = mapped_column(unique=True)
+    #: Its first letters, to recognise it by.
+    prefix: Mapped[str]
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    #: The slugs of the lists it may touch; NULL means all.
+    lists: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    #: Who made it: "staff:7" or "console".
+    made_by: Mapped[str]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    last_used_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]

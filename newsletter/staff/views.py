@@ -1,47 +1,274 @@
-"""The page behind an invitation. Signing in and out are Flask-Security's."""
+"""Coming in and going out: sign-in in one or two steps, invitations, forgotten passwords."""
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from datetime import datetime, timedelta
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
-from flask_security import login_user
+from flask_babel import gettext as _
 
+from newsletter import audit
 from newsletter.clock import utcnow
 from newsletter.db import db
-from newsletter.errors import AddressInvalid, NewsletterError
-from newsletter.i18n import translate
+from newsletter.errors import N_, AddressInvalid, NewsletterError
+from newsletter.i18n import language, translate
+from newsletter.staff import access, second_step, throttle
+from newsletter.staff.access import needs, open_to_all
 from newsletter.staff.accounts import (
     AccountExists,
-    PasswordTooShort,
     accept_invitation,
+    find_account,
     find_invitation,
+    find_reset,
+    give_undertaking,
+    mail_reset,
+    reset_password,
 )
-from newsletter.staff.models import StaffInvitation
+from newsletter.staff.models import Role, Staff, StaffInvitation, StaffReset
+from newsletter.staff.passwords import PasswordRefused
+from newsletter.staff.second_step import CodeWrong
+from newsletter.staff.throttle import TooManyTries
 
 bp = Blueprint("staff", __name__, url_prefix="/staff")
 
+WRONG = N_("The e-mail address or the password is wrong.")
+#: Between the password and the code.
+_HALF_WAY = "half_way"
+_HALF_WAY_LASTS = timedelta(minutes=10)
+
+
+# --- in ---------------------------------------------------------------------------------------------
+
+
+@bp.get("/login")
+@open_to_all
+def login() -> ResponseReturnValue:
+    return _login_page({})
+
+
+@bp.post("/login")
+@open_to_all
+def log_in() -> ResponseReturnValue:
+    email, password = _field("email"), request.form.get("password", "")
+    if not email or not password:
+        if email:
+            return _login_page({"password": _("Enter your password.")})
+        return _login_page({"email": _("Enter your e-mail address.")})
+    account = _find(email)
+    try:
+        throttle.count_try(email, account)
+    except TooManyTries as error:
+        return _login_page({"form": _words(error)}), 429, {"Retry-After": "600"}
+    if not access.is_password_of(account, password) or account is None or not account.active:
+        if account is not None:
+            audit.record("sign-in refused", actor="system", now=utcnow(), object=f"staff:{account.id}")
+            db.session.commit()
+        return _login_page({"form": translate(WRONG)})
+    throttle.forgive(email)
+    if account.has_second_step:
+        return _ask_for_code(account)
+    return _come_in(account, access.where_to(request.args.get("next")))
+
+
+@bp.get("/login/code")
+@open_to_all
+def code() -> ResponseReturnValue:
+    _half_way(utcnow())
+    return render_template("staff/code.html", errors={})
+
+
+@bp.post("/login/code")
+@open_to_all
+def enter_code() -> ResponseReturnValue:
+    now = utcnow()
+    account = _half_way(now, lock=True)
+    try:
+        throttle.count_code(account)
+        second_step.check(account, request.form.get("code", ""), now=now)
+    except CodeWrong as error:
+        return render_template("staff/code.html", errors={"code": _words(error)}), 422
+    except TooManyTries as error:
+        session.pop(_HALF_WAY, None)
+        return _login_page({"form": _words(error)}), 429, {"Retry-After": "600"}
+    return _come_in(account, access.where_to(session[_HALF_WAY]["next"]))
+
+
+@bp.post("/logout")
+@needs(*Role, unfinished=True)
+def logout() -> ResponseReturnValue:
+    access.leave(now=utcnow())
+    db.session.commit()
+    return redirect(url_for(".login"))
+
+
+def _come_in(account: Staff, target: str) -> ResponseReturnValue:
+    now = utcnow()
+    audit.record("signed in", actor=f"staff:{account.id}", now=now)
+    access.enter(account, now=now)
+    db.session.commit()
+    return redirect(target)
+
+
+def _ask_for_code(account: Staff) -> ResponseReturnValue:
+    session.clear()
+    session[_HALF_WAY] = {
+        "account": account.id,
+        # A password that is replaced meanwhile ends this too.
+        "key": account.fs_uniquifier,
+        "at": utcnow().timestamp(),
+        "next": request.args.get("next", ""),
+    }
+    return redirect(url_for(".code"), 303)
+
+
+def _half_way(now: datetime, *, lock: bool = False) -> Staff:
+    """Return who has given the password in this browser a moment ago; else begin anew."""
+    said = session.get(_HALF_WAY)
+    if said is not None and now.timestamp() < said["at"] + _HALF_WAY_LASTS.total_seconds():
+        account = db.session.get(Staff, said["account"], with_for_update=lock, populate_existing=lock)
+        if account is not None and account.active and account.fs_uniquifier == said["key"]:
+            return account
+    session.pop(_HALF_WAY, None)
+    return abort(redirect(url_for(".login")))
+
+
+def _find(email: str) -> Staff | None:
+    try:
+        return find_account(email)
+    except AddressInvalid:
+        return None
+
+
+def _login_page(errors: dict[str, str]) -> str:
+    return render_template("staff/login.html", errors=errors, email=_field("email"))
+
+
+# --- proving again who one is -----------------------------------------------------------------------
+
+
+@bp.get("/verify")
+@needs(*Role, unfinished=True)
+def verify() -> ResponseReturnValue:
+    return _verify_page({})
+
+
+@bp.post("/verify")
+@needs(*Role, unfinished=True)
+def prove() -> ResponseReturnValue:
+    now, account = utcnow(), access.me(lock=True)
+    try:
+        throttle.count_code(account)
+        if account.has_second_step:
+            second_step.check(account, request.form.get("proof", ""), now=now)
+        elif not access.is_password_of(account, request.form.get("proof", "")):
+            return _verify_page({"proof": _("The password is wrong.")}), 422
+    except (CodeWrong, TooManyTries) as error:
+        return _verify_page({"proof": _words(error)}), 422
+    access.here_now().proved_at = now
+    db.session.commit()
+    return redirect(access.where_to(request.args.get("next")), 303)
+
+
+def _verify_page(errors: dict[str, str]) -> str:
+    return render_template("staff/verify.html", errors=errors, by_code=access.me().has_second_step)
+
+
+@bp.get("/undertaking")
+@needs(*Role, unfinished=True)
+def undertaking() -> ResponseReturnValue:
+    return render_template("staff/undertaking.html")
+
+
+@bp.post("/undertaking")
+@needs(*Role, unfinished=True)
+def undertake() -> ResponseReturnValue:
+    give_undertaking(access.me(lock=True), now=utcnow())
+    db.session.commit()
+    return redirect(url_for("stats.home"), 303)
+
+
+# --- the link of an invitation ----------------------------------------------------------------------
+
 
 @bp.get("/first/<token>")
+@open_to_all
 def first(token: str) -> ResponseReturnValue:
-    return _show(find_invitation(token, now=utcnow()), {})
+    return _first_page(find_invitation(token, now=utcnow()), {})
 
 
 @bp.post("/first/<token>")
+@open_to_all
 def accept(token: str) -> ResponseReturnValue:
-    invitation = find_invitation(token, now=utcnow(), lock=True)
+    now = utcnow()
+    invitation = find_invitation(token, now=now, lock=True)
     address, password = request.form.get("address", ""), request.form.get("password", "")
     try:
-        account = accept_invitation(invitation, address=address, password=password, now=utcnow())
+        account = accept_invitation(invitation, address=address, password=password, now=now)
     except (AddressInvalid, AccountExists) as error:
-        return _show(invitation, {"address": _words(error)}), 422
-    except PasswordTooShort as error:
-        return _show(invitation, {"password": _words(error)}), 422
+        return _first_page(invitation, {"address": _words(error)}), 422
+    except PasswordRefused as error:
+        return _first_page(invitation, {"password": _words(error)}), 422
+    access.enter(account, now=now)
     db.session.commit()
-    login_user(account)
-    return redirect(url_for("stats.campaigns"), 303)
+    return redirect(url_for(access.next_to_do(account) or "stats.campaigns"), 303)
 
 
-def _show(invitation: StaffInvitation, errors: dict[str, str]) -> str:
+def _first_page(invitation: StaffInvitation, errors: dict[str, str]) -> str:
     values = {"address": request.form.get("address", "")}
     return render_template("staff/first.html", address=invitation.address, errors=errors, values=values)
+
+
+# --- a forgotten password ---------------------------------------------------------------------------
+
+
+@bp.get("/forgot")
+@open_to_all
+def forgot() -> ResponseReturnValue:
+    return render_template("staff/forgot.html", errors={}, email="", sent=False)
+
+
+@bp.post("/forgot")
+@open_to_all
+def ask_for_reset() -> ResponseReturnValue:
+    email = _field("email")
+    if not email:
+        errors = {"email": _("Enter your e-mail address.")}
+        return render_template("staff/forgot.html", errors=errors, email="", sent=False), 422
+    account = _find(email)
+    # The same answer whoever has an account here and whoever has asked too often.
+    if throttle.may_reset(email) and account is not None and account.active:
+        mail_reset(account, now=utcnow(), actor="person", language=language())
+        db.session.commit()
+    return render_template("staff/forgot.html", errors={}, email="", sent=True)
+
+
+@bp.get("/reset/<token>")
+@open_to_all
+def reset(token: str) -> ResponseReturnValue:
+    return _reset_page(find_reset(token, now=utcnow()), {})
+
+
+@bp.post("/reset/<token>")
+@open_to_all
+def choose_password(token: str) -> ResponseReturnValue:
+    now = utcnow()
+    found = find_reset(token, now=now, lock=True)
+    try:
+        reset_password(found, request.form.get("password", ""), now=now)
+    except PasswordRefused as error:
+        return _reset_page(found, {"password": _words(error)}), 422
+    db.session.commit()
+    access.leave_cookie()
+    # No shortcut past the second step: the link proves the mailbox alone.
+    flash(_("Your new password is in use. Log in with it."), "info")
+    return redirect(url_for(".login"), 303)
+
+
+def _reset_page(found: StaffReset, errors: dict[str, str]) -> str:
+    return render_template("staff/reset.html", address=found.account.email, errors=errors)
+
+
+def _field(name: str) -> str:
+    return request.form.get(name, "")[:320].strip()
 
 
 def _words(error: NewsletterError) -> str:

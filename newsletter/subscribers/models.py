@@ -70,6 +70,29 @@ class Subscriber(Base):
     )
 
 
+class AddressPart(Base):
+    """An address from one of its words on, so that staff find people by more than its beginning.
+
+    Any other index of parts would need an extension of the database, or keep what was erased.
+    """
+
+    __tablename__ = "address_parts"
+    # Compared byte by byte on both engines, so that "begins with" is a range of the index.
+    __table_args__ = (sa.Index("ix_address_parts_subscriber_id", "subscriber_id"),)
+
+    part: Mapped[str] = mapped_column(
+        sa.String().with_variant(sa.String(collation="C"), "postgresql"),
+        primary_key=True,
+        info=kept(retention.SUBSCRIPTION),
+    )
+    subscriber_id: Mapped[int] = mapped_column(
+        ForeignKey("subscribers.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+        info=ruled(retention.SUBSCRIPTION),
+    )
+
+
 class SubscriptionStatus(enum.Enum):
     """A subscription's life."""
 

@@ -29,6 +29,9 @@ KINDS = {
     "address_changed": N_("Address changed"),
     "address_taken": N_("Address already in use"),
     "test": N_("Test mail"),
+    "staff_invitation": N_("Invitation to the staff pages"),
+    "staff_reset": N_("Link for a new staff password"),
+    "staff_changed": N_("Notice to staff"),
 }
 #: What its reader can do without the mail.
 NEXT = {

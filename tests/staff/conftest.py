@@ -5,10 +5,12 @@ from functools import cache
 from typing import Any
 
 import pytest
+from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from newsletter.db import db
-from newsletter.staff.access import make_password_hash, make_uniquifier
+from newsletter.staff import sessions
+from newsletter.staff.access import UNDERTAKING, make_password_hash, make_uniquifier
 from newsletter.staff.models import Role, Staff
 from tests.subscribers.pages import Page
 from tests.support.clock import NOW
@@ -21,13 +23,28 @@ def _hash(password: str) -> str:
     return make_password_hash(password)
 
 
+def sign_in_as(client: FlaskClient, account: Staff) -> None:
+    """Begin a session in a browser, as the login page would."""
+    token = sessions.begin(account, network="192.0.2.1", agent="pytest", now=NOW)
+    db.session.commit()
+    with client.session_transaction() as session:
+        session.clear()
+        session["_user_id"], session["_fresh"] = account.fs_uniquifier, True
+        session["staff_session"] = token
+
+
 @pytest.fixture
 def make_staff(app) -> Callable[..., Staff]:
     """Make an account whose password is "neljä sanaa riviin"."""
 
     def make(
-        email: str = "anna@kirjakauppa.example", role: Role = Role.VIEWER, *, active: bool = True
+        email: str = "anna@kirjakauppa.example",
+        role: Role = Role.VIEWER,
+        *,
+        active: bool = True,
+        **columns: Any,
     ) -> Staff:
+        usual = {"undertaken_at": NOW, "undertaking_version": UNDERTAKING}
         made = Staff(
             email=email,
             password=_hash(PASSWORD),
@@ -35,6 +52,7 @@ def make_staff(app) -> Callable[..., Staff]:
             fs_uniquifier=make_uniquifier(),
             role=role,
             created_at=NOW,
+            **usual | columns,
         )
         db.session.add(made)
         db.session.commit()
@@ -74,8 +92,7 @@ def enter(client, make_staff) -> Callable[..., Staff]:
 
     def sign_in(**account: Any) -> Staff:
         made: Staff = make_staff(**account)
-        with client.session_transaction() as session:
-            session["_user_id"], session["_fresh"] = made.fs_uniquifier, True
+        sign_in_as(client, made)
         return made
 
     return sign_in

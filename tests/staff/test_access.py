@@ -18,7 +18,7 @@ def test_logging_in_leads_to_the_staff_pages(client, make_staff, log_in):
     response = log_in()
 
     assert (response.status_code, response.location) == (302, "/staff/")
-    assert Page(client.get("/staff/campaigns")).texts(".who .soft") == ["anna@kirjakauppa.example"]
+    assert Page(client.get("/staff/campaigns")).texts(".who a.quiet") == ["anna@kirjakauppa.example"]
 
 
 def test_an_address_is_the_same_in_any_case(make_staff, log_in):
@@ -42,18 +42,22 @@ def test_logging_in_leads_on_to_the_page_asked_for(client, make_staff, log_in):
 
 
 @pytest.mark.parametrize(
-    ("target", "location"),
+    "target",
     [
-        ("https://paha.example/", None),
-        ("//paha.example/", None),
-        ("https:paha.example", None),
-        ("/\\paha.example/", "/%5Cpaha.example/"),
+        "https://paha.example/",
+        "//paha.example/",
+        "https:paha.example",
+        "/\\paha.example/",
+        "/staff/\\..\\..//paha.example",
+        "/staff/%0d%0aLocation:https://paha.example",
+        "javascript:alert(1)",
+        "/subscribe",
     ],
 )
-def test_logging_in_never_leads_to_another_site(make_staff, log_in, target, location):
+def test_logging_in_never_leads_to_another_site(make_staff, log_in, target):
     make_staff()
 
-    assert log_in(query=f"?next={target}").location == location
+    assert log_in(query=f"?next={target}").location == "/staff/"
 
 
 def test_logging_out_ends_the_session(client, make_staff, log_in, log_out):
@@ -182,7 +186,7 @@ def test_switching_an_account_off_ends_its_sessions(client, make_staff, log_in):
     assert client.get("/staff/campaigns").status_code == 302
 
 
-@pytest.mark.parametrize("path", ["/staff/register", "/staff/reset", "/staff/change", "/register"])
+@pytest.mark.parametrize("path", ["/staff/register", "/staff/reset", "/staff/change", "/register", "/login"])
 def test_what_nobody_asked_for_is_not_there(client, path):
     assert client.get(path).status_code == 404
 

@@ -1,0 +1,133 @@
+"""``/api/v1/campaigns``: write, preview, send, and see what became of it."""
+
+from typing import Any
+
+from newsletter.api.gate import actor, api_token, needs_scope, require_lists
+from newsletter.api.resource import make_resource, refuses
+from newsletter.api.schemas import (
+    LARGEST_ID,
+    CampaignIn,
+    CampaignOut,
+    CampaignsOut,
+    FiguresOut,
+    Paging,
+    PreviewOut,
+)
+from newsletter.campaigns.compose import compose
+from newsletter.campaigns.drafts import UnknownCampaign, create_campaign, get_campaign, lists_of
+from newsletter.campaigns.models import Campaign
+from newsletter.clock import utcnow
+from newsletter.db import db
+from newsletter.sending.start import start_campaign
+from newsletter.stats.figures import campaign_figures, page_of_campaigns
+from newsletter.subscribers.lists import get_lists
+
+bp = make_resource("campaigns", "Issues of a newsletter, from draft to sent, and their figures.")
+
+
+@bp.get("/campaigns")
+@needs_scope("campaigns:read")
+@refuses(bp, 422)
+@bp.arguments(Paging, location="query")
+@bp.response(200, CampaignsOut)
+def show_campaigns(asked: dict[str, Any]) -> dict[str, Any]:
+    """Show campaigns, newest first."""
+    limit = asked["limit"]
+    rows = page_of_campaigns(before=asked.get("after"), size=limit + 1)
+    shown = rows[:limit]
+    return {
+        "items": [_as_data(row) for row in shown if _may_see(row)],
+        "next": shown[-1].id if len(rows) > limit else None,
+    }
+
+
+@bp.post("/campaigns")
+@needs_scope("campaigns:write")
+@refuses(bp, 400, 404, 409, 413, 415, 422)
+@bp.arguments(CampaignIn)
+@bp.response(201, CampaignOut)
+def write_campaign(sent: dict[str, Any]) -> dict[str, Any]:
+    """Write a campaign. Nothing is sent before its `send`."""
+    slugs = sent.pop("lists")
+    require_lists(slugs)
+    made = create_campaign(get_lists(slugs), **sent, now=utcnow(), actor=actor())
+    db.session.commit()
+    return _as_data(made)
+
+
+@bp.get("/campaigns/<int:campaign_id>")
+@needs_scope("campaigns:read")
+@refuses(bp, 404)
+@bp.response(200, CampaignOut)
+def show_campaign(campaign_id: int) -> dict[str, Any]:
+    """Show one campaign and how far it is."""
+    return _as_data(_get(campaign_id))
+
+
+@bp.get("/campaigns/<int:campaign_id>/preview")
+@needs_scope("campaigns:read")
+@refuses(bp, 404)
+@bp.response(200, PreviewOut)
+def preview_campaign(campaign_id: int) -> dict[str, Any]:
+    """Show a campaign as it will look."""
+    editions = []
+    for edition in _get(campaign_id).editions:
+        parts = compose(edition)
+        editions.append(
+            {
+                "language": edition.language,
+                "subject": edition.subject,
+                "text": parts.text,
+                "html": parts.html,
+            }
+        )
+    return {"editions": editions}
+
+
+@bp.post("/campaigns/<int:campaign_id>/send")
+@needs_scope("campaigns:send")
+@refuses(bp, 400, 404, 409, 422)
+@bp.response(202, CampaignOut)
+def send_campaign(campaign_id: int) -> dict[str, Any]:
+    """Begin sending a draft to everyone who is confirmed on its lists."""
+    _get(campaign_id)
+    sent = start_campaign(campaign_id, now=utcnow(), actor=actor())
+    db.session.commit()
+    return _as_data(sent)
+
+
+@bp.get("/campaigns/<int:campaign_id>/figures")
+@needs_scope("figures:read")
+@refuses(bp, 404)
+@bp.response(200, FiguresOut)
+def show_figures(campaign_id: int) -> dict[str, Any]:
+    """Show what became of a campaign, in totals only."""
+    return campaign_figures(_get(campaign_id), utcnow()).as_dict()
+
+
+def _get(campaign_id: int) -> Campaign:
+    if campaign_id > LARGEST_ID:
+        raise UnknownCampaign(id=campaign_id)
+    found = get_campaign(campaign_id)
+    if not _may_see(found):
+        raise UnknownCampaign(id=campaign_id)
+    return found
+
+
+def _may_see(campaign: Campaign) -> bool:
+    """A token for some lists sees campaigns that went to no others."""
+    allowed = api_token().lists
+    return allowed is None or {row.slug for row in lists_of(campaign)} <= set(allowed)
+
+
+def _as_data(campaign: Campaign) -> dict[str, Any]:
+    return {
+        "id": campaign.id,
+        "status": campaign.status.value,
+        "lists": [row.slug for row in lists_of(campaign)],
+        "subject": campaign.subject,
+        "languages": [edition.language for edition in campaign.editions],
+        "created_at": campaign.created_at,
+        "started_at": campaign.started_at,
+        "finished_at": campaign.finished_at,
+    }

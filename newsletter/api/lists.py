@@ -1,0 +1,48 @@
+"""``/api/v1/lists``."""
+
+from typing import Any
+
+from newsletter.api.gate import actor, api_token, needs_scope, require_lists
+from newsletter.api.resource import make_resource, refuses
+from newsletter.api.schemas import ListIn, ListOut, ListsOut
+from newsletter.clock import utcnow
+from newsletter.db import db
+from newsletter.errors import NotAllowed
+from newsletter.subscribers.lists import all_lists, create_list, get_lists
+from newsletter.subscribers.models import MailingList
+
+bp = make_resource("lists", "Newsletters, each in one language.")
+
+
+@bp.get("/lists")
+@needs_scope("lists:read")
+@refuses(bp)
+@bp.response(200, ListsOut)
+def show_lists() -> dict[str, list[MailingList]]:
+    """Show all lists."""
+    allowed = api_token().lists
+    return {"items": [row for row in all_lists() if allowed is None or row.slug in allowed]}
+
+
+@bp.get("/lists/<slug>")
+@needs_scope("lists:read")
+@refuses(bp, 404)
+@bp.response(200, ListOut)
+def show_list(slug: str) -> MailingList:
+    """Show one list."""
+    require_lists([slug])
+    return get_lists([slug])[0]
+
+
+@bp.post("/lists")
+@needs_scope("lists:write")
+@refuses(bp, 400, 409, 413, 415, 422)
+@bp.arguments(ListIn)
+@bp.response(201, ListOut)
+def make_list(sent: dict[str, Any]) -> MailingList:
+    """Make a list."""
+    if api_token().lists is not None:
+        raise NotAllowed
+    made = create_list(**sent, now=utcnow(), actor=actor())
+    db.session.commit()
+    return made

@@ -1,0 +1,34 @@
+"""What every resource of the API has: the gate, problem documents, and its place in the document."""
+
+from typing import Any
+
+from flask_smorest import Blueprint
+from werkzeug.exceptions import HTTPException
+
+from newsletter.api import gate
+from newsletter.api.problems import from_http_error, from_refusal
+from newsletter.api.schemas import ProblemOut
+from newsletter.errors import NewsletterError
+
+
+def make_resource(name: str, description: str) -> Blueprint:
+    """Return the blueprint of a resource under /api/v1."""
+    bp = Blueprint(f"api_{name}", __name__, url_prefix="/api/v1", description=description)
+    bp.before_request(gate.enter)
+    bp.after_request(gate.leave)
+    bp.register_error_handler(HTTPException, from_http_error)
+    bp.register_error_handler(NewsletterError, from_refusal)
+    return bp
+
+
+def refuses(bp: Blueprint, *statuses: int) -> Any:  # noqa: ANN401 - a decorator of smorest's
+    """Say in the document which problems an endpoint answers with, besides those of every endpoint."""
+
+    def document(view: Any) -> Any:  # noqa: ANN401
+        for status in (401, 403, 429, *statuses):
+            view = bp.alt_response(
+                status, schema=ProblemOut, success=False, content_type="application/problem+json"
+            )(view)
+        return view
+
+    return document

@@ -1,0 +1,224 @@
+"""What goes in and out of the API, as the OpenAPI document shows it."""
+
+from typing import Any
+
+from marshmallow import RAISE, Schema, ValidationError, fields, validate
+
+#: Line breaks and tabs are text; the rest means something else to a database, a mail or a terminal.
+_CONTROLS = {chr(code) for code in (*range(32), 127)} - {"\n", "\r", "\t"}
+#: Larger numbers are no ids of ours, and PostgreSQL would refuse them.
+LARGEST_ID = 2**31 - 1
+
+
+class Strict(Schema):
+    """Takes no field that it does not know: a mistyped one must not be silently ignored."""
+
+    class Meta:
+        """For marshmallow."""
+
+        unknown = RAISE
+
+
+def text(longest: int, **more: Any) -> fields.String:  # noqa: ANN401 - marshmallow's own
+    """Return a field of text that a database can keep."""
+    return fields.String(validate=[validate.Length(min=1, max=longest), _without_nul], **more)
+
+
+def _without_nul(value: str) -> None:
+    if not set(value).isdisjoint(_CONTROLS):
+        raise ValidationError("No control characters.")
+
+
+class Paging(Strict):
+    """Pages go by key, so that they neither skip nor repeat when rows come and go."""
+
+    after = fields.Integer(
+        validate=validate.Range(min=0, max=LARGEST_ID),
+        metadata={"description": "The number of the last one of the page before: its `next`."},
+    )
+    limit = fields.Integer(load_default=50, validate=validate.Range(min=1, max=200))
+
+
+class ListOut(Schema):
+    """A newsletter in one language."""
+
+    slug = fields.String(required=True)
+    name = fields.String(required=True)
+    language = fields.String(required=True)
+    topics = fields.String(required=True)
+    frequency = fields.String(required=True)
+    created_at = fields.AwareDateTime(required=True)
+
+
+class ListIn(Strict):
+    """A list to be made."""
+
+    slug = text(60, required=True)
+    name = text(200, required=True)
+    language = text(2, required=True)
+    topics = fields.String(load_default="", validate=[validate.Length(max=500), _without_nul])
+    frequency = fields.String(load_default="", validate=[validate.Length(max=200), _without_nul])
+
+
+class ListsOut(Schema):
+    """All lists."""
+
+    items = fields.List(fields.Nested(ListOut), required=True)
+
+
+class SubscriptionOut(Schema):
+    """One subscriber on one list."""
+
+    list = fields.String(required=True)
+    status = fields.String(required=True, validate=validate.OneOf(["pending", "confirmed", "unsubscribed"]))
+    created_at = fields.AwareDateTime(required=True)
+    confirmed_at = fields.AwareDateTime(required=True, allow_none=True)
+    unsubscribed_at = fields.AwareDateTime(required=True, allow_none=True)
+
+
+class SubscriberOut(Schema):
+    """A person."""
+
+    id = fields.Integer(required=True)
+    address = fields.String(required=True)
+    language = fields.String(required=True)
+    tracking = fields.String(required=True, validate=validate.OneOf(["unknown", "refused", "granted"]))
+    is_restricted = fields.Boolean(required=True)
+    created_at = fields.AwareDateTime(required=True)
+    subscriptions = fields.List(fields.Nested(SubscriptionOut), required=True)
+
+
+class SubscribersIn(Paging):
+    """Which people."""
+
+    list = fields.String(validate=[validate.Length(min=1, max=60), _without_nul])
+
+
+class SubscribersOut(Schema):
+    """A page of people."""
+
+    items = fields.List(fields.Nested(SubscriberOut), required=True)
+    next = fields.Integer(required=True, allow_none=True)
+
+
+class ProofOut(Schema):
+    """What proves a consent, fact by fact."""
+
+    address = fields.String(required=True)
+    is_held = fields.Boolean(required=True)
+    facts = fields.List(fields.Dict(), required=True)
+
+
+class EndIn(Strict):
+    """Which subscriptions to end; all without it."""
+
+    lists = fields.List(text(60), load_default=None, allow_none=True, validate=validate.Length(max=100))
+
+
+class CampaignOut(Schema):
+    """One issue."""
+
+    id = fields.Integer(required=True)
+    status = fields.String(
+        required=True,
+        validate=validate.OneOf(["draft", "scheduled", "sending", "paused", "sent", "cancelled"]),
+    )
+    lists = fields.List(fields.String(), required=True)
+    subject = fields.String(required=True)
+    languages = fields.List(fields.String(), required=True)
+    created_at = fields.AwareDateTime(required=True)
+    started_at = fields.AwareDateTime(required=True, allow_none=True)
+    finished_at = fields.AwareDateTime(required=True, allow_none=True)
+
+
+class CampaignIn(Strict):
+    """A campaign to be written."""
+
+    lists = fields.List(text(60), required=True, validate=validate.Length(min=1, max=100))
+    subject = text(250, required=True)
+    body = text(200_000, required=True, metadata={"description": "Markdown."})
+    preview = fields.String(load_default="", validate=[validate.Length(max=250), _without_nul])
+    language = fields.String(
+        load_default=None, allow_none=True, validate=[validate.Length(max=2), _without_nul]
+    )
+
+
+class CampaignsOut(Schema):
+    """A page of campaigns, newest first."""
+
+    items = fields.List(fields.Nested(CampaignOut), required=True)
+    next = fields.Integer(required=True, allow_none=True)
+
+
+class EditionPreview(Schema):
+    """An edition as it will be sent, with marks where each person's own links go."""
+
+    language = fields.String(required=True)
+    subject = fields.String(required=True)
+    text = fields.String(required=True)
+    html = fields.String(required=True)
+
+
+class PreviewOut(Schema):
+    """All editions."""
+
+    editions = fields.List(fields.Nested(EditionPreview), required=True)
+
+
+class ReadsOut(Schema):
+    """Opens or clicks."""
+
+    human = fields.Integer(required=True)
+    machine = fields.Integer(required=True)
+    unique_human = fields.Integer(required=True)
+
+
+class LinkOut(ReadsOut):
+    """What became of one link."""
+
+    url = fields.String(required=True)
+
+
+class FiguresOut(Schema):
+    """A campaign in numbers. Opens and clicks are known only of the `measured`."""
+
+    recipients = fields.Integer(required=True)
+    queued = fields.Integer(required=True)
+    deferred = fields.Integer(required=True)
+    accepted = fields.Integer(required=True)
+    failed = fields.Integer(required=True)
+    bounced = fields.Integer(required=True)
+    complained = fields.Integer(required=True)
+    skipped = fields.Integer(required=True)
+    uncertain = fields.Integer(required=True)
+    unsubscribed = fields.Integer(required=True)
+    measured = fields.Integer(required=True)
+    opens = fields.Nested(ReadsOut, required=True)
+    clicks = fields.Nested(ReadsOut, required=True)
+    links = fields.List(fields.Nested(LinkOut), required=True)
+    as_of = fields.String(required=True)
+
+
+class AddressIn(Strict):
+    """An address, in a body: it must stand in no URL, and so in no log."""
+
+    address = fields.String(required=True, validate=[validate.Length(min=1, max=320), _without_nul])
+
+
+class SuppressionOut(Schema):
+    """Whether and why an address may not be written to."""
+
+    is_suppressed = fields.Boolean(required=True)
+    reason = fields.String(required=True, allow_none=True)
+    created_at = fields.AwareDateTime(required=True, allow_none=True)
+
+
+class ProblemOut(Schema):
+    """Why not (RFC 9457)."""
+
+    type = fields.String(required=True)
+    title = fields.String(required=True)
+    status = fields.Integer(required=True)
+    code = fields.String(required=True, metadata={"description": "Stable, for programs."})
+    detail = fields.String(required=True)
+    errors = fields.Dict()

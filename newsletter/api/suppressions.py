@@ -1,0 +1,55 @@
+"""``/api/v1/suppressions``: addresses that must not be written to. They are kept as hashes alone."""
+
+from typing import Any
+
+from newsletter import audit
+from newsletter.api.gate import actor, api_token, needs_scope
+from newsletter.api.resource import make_resource, refuses
+from newsletter.api.schemas import AddressIn, SuppressionOut
+from newsletter.clock import utcnow
+from newsletter.db import db
+from newsletter.errors import NotAllowed
+from newsletter.subscribers.addresses import parse_address
+from newsletter.subscribers.models import SuppressionReason
+from newsletter.subscribers.suppressions import find_suppression, suppress
+
+bp = make_resource("suppressions", "Addresses that must not be written to again.")
+
+
+@bp.post("/suppressions/search")
+@needs_scope("suppressions:read")
+@refuses(bp, 400, 409, 413, 415, 422)
+@bp.arguments(AddressIn)
+@bp.response(200, SuppressionOut)
+def find(sent: dict[str, Any]) -> dict[str, Any]:
+    """Ask whether an address may be written to."""
+    return _answer(_key(sent))
+
+
+@bp.post("/suppressions")
+@needs_scope("suppressions:write")
+@refuses(bp, 400, 409, 413, 415, 422)
+@bp.arguments(AddressIn)
+@bp.response(200, SuppressionOut)
+def ban(sent: dict[str, Any]) -> dict[str, Any]:
+    """Ban an address at its owner's wish: no mail at all, until staff lift it. Done twice it is done once."""
+    key, now = _key(sent), utcnow()
+    suppress(key, SuppressionReason.BANNED, now)
+    audit.record("address banned", actor=actor(), now=now)
+    db.session.commit()
+    return _answer(key)
+
+
+def _key(sent: dict[str, Any]) -> str:
+    if api_token().lists is not None:  # a ban is of all lists
+        raise NotAllowed
+    return parse_address(sent["address"]).key
+
+
+def _answer(key: str) -> dict[str, Any]:
+    found = find_suppression(key)
+    return {
+        "is_suppressed": found is not None,
+        "reason": found.reason.value if found else None,
+        "created_at": found.created_at if found else None,
+    }

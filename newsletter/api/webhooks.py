@@ -1,0 +1,249 @@
+"""Webhooks: other programs are told what happened, by the Standard Webhooks convention.
+
+What there is to tell stands in our own tables already; a job turns it into messages, one for each
+address and fact, and tries each until it is taken. People are named by number alone.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import logging
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from http.client import HTTPException
+from typing import Any
+
+import sqlalchemy as sa
+from cryptography.fernet import Fernet, MultiFernet
+
+from newsletter import audit
+from newsletter.api import outbound
+from newsletter.api.models import Webhook, WebhookMessage
+from newsletter.campaigns.models import Campaign, CampaignStatus
+from newsletter.config import settings
+from newsletter.db import change, db, insert_or_ignore
+from newsletter.errors import N_, NewsletterError, NotFound
+from newsletter.sealing import Seal
+from newsletter.subscribers.evidence import CHAIN
+from newsletter.subscribers.models import Consent, ConsentKind, MailingList, Purpose
+
+log = logging.getLogger(__name__)
+
+#: The facts of the ledger, as other programs know them.
+OF_CONSENT = {
+    ConsentKind.ASKED: "subscriber.subscribed",
+    ConsentKind.CONFIRMED: "subscriber.confirmed",
+    ConsentKind.WITHDRAWN: "subscriber.unsubscribed",
+}
+CAMPAIGN_FINISHED = "campaign.finished"
+EVENTS = (*OF_CONSENT.values(), CAMPAIGN_FINISHED)
+BATCH = 200
+#: Gaps between tries, as the convention proposes; after the last one the message is given up.
+RETRY_AFTER = tuple(
+    timedelta(seconds=seconds) for seconds in (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
+)
+KEPT = timedelta(days=30)
+Post = Callable[..., int]
+
+
+class WebhookInvalid(NewsletterError):
+    """It has to want something that there is."""
+
+    message = N_("Choose from these events: %(events)s")
+
+
+class UnknownWebhook(NotFound):
+    """There is no such webhook."""
+
+    message = N_("There is no webhook number %(id)s.")
+
+
+def create_webhook(url: str, events: Iterable[str], *, now: datetime, actor: str) -> tuple[Webhook, str]:
+    """Begin to tell an address, and return its secret, shown once. Raises TargetRefused or WebhookInvalid."""
+    chosen = sorted(set(events))
+    if not chosen or set(chosen) - set(EVENTS):
+        raise WebhookInvalid(events=", ".join(EVENTS))
+    outbound.require_target(url)
+    secret = secrets.token_bytes(32)
+    made = Webhook(
+        url=url,
+        secret=_cipher().encrypt(secret).decode(),
+        events=chosen,
+        made_by=actor,
+        created_at=now,
+        position=db.session.scalar(sa.select(sa.func.max(Seal.position)).where(Seal.chain == CHAIN)) or 0,
+    )
+    db.session.add(made)
+    db.session.flush()
+    audit.record("webhook made", actor=actor, now=now, object=f"webhook:{made.id}", events=chosen)
+    return made, f"whsec_{base64.b64encode(secret).decode()}"
+
+
+def all_webhooks() -> Sequence[Webhook]:
+    """Return every webhook."""
+    return db.session.scalars(sa.select(Webhook).order_by(Webhook.id)).all()
+
+
+def get_webhook(number: int) -> Webhook:
+    """Return a webhook; raise UnknownWebhook."""
+    found = db.session.get(Webhook, number)
+    if found is None:
+        raise UnknownWebhook(id=number)
+    return found
+
+
+def end_webhook(number: int, *, now: datetime, actor: str) -> None:
+    """Tell an address nothing more, and forget what it has not been told. Raises UnknownWebhook."""
+    found = get_webhook(number)
+    found.ended_at = found.ended_at or now
+    change(sa.delete(WebhookMessage).where(WebhookMessage.webhook_id == number))
+    audit.record("webhook ended", actor=actor, now=now, object=f"webhook:{number}")
+
+
+def replay(number: int, *, since: datetime, now: datetime) -> int:
+    """Tell an address again what it was told since a moment, and return how much. Raises UnknownWebhook."""
+    get_webhook(number)
+    theirs = (WebhookMessage.webhook_id == number, WebhookMessage.created_at >= since)
+    return change(sa.update(WebhookMessage).where(*theirs).values(due_at=now, attempts=0, delivered_at=None))
+
+
+def collect(now: datetime) -> int:
+    """Write down what each address has to be told, and return how much. Commits after each."""
+    written = 0
+    for webhook in all_webhooks():
+        if webhook.ended_at is None:
+            written += _collect_consents(webhook, now) + _collect_campaigns(webhook, now)
+            db.session.commit()
+    change(sa.delete(WebhookMessage).where(WebhookMessage.created_at < now - KEPT))
+    db.session.commit()
+    return written
+
+
+def deliver(now: datetime, *, post: Post = outbound.post) -> int:
+    """Try what is due, and return how much was taken. Commits before and after each."""
+    taken = 0
+    while (found := _claim(now)) is not None:
+        message, webhook = found
+        status = _try(message, webhook, now, post)
+        message.reply_code = status
+        if status is not None and 200 <= status < 300:  # noqa: PLR2004
+            message.delivered_at, message.due_at = now, None
+            taken += 1
+        log.info("webhook tried", extra={"webhook_id": webhook.id, "message_id": message.id, "code": status})
+        db.session.commit()
+    return taken
+
+
+def sign(secret: bytes, message_id: str, timestamp: int, body: bytes) -> str:
+    """Return the signature of the convention."""
+    signed = f"{message_id}.{timestamp}.".encode() + body
+    return "v1," + base64.b64encode(hmac.digest(secret, signed, "sha256")).decode()
+
+
+def _collect_consents(webhook: Webhook, now: datetime) -> int:
+    # The seals give one order to what several processes wrote at once: nothing is passed over.
+    rows = db.session.execute(
+        sa.select(Seal.position, Consent, MailingList.slug)
+        .outerjoin(Consent, Consent.id == Seal.row_id)
+        .outerjoin(MailingList, MailingList.id == Consent.list_id)
+        .where(Seal.chain == CHAIN, Seal.position > webhook.position)
+        .order_by(Seal.position)
+        .limit(BATCH)
+    ).all()
+    written = 0
+    for position, consent, slug in rows:
+        webhook.position = position
+        if consent is None or consent.purpose is not Purpose.NEWSLETTER or consent.subscriber_id is None:
+            continue  # erased meanwhile, or about tracking
+        data = {"subscriber_id": consent.subscriber_id, "list": slug, "method": consent.method}
+        written += _write(webhook, OF_CONSENT[consent.kind], f"consent:{consent.id}", consent.at, data, now)
+    return written
+
+
+def _collect_campaigns(webhook: Webhook, now: datetime) -> int:
+    told = sa.exists().where(
+        WebhookMessage.webhook_id == webhook.id,
+        WebhookMessage.event == CAMPAIGN_FINISHED,
+        WebhookMessage.object == sa.literal("campaign:").concat(sa.cast(Campaign.id, sa.String)),
+    )
+    finished = db.session.scalars(
+        sa.select(Campaign).where(
+            Campaign.status == CampaignStatus.SENT,
+            Campaign.finished_at >= max(webhook.created_at, now - KEPT),
+            ~told,
+        )
+    ).unique()
+    return sum(
+        _write(
+            webhook,
+            CAMPAIGN_FINISHED,
+            f"campaign:{campaign.id}",
+            campaign.finished_at or now,
+            {"campaign_id": campaign.id},
+            now,
+        )
+        for campaign in finished
+    )
+
+
+def _write(
+    webhook: Webhook, event: str, about: str, at: datetime, data: dict[str, Any], now: datetime
+) -> int:
+    if event not in webhook.events:
+        return 0
+    row = {
+        "webhook_id": webhook.id,
+        "message_id": f"msg_{secrets.token_urlsafe(18)}",
+        "event": event,
+        "object": about,
+        "body": json.dumps({"type": event, "timestamp": at.isoformat(), "data": data}),
+        "created_at": now,
+        "attempts": 0,
+        "due_at": now,
+    }
+    return insert_or_ignore(WebhookMessage, row)
+
+
+def _claim(now: datetime) -> tuple[WebhookMessage, Webhook] | None:
+    """Take one message: its next try is set before this one, so that no two workers make it."""
+    due = (
+        sa.select(WebhookMessage)
+        .where(WebhookMessage.due_at <= now)
+        .order_by(WebhookMessage.due_at, WebhookMessage.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    message = db.session.scalar(due)
+    if message is None:
+        db.session.rollback()
+        return None
+    gap = RETRY_AFTER[message.attempts] if message.attempts < len(RETRY_AFTER) else None
+    message.attempts += 1
+    message.due_at = now + gap if gap is not None else None
+    webhook = get_webhook(message.webhook_id)
+    db.session.commit()
+    return message, webhook
+
+
+def _try(message: WebhookMessage, webhook: Webhook, now: datetime, post: Post) -> int | None:
+    body, stamp = message.body.encode(), int(now.timestamp())
+    headers = {
+        "Content-Type": "application/json",
+        "webhook-id": message.message_id,
+        "webhook-timestamp": str(stamp),
+        "webhook-signature": sign(
+            _cipher().decrypt(webhook.secret.encode()), message.message_id, stamp, body
+        ),
+    }
+    try:
+        return post(webhook.url, body, headers)
+    except (OSError, HTTPException, outbound.TargetRefused):
+        return None
+
+
+def _cipher() -> MultiFernet:
+    keys = (settings().secret_key, *settings().secret_key_fallbacks)
+    derived = [hmac.digest(key.encode(), b"webhooks", hashlib.sha256) for key in keys]
+    return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in derived])

@@ -1,0 +1,121 @@
+"""Figures for Prometheus, read from the ledgers when asked for: every process gives the same answer.
+
+Counts and ages only; no label names a person, an address or a token.
+"""
+
+import shutil
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from newsletter.campaigns.models import Campaign, CampaignStatus, CampaignTotals
+from newsletter.config import settings
+from newsletter.db import db
+from newsletter.mail.models import MailStatus, OutboxMail
+from newsletter.sending.models import Delivery, DeliveryStatus
+from newsletter.staff.models import StaffSession
+
+#: What is on its way or needs somebody; the rest only grows.
+_OPEN_MAILS = (MailStatus.QUEUED, MailStatus.SENDING, MailStatus.FAILED, MailStatus.UNCERTAIN)
+_OPEN_DELIVERIES = (DeliveryStatus.QUEUED, DeliveryStatus.SENDING, DeliveryStatus.DEFERRED)
+_TOTALS = (
+    "recipients",
+    "accepted",
+    "failed",
+    "bounced",
+    "complained",
+    "skipped",
+    "uncertain",
+    "unsubscribed",
+)
+
+
+def render(now: datetime) -> bytes:
+    """Return the figures in Prometheus's text format."""
+    registry = CollectorRegistry()
+    registry.register(_Ledgers(now))
+    return generate_latest(registry)
+
+
+class _Ledgers(Collector):
+    """What stands in our tables, as Prometheus wants to see it."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every figure."""
+        yield _by_status(
+            "newsletter_outbox_mails",
+            "Single mails on their way or in need of a look",
+            sa.select(OutboxMail.status, sa.func.count())
+            .where(OutboxMail.status.in_(_OPEN_MAILS))
+            .group_by(OutboxMail.status),
+        )
+        yield self._age(
+            "newsletter_outbox_oldest_seconds",
+            "How long the oldest mail that is due has been waiting",
+            sa.select(sa.func.min(OutboxMail.due_at)).where(
+                OutboxMail.status == MailStatus.QUEUED, OutboxMail.due_at <= self._now
+            ),
+        )
+        yield _by_status(
+            "newsletter_deliveries",
+            "Campaign mails on their way",
+            sa.select(Delivery.status, sa.func.count())
+            .where(Delivery.status.in_(_OPEN_DELIVERIES), Delivery.campaign_id.in_(_under_way()))
+            .group_by(Delivery.status),
+        )
+        yield _by_status(
+            "newsletter_campaigns",
+            "Campaigns by status",
+            sa.select(Campaign.status, sa.func.count()).group_by(Campaign.status),
+        )
+        yield from _totals()
+        yield _plain(
+            "newsletter_staff_sessions",
+            "Sessions of staff that have not been ended",
+            db.session.scalar(sa.select(sa.func.count()).where(StaffSession.ended_at.is_(None))) or 0,
+        )
+        yield _plain(
+            "newsletter_disk_free_bytes",
+            "Room left where the instance folder is",
+            shutil.disk_usage(settings().instance_path).free,
+        )
+        spool = settings().instance_path / "spool"
+        waiting = sum(file.stat().st_size for file in spool.glob("*")) if spool.is_dir() else 0
+        yield _plain("newsletter_spool_bytes", "Opens and clicks of this machine not loaded yet", waiting)
+
+    def _age(self, name: str, what: str, oldest: sa.Select[datetime | None]) -> Metric:
+        since = db.session.scalar(oldest)
+        return _plain(name, what, (self._now - since).total_seconds() if since else 0.0)
+
+
+def _under_way() -> sa.Select[int]:
+    return sa.select(Campaign.id).where(Campaign.status.in_((CampaignStatus.SENDING, CampaignStatus.PAUSED)))
+
+
+def _totals() -> Iterator[Metric]:
+    sums = db.session.execute(
+        sa.select(*[sa.func.coalesce(sa.func.sum(getattr(CampaignTotals, name)), 0) for name in _TOTALS])
+    ).one()
+    family = GaugeMetricFamily("newsletter_totals", "Of all campaigns together", labels=["what"])
+    for name, value in zip(_TOTALS, sums, strict=True):
+        family.add_metric([name], float(value))
+    yield family
+
+
+def _by_status(name: str, what: str, counted: sa.Select[Any, int]) -> Metric:
+    family = GaugeMetricFamily(name, what, labels=["status"])
+    for status, count in db.session.execute(counted):
+        family.add_metric([status.value], float(count))
+    return family
+
+
+def _plain(name: str, what: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, what, value=value)

@@ -1,0 +1,142 @@
+"""One's own account: password, second step, and where one is signed in."""
+
+from flask import Blueprint, flash, redirect, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+
+from newsletter.clock import utcnow
+from newsletter.config import settings
+from newsletter.db import db
+from newsletter.errors import N_
+from newsletter.i18n import translate
+from newsletter.staff import access, second_step, sessions, throttle
+from newsletter.staff.access import needs, staff_only
+from newsletter.staff.accounts import change_password, tell
+from newsletter.staff.agents import device
+from newsletter.staff.models import Role
+from newsletter.staff.passwords import PasswordRefused
+from newsletter.staff.second_step import CodeWrong
+from newsletter.staff.throttle import TooManyTries
+
+bp = Blueprint("account", __name__, url_prefix="/staff/account")
+
+ROLE_NAMES = {
+    Role.VIEWER: N_("Viewer"),
+    Role.EDITOR: N_("Editor"),
+    Role.SENDER: N_("Sender"),
+    Role.PRIVACY: N_("Data protection"),
+    Role.ADMIN: N_("Administrator"),
+}
+#: The secret that waits for its first code, encrypted.
+_OFFERED = "offered_secret"
+
+
+@bp.get("/")
+@staff_only
+def page() -> ResponseReturnValue:
+    return _account_page({})
+
+
+@bp.post("/password")
+@staff_only
+def password() -> ResponseReturnValue:
+    now, account = utcnow(), access.me(lock=True)
+    try:
+        throttle.count_code(account)
+        if not access.is_password_of(account, request.form.get("current", "")):
+            return _account_page({"current": _("The password is wrong.")}), 422
+        change_password(account, request.form.get("password", ""), now=now)
+    except PasswordRefused as error:
+        return _account_page({"password": translate(error.message)}), 422
+    except TooManyTries as error:
+        return _account_page({"current": translate(error.message)}), 429
+    sessions.end_all(account, now=now, but=access.here_now())
+    db.session.commit()
+    flash(_("Your password has been changed, and other browsers have been logged out."), "info")
+    return redirect(url_for(".page"), 303)
+
+
+@bp.post("/sessions")
+@staff_only
+def end_sessions() -> ResponseReturnValue:
+    now, account = utcnow(), access.me()
+    ended = sessions.end_all(account, now=now, but=access.here_now())
+    db.session.commit()
+    flash(_("Logged out in other browsers: %(count)s.", count=ended), "info")
+    return redirect(url_for(".page"), 303)
+
+
+# --- the second step --------------------------------------------------------------------------------
+
+
+# The function may not hide the module of that name.
+@bp.get("/second-step", endpoint="second_step")
+@needs(*Role, unfinished=True)
+def second_step_page() -> ResponseReturnValue:
+    return _second_step_page({})
+
+
+@bp.post("/second-step")
+@needs(*Role, unfinished=True, fresh=True)
+def set_up_second_step() -> ResponseReturnValue:
+    now, account = utcnow(), access.me(lock=True)
+    offered = session.get(_OFFERED)
+    if offered is None:
+        return redirect(url_for(".second_step"), 303)
+    try:
+        throttle.count_code(account)
+        codes = second_step.set_up(account, offered, request.form.get("code", ""), now=now)
+    except (CodeWrong, TooManyTries) as error:
+        return _second_step_page({"code": translate(error.message)}), 422
+    session.pop(_OFFERED)
+    tell(account, "second_step", now=now)
+    db.session.commit()
+    return render_template("staff/recovery_codes.html", codes=codes)
+
+
+@bp.post("/recovery-codes")
+@needs(*Role, fresh=True)
+def renew_recovery_codes() -> ResponseReturnValue:
+    account = access.me(lock=True)
+    if not account.has_second_step:
+        return redirect(url_for(".second_step"), 303)
+    codes = second_step.new_recovery_codes(account)
+    db.session.commit()
+    return render_template("staff/recovery_codes.html", codes=codes)
+
+
+def _second_step_page(errors: dict[str, str]) -> str:
+    account = access.me()
+    if _OFFERED not in session:
+        session[_OFFERED] = second_step.authenticator().generate_totp_secret()
+    values = second_step.authenticator().fetch_setup_values(session[_OFFERED], account)
+    return render_template(
+        "staff/second_step.html",
+        errors=errors,
+        image=values["image"],
+        key=values["key"],
+        replaces=account.has_second_step,
+        may_wait=settings().is_local or not access.wants_second_step(account),
+    )
+
+
+def _account_page(errors: dict[str, str]) -> str:
+    account, here = access.me(), access.here_now()
+    rows = [
+        {
+            "device": device(row.agent),
+            "is_here": row.id == here.id,
+            "started_at": row.started_at,
+            "seen_at": row.seen_at,
+        }
+        for row in sessions.open_of(account, now=utcnow())
+    ]
+    return render_template(
+        "staff/account.html",
+        account=account,
+        role=translate(ROLE_NAMES[account.role]),
+        recovery_codes=len(account.recovery_hashes),
+        must_have_second_step=account.role in second_step.REQUIRED_OF,
+        rows=rows,
+        errors=errors,
+    )

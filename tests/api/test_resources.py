@@ -1,0 +1,178 @@
+"""The resources of the API, and the document that describes them."""
+
+import pytest
+import sqlalchemy as sa
+
+from newsletter.audit import AuditEntry
+from newsletter.db import db
+from newsletter.subscribers.models import SubscriptionStatus
+from tests.subscribers.pages import Page
+
+
+def acts() -> list[str]:
+    found = sa.select(AuditEntry.action).where(AuditEntry.action != "token made").order_by(AuditEntry.id)
+    return list(db.session.scalars(found))
+
+
+def test_a_list_is_made_and_shown(call):
+    made = call("/lists", {"slug": "uusi", "name": "Uusi lista", "language": "fi", "topics": "Kirjat"})
+
+    assert (made.status_code, made.json["topics"]) == (201, "Kirjat")
+    assert call("/lists/uusi").json == made.json
+    assert call("/lists/ei-ole").json["code"] == "unknown_list"
+
+
+def test_an_unknown_field_is_refused_and_named(call):
+    refused = call("/lists", {"slug": "uusi", "name": "Uusi", "language": "fi", "topic": "Kirjat"})
+
+    assert (refused.status_code, refused.json["code"], refused.json["errors"]) == (
+        422,
+        "invalid",
+        {"topic": ["Unknown field."]},
+    )
+
+
+def test_pages_go_by_key_to_the_end(call, make_list, make_subscriber):
+    mailing_list = make_list()
+    everybody = [make_subscriber(lists=[mailing_list]).id for _person in range(5)]
+
+    found, after = [], ""
+    for _page in range(3):
+        page = call(f"/subscribers?limit=2{after}").json
+        found += [row["id"] for row in page["items"]]
+        after = f"&after={page['next']}"
+
+    assert (found, page["next"]) == (everybody, None)
+
+
+def test_a_person_is_found_by_address_in_a_body_and_the_look_is_recorded(call, make_subscriber):
+    person = make_subscriber("Meri@example.com")
+
+    found = call("/subscribers/search", {"address": "meri@EXAMPLE.com"})
+
+    assert (found.status_code, found.json["id"]) == (200, person.id)
+    assert acts() == ["subscriber shown"]
+    assert call("/subscribers/search", {"address": "ei.ole@example.com"}).json["code"] == "unknown_subscriber"
+    assert call("/subscribers/search", {"address": "ei osoite"}).json["code"] == "address_invalid"
+
+
+def test_a_person_is_shown_with_the_proof_of_consent(call, client, make_list, make_subscriber):
+    person = make_subscriber()
+    call(f"/subscribers/{person.id}/unsubscribe", {})
+
+    proof = call(f"/subscribers/{person.id}/proof").json
+
+    assert [fact["kind"] for fact in proof["facts"]] == ["withdrawn"]
+    assert proof["address"] == person.address
+
+
+def test_subscriptions_are_ended_once_however_often_it_is_asked(call, make_list, make_subscriber):
+    ours, theirs = make_list("oma"), make_list("muu")
+    person = make_subscriber(lists=[ours, theirs])
+
+    first = call(f"/subscribers/{person.id}/unsubscribe", {"lists": ["oma"]})
+    again = call(f"/subscribers/{person.id}/unsubscribe", {"lists": ["oma"]})
+
+    assert (first.status_code, again.json) == (200, first.json)
+    assert [row.status for row in person.subscriptions] == [
+        SubscriptionStatus.UNSUBSCRIBED,
+        SubscriptionStatus.CONFIRMED,
+    ]
+
+
+def test_a_campaign_is_written_previewed_sent_and_counted(call, make_list, make_subscriber, send_due):
+    mailing_list = make_list("oma")
+    make_subscriber(lists=[mailing_list])
+    made = call("/campaigns", {"lists": ["oma"], "subject": "Maaliskuu", "body": "Hei **kaikki**"}).json
+
+    (edition,) = call(f"/campaigns/{made['id']}/preview").json["editions"]
+    assert (edition["subject"], "<strong>kaikki</strong>" in edition["html"]) == ("Maaliskuu", True)
+    sent = call(f"/campaigns/{made['id']}/send", {})
+    assert (sent.status_code, sent.json["status"]) == (202, "sending")
+    assert call(f"/campaigns/{made['id']}/send", {}).json["code"] == "not_a_draft"
+    send_due()
+    figures = call(f"/campaigns/{made['id']}/figures").json
+    assert (figures["recipients"], figures["accepted"]) == (1, 1)
+    assert call(f"/campaigns/{made['id']}").json["status"] == "sent"
+
+
+def test_an_address_is_banned_and_found_again_without_being_shown(call):
+    before = call("/suppressions/search", {"address": "meri@example.com"}).json
+    banned = call("/suppressions", {"address": "Meri@example.com"}).json
+    after = call("/suppressions/search", {"address": "meri@example.com"})
+
+    assert (before["is_suppressed"], banned["reason"], after.json) == (False, "banned", banned)
+    assert "meri" not in after.text
+
+
+def test_what_has_not_changed_is_not_sent_again(call, make_list):
+    make_list("oma")
+    etag = call("/lists/oma").headers["ETag"]
+
+    again = call("/lists/oma", If_None_Match=etag)
+
+    assert (again.status_code, again.data) == (304, b"")
+
+
+@pytest.mark.parametrize(
+    ("path", "sent", "status", "code"),
+    [
+        ("/campaigns/999999999999999999999", None, 404, "unknown_campaign"),
+        ("/subscribers/99999999999999", None, 404, "unknown_subscriber"),
+        ("/subscribers?after=99999999999", None, 422, "invalid"),
+        ("/subscribers?limit=0", None, 422, "invalid"),
+        ("/lists", [], 422, "invalid"),
+        ("/lists", {"slug": "a\x00", "name": "x", "language": "fi"}, 422, "invalid"),
+        ("/campaigns", {"lists": ["x"], "subject": "a\nBcc: b", "body": "x"}, 404, "unknown_list"),
+    ],
+)
+def test_hostile_input_is_refused_with_a_code(call, path, sent, status, code):
+    refused = call(path, sent)
+
+    assert (refused.status_code, refused.json["code"]) == (status, code)
+    assert refused.content_type == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "status"), [("{", "application/json", 400), ("a=b", "text/plain", 422)]
+)
+def test_what_is_no_json_is_refused(client, make_token, data, kind, status):
+    answer = client.post(
+        "/api/v1/lists",
+        data=data,
+        content_type=kind,
+        headers={"Authorization": f"Bearer {make_token()}"},
+    )
+
+    assert (answer.status_code, answer.content_type) == (status, "application/problem+json")
+
+
+def test_what_is_not_there_is_a_problem_document_too(client):
+    unknown, wrong = client.get("/api/v1/ei-ole"), client.delete("/api/v1/lists")
+
+    assert (unknown.status_code, unknown.json["code"]) == (404, "not_found")
+    assert (wrong.status_code, wrong.json["code"]) == (405, "method_not_allowed")
+    assert {unknown.content_type, wrong.content_type} == {"application/problem+json"}
+    assert "GET" in wrong.headers["Allow"]
+
+
+# --- the document -----------------------------------------------------------------------------------
+
+
+def test_the_document_is_openapi_31_and_has_every_endpoint(client, app):
+    document = client.get("/api/v1/openapi.json").json
+
+    paths = {
+        rule.rule.replace("<int:", "{").replace("<", "{").replace(">", "}")
+        for rule in app.url_map.iter_rules()
+        if rule.rule.startswith("/api/v1/") and not rule.endpoint.startswith("api_document")
+    }
+    assert (document["openapi"], set(document["paths"])) == ("3.1.0", paths)
+    assert document["paths"]["/api/v1/lists"]["get"]["security"] == [{"token": ["lists:read"]}]
+
+
+def test_the_document_can_be_read_without_another_site(client):
+    page = client.get("/api/v1/docs")
+
+    assert Page(page).heading == "API"
+    assert [part for part in ("<script", "style=", 'src="http', 'href="http') if part in page.text] == []

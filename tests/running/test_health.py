@@ -1,0 +1,92 @@
+"""``/healthz``, ``/readyz`` and ``/metrics`` tell the truth."""
+
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+from prometheus_client.parser import text_string_to_metric_families
+
+from newsletter.db import db
+from newsletter.mail import outbox
+from newsletter.staff.api_tokens import create_token
+from tests.support.clock import NOW
+
+
+def figures(client, **options) -> dict[tuple[str, str], float]:
+    text = client.get("/metrics", **options).text
+    return {
+        (sample.name, next(iter(sample.labels.values()), "")): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+@pytest.fixture
+def waiting(app):
+    outbox.enqueue("activated", to="meri@example.com", language="fi", now=NOW, context={})
+    db.session.commit()
+
+
+def test_a_ready_process_says_so(real_app, client):
+    assert (client.get("/healthz").json, client.get("/readyz").json) == (
+        {"status": "ok"},
+        {"status": "ok", "warnings": []},
+    )
+
+
+def test_mails_that_nobody_takes_are_named(real_app, client, waiting, clock):
+    clock.shift(timedelta(minutes=16))
+
+    answer = client.get("/readyz")
+
+    assert (answer.status_code, answer.json["warnings"]) == (200, ["mails wait and no worker takes them"])
+
+
+def test_a_database_of_another_shape_is_not_ready(real_app, client):
+    db.session.execute(sa.text("UPDATE alembic_version SET version_num = '0000_before'"))
+
+    answer = client.get("/readyz")
+
+    assert (answer.status_code, answer.json) == (503, {"status": "migrations are due"})
+
+
+def test_the_queues_and_their_ages_are_told(client, waiting, clock):
+    clock.shift(timedelta(minutes=2))
+
+    told = figures(client)
+
+    assert told["newsletter_outbox_mails", "queued"] == 1
+    assert told["newsletter_outbox_oldest_seconds", ""] == 120
+    assert told["newsletter_totals", "accepted"] == 0
+    assert told["newsletter_disk_free_bytes", ""] > 0
+
+
+def test_no_figure_names_anybody(client, waiting):
+    assert "meri" not in client.get("/metrics").text
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"environ_base": {"REMOTE_ADDR": "198.51.100.2"}},
+        {"headers": {"X-Forwarded-For": "198.51.100.2"}},
+        {"headers": {"Forwarded": "for=198.51.100.2"}},
+        {"headers": {"Authorization": "Bearer nl_forged"}},
+    ],
+)
+def test_others_do_not_see_the_figures(client, options):
+    assert client.get("/metrics", **options).status_code == 403
+
+
+@pytest.mark.parametrize(("scope", "status"), [("metrics:read", 200), ("lists:read", 403)])
+def test_a_token_for_it_opens_them_from_elsewhere(client, scope, status):
+    _made, secret = create_token(name="x", scopes=[scope], days=1, now=NOW, actor="console")
+    db.session.commit()
+
+    answer = client.get(
+        "/metrics",
+        headers={"Authorization": f"Bearer {secret}"},
+        environ_base={"REMOTE_ADDR": "198.51.100.2"},
+    )
+
+    assert answer.status_code == status
