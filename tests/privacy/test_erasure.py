@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import quote
 
@@ -40,7 +41,7 @@ GRANTED = TrackingState.GRANTED
 
 @pytest.fixture
 def live_a_life(
-    real_app, client, finnish, english, sign_up, send, send_due, outgoing
+    real_app, client, finnish, english, sign_up, send, send_due, outgoing, clock
 ) -> Callable[[], Subscriber]:
     """Sign up, confirm, read a newsletter, ask for another list, change one's mind: leave traces everywhere."""
 
@@ -51,6 +52,7 @@ def live_a_life(
         send_due()
         campaign = send(finnish)
         copy = outgoing.last
+        clock.shift(timedelta(minutes=5))  # sooner than a person reads, a scanner does
         for url in links_of(copy, "o") + links_of(copy, "c"):
             client.get(url, environ_base={"REMOTE_ADDR": IP})
         load_hits(real_app)
@@ -265,7 +267,7 @@ def test_an_erasure_that_stopped_half_way_can_be_run_again(live_a_life, now):
 
     counts = erase_people([reader.id], now=now)
 
-    assert counts == {"events": 1, "link_readers": 1, "deliveries": 0, "subscriptions": 2, "people": 1}
+    assert counts == {"events": 0, "link_readers": 1, "deliveries": 0, "subscriptions": 2, "people": 1}
     assert rows_that_hold(ADDRESS) == []
 
 
