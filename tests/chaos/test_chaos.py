@@ -24,7 +24,7 @@ def test_killed_workers_lose_nothing_and_double_nothing(fresh_database, engine, 
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
-@pytest.mark.parametrize("mode", ["drop", "refuse", "close"])
+@pytest.mark.parametrize("mode", ["drop", "close"])
 def test_an_unruly_server_loses_nothing_and_doubles_nothing(fresh_database, tmp_path, mode):
     url = fresh_database.render_as_string(hide_password=False)
     story = Story(database_url=url, recipients=200, kills=1, mode=mode, connections=3, seconds=90)
