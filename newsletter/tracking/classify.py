@@ -62,10 +62,16 @@ class Rules:
 
     @classmethod
     def of(cls, chosen: Settings) -> "Rules":
-        """Return the rules of these settings."""
+        """Return the rules of these settings.
+
+        No scanner sits before the built-in mailbox, so there nobody is one for being quick.
+        """
+        quick = (
+            0 if chosen.uses_mailbox and "scanner_seconds" not in chosen.sources else chosen.scanner_seconds
+        )
         return cls(
             networks=Networks.of(chosen.relay_ranges, chosen.scanner_ranges),
-            seconds=timedelta(seconds=chosen.scanner_seconds),
+            seconds=timedelta(seconds=quick),
             links=chosen.scanner_links,
             window=timedelta(seconds=chosen.scanner_window),
         )
