@@ -69,16 +69,17 @@ def measure(engine: str, folder: Path, url: str, people: int, events: int) -> No
         time.sleep(2)
         began = time.monotonic()
         stages: dict[str, float] = {}
-        last = [began, "gather"]
+        last: tuple[float, str] = (began, "gather")
 
         def tell(stage: str, _done: int, _total: int) -> None:
+            nonlocal last
             if stage != last[1]:
-                stages[str(last[1])] = time.monotonic() - float(last[0])
-                last[:] = [time.monotonic(), stage]
+                stages[last[1]] = time.monotonic() - last[0]
+                last = (time.monotonic(), stage)
 
         counts = purge(now=NOW, actor="console", progress=tell)
         took = time.monotonic() - began
-        stages[str(last[1])] = time.monotonic() - float(last[0])
+        stages[last[1]] = time.monotonic() - last[0]
         stop.set()
         heard = answers.get(timeout=30)
         beside.join()
@@ -100,12 +101,9 @@ def _visit(folder: Path, url: str, stop: Any, answers: Any) -> None:  # noqa: AN
     while not stop.is_set():
         number += 1
         form = {"email": f"uusi{number}@mail.example", "lists": "uutiset", "consent": "yes", "lang": "fi"}
-        for what, request in (
-            ("signups", lambda form=form: client.post("/subscribe", data=form)),
-            ("pixels", lambda: client.get(pixel)),
-        ):
+        for what, path, posted in (("signups", "/subscribe", form), ("pixels", pixel, None)):
             began = time.monotonic()
-            answer = request()
+            answer = client.post(path, data=posted) if posted else client.get(path)
             times[what].append((time.monotonic() - began) * 1000)
             assert answer.status_code < 400, answer.status_code  # noqa: PLR2004, S101
         time.sleep(0.01)

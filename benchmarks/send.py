@@ -221,6 +221,8 @@ class Bench:
             ).where(Delivery.campaign_id == campaign_id, Delivery.accepted_at.is_not(None))
             first, last, accepted = db.session.execute(rows).one()
             db.session.rollback()
+        if first is None or last is None or first == last:
+            raise SystemExit("Too few were accepted to measure anything.")
         thousands = accepted / 1000
         return Sent(
             accepted / (last - first).total_seconds(), worker_cpu / thousands, database_cpu / thousands, peak

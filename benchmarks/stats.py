@@ -236,7 +236,7 @@ def _deliveries_and_events(
         for who in range(1, readers + 1)
     ])  # fmt: skip
     hours = [moment(start + timedelta(minutes=10 + 11 * n)) for n in range(700)]
-    columns = (
+    event_columns = (
         "id", "at", "campaign_id", "edition_id", "subscriber_id", "kind", "link_number", "ip", "user_agent",
         "machine_class", "rules_version",
     )  # fmt: skip
@@ -251,7 +251,7 @@ def _deliveries_and_events(
                 AGENT,
                 "human" if number % 5 else "scanner", 2,
             ))  # fmt: skip
-        bulk.insert("events", columns, rows)
+        bulk.insert("events", event_columns, rows)
 
 
 def _roll_up() -> None:
@@ -264,7 +264,7 @@ def _roll_up() -> None:
     }
     numbers = ", ".join(cases.get(name, "0") for name in COUNTS)
     db.session.execute(sa.text(
-        f"INSERT INTO campaign_hours (campaign_id, hour, {', '.join(COUNTS)}) "  # noqa: S608 - ours
+        f"INSERT INTO campaign_hours (campaign_id, hour, {', '.join(COUNTS)}) "
         f"SELECT campaign_id, {hour}, {numbers} FROM events GROUP BY 1, 2"
     ))  # fmt: skip
     db.session.execute(sa.text(
