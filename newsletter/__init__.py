@@ -60,8 +60,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         part.init_app(app, chosen)
     for plain_part in (web, transport, jobs, health, funnel):
         plain_part.init_app(app)
+    writing_views.init_app(app)  # before whoever reads the form: pictures are larger than forms
     access.init_app(app, chosen)  # after web: its guard asks the database within the request's transaction
-    writing_views.init_app(app)  # before csrf, which reads the form: pictures are larger than forms
     csrf.init_app(app)
     _add_pages(app, chosen)
     _add_commands(app)

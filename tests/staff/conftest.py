@@ -8,6 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.staff import sessions
 from newsletter.staff.access import UNDERTAKING, make_password_hash, make_uniquifier
@@ -25,7 +26,7 @@ def _hash(password: str) -> str:
 
 def sign_in_as(client: FlaskClient, account: Staff) -> None:
     """Begin a session in a browser, as the login page would."""
-    token = sessions.begin(account, network="192.0.2.1", agent="pytest", now=NOW)
+    token = sessions.begin(account, network="192.0.2.1", agent="pytest", now=utcnow())
     db.session.commit()
     with client.session_transaction() as session:
         session.clear()

@@ -11,6 +11,7 @@ from newsletter.db import db
 from newsletter.mail.models import OutboxMail
 from newsletter.sending.release import start_due
 from newsletter.staff.models import Role
+from tests.staff.conftest import sign_in_as
 from tests.subscribers.pages import Page
 
 SENDERS = {Role.SENDER, Role.ADMIN}
@@ -193,8 +194,7 @@ def test_ss5_a_second_person_has_to_agree(make_app, campaign, make_staff, now):
 
     def act(person, **fields):
         browser = app.test_client()
-        with browser.session_transaction() as session:
-            session["_user_id"], session["_fresh"] = person.fs_uniquifier, True
+        sign_in_as(browser, person)
         token = Page(browser.get("/staff/campaigns")).value("csrf_token")
         answer = browser.post(path, data={"csrf_token": token, "when": "now", "count": "2"} | fields)
         return answer.status_code, Page(browser.get(path))

@@ -1,6 +1,7 @@
 """Clicks that turn out to be a machine's are counted back, whenever the others arrive."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -118,11 +119,21 @@ def test_a_person_may_click_as_many_links_as_they_like_in_their_own_time(campaig
     assert figures(campaign) == (4, 0, 1)
 
 
-def test_a_hit_right_after_acceptance_is_a_machines(app, campaign, reader, now):
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"mail_server": "mail.example"}, [MachineClass.SCANNER] * 2 + [MachineClass.HUMAN]),
+        ({}, [MachineClass.HUMAN] * 3),  # no scanner sits before the built-in mailbox
+    ],
+)
+def test_a_hit_right_after_acceptance_is_a_machines(
+    app, campaign, reader, now, monkeypatch, settings, expected
+):
+    monkeypatch.setitem(app.config, "NEWSLETTER", replace(app.config["NEWSLETTER"], **settings))
     edition = campaign.editions[0].id
     for seconds in (0, 9, 10):
         spool_hits(app, hit_line(edition, reader.id, at=now + timedelta(seconds=seconds)))
     load_hits(app)
 
     classes = db.session.scalars(sa.select(Event.machine_class).order_by(Event.at)).all()
-    assert classes == [MachineClass.SCANNER] * 2 + [MachineClass.HUMAN]
+    assert classes == expected

@@ -19,6 +19,7 @@ from newsletter.stats.lists import count_days
 from newsletter.stats.upkeep import keep_up
 from newsletter.subscribers.models import Subscriber, SubscriptionStatus, TrackingState
 from newsletter.tracking.spool import LostHits
+from tests.staff.conftest import sign_in_as
 from tests.stats.test_figures import counted_queries
 from tests.support.clock import NOW
 from tests.tracking.hits import APPLE, LATER, THUNDERBIRD, hit_line, load_hits, spool_hits
@@ -33,8 +34,7 @@ def enter(client, make_staff) -> Callable[..., None]:
 
     def sign_in(role: Role = Role.VIEWER) -> None:
         made = make_staff(email=f"{role.value}@kirjakauppa.example", role=role)
-        with client.session_transaction() as session:
-            session["_user_id"], session["_fresh"] = made.fs_uniquifier, True
+        sign_in_as(client, made)
 
     return sign_in
 
@@ -80,26 +80,26 @@ PAGES = ("/staff/overview", "/staff/overview.csv", "/staff/campaigns", "/staff/c
          "/staff/campaigns/{0}/letter/{1}", "/staff/lists/uutiset")  # fmt: skip
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("path", PAGES)
 @pytest.mark.parametrize("role", list(Role))
-def test_totals_are_for_everybody_who_is_signed_in(client, campaign, enter, page, role):
+def test_totals_are_for_everybody_who_is_signed_in(client, campaign, enter, path, role):
     enter(role)
 
-    assert client.get(page.format(campaign.id, campaign.editions[0].id)).status_code == 200
+    assert client.get(path.format(campaign.id, campaign.editions[0].id)).status_code == 200
 
 
-@pytest.mark.parametrize("page", [*PAGES, "/staff/readers"])
-def test_figures_are_for_nobody_else(client, campaign, page):
-    answer = client.get(page.format(campaign.id, campaign.editions[0].id))
+@pytest.mark.parametrize("path", [*PAGES, "/staff/readers"])
+def test_figures_are_for_nobody_else(client, campaign, path):
+    answer = client.get(path.format(campaign.id, campaign.editions[0].id))
 
     assert (answer.status_code, answer.location.partition("?")[0]) == (302, "/staff/login")
 
 
-@pytest.mark.parametrize("page", ["/staff/overview", "/staff/campaigns"])
-def test_an_empty_page_says_what_will_be_here(client, enter, page):
+@pytest.mark.parametrize("path", ["/staff/overview", "/staff/campaigns"])
+def test_an_empty_page_says_what_will_be_here(client, enter, path):
     enter()
 
-    assert "yet" in client.get(page, headers=ENGLISH).text
+    assert "yet" in client.get(path, headers=ENGLISH).text
 
 
 def test_a_page_takes_no_more_queries_for_more_campaigns(

@@ -31,7 +31,7 @@ KINDS = {
     "new_address",
 }  # fmt: skip
 #: Every kind of page and picture that a mail leads to.
-PAGES = {"c", "cancel", "confirm", "o", "preferences", "privacy", "unsubscribe"}
+PAGES = {"archive", "c", "cancel", "confirm", "o", "preferences", "privacy", "unsubscribe"}
 
 
 @pytest.fixture
