@@ -309,6 +309,11 @@ class Settings:
         return is_loopback(urlsplit(self.base_url).hostname or "")
 
     @property
+    def is_trial(self) -> bool:
+        """True while nobody but whoever sits at this machine gets mail or can look at a page."""
+        return self.is_local and self.uses_mailbox
+
+    @property
     def queue(self) -> str:
         """Where wake-ups travel: a SQLite file, PostgreSQL or Redis, as a URL."""
         if self.queue_url:

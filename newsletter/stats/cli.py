@@ -9,26 +9,29 @@ from newsletter import audit
 from newsletter.campaigns.cli import campaigns
 from newsletter.campaigns.drafts import get_campaign
 from newsletter.clock import utcnow
+from newsletter.config import settings
 from newsletter.console import report
 from newsletter.db import db
 from newsletter.i18n import format_share
-from newsletter.stats.figures import Figures, campaign_figures, recent_hits
+from newsletter.stats.figures import SHOWN_ON_TRIAL, Figures, campaign_figures, recent_hits
 
 
 @campaigns.command("stats")
 @click.argument("campaign_id", type=int)
 @click.option(
     "--recent",
-    default=0,
-    show_default=True,
-    help="How many of the newest opens and clicks to list: data of persons, so it is logged.",
+    type=click.IntRange(0, 1000),
+    help="How many of the newest opens and clicks to list: data of persons, so it is logged. None unless"
+    " asked for; 20 while the product is tried out.",
 )
 @report
-def stats(campaign_id: int, recent: int) -> tuple[object, str]:
+def stats(campaign_id: int, recent: int | None) -> tuple[object, str]:
     """Show what was delivered, opened and clicked."""
     campaign = get_campaign(campaign_id)
+    if recent is None:
+        recent = SHOWN_ON_TRIAL if settings().is_trial else 0
     figures = campaign_figures(campaign, utcnow())
-    hits = recent_hits(campaign, min(recent, 1000)) if recent > 0 else []
+    hits = recent_hits(campaign, recent) if recent > 0 else []
     if recent > 0:
         audit.record(
             "opens and clicks shown", actor="console", now=utcnow(), object=f"campaign:{campaign.id}"

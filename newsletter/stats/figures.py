@@ -14,6 +14,9 @@ from newsletter.subscribers.models import MailingList
 from newsletter.tracking.classify import RELAYED
 from newsletter.tracking.models import Event, Link, LinkTotals
 
+#: Opens and clicks shown one by one, with address, while the product is tried out.
+SHOWN_ON_TRIAL = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Reads:

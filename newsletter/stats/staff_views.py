@@ -6,12 +6,14 @@ from typing import Any
 
 from flask import Blueprint, Response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
 from flask_security import current_user
 
 from newsletter.campaigns.drafts import get_campaign, lists_of
 from newsletter.campaigns.models import Campaign, CampaignStatus
 from newsletter.campaigns.staff_views import STATUS_LABELS
 from newsletter.clock import utcnow
+from newsletter.config import settings
 from newsletter.errors import N_
 from newsletter.i18n import translate
 from newsletter.sending.breaker import REASONS
@@ -22,10 +24,12 @@ from newsletter.stats.breakdown import Timeline
 from newsletter.stats.cells import Cells
 from newsletter.stats.exports import write_campaign
 from newsletter.stats.figures import (
+    SHOWN_ON_TRIAL,
     Figures,
     campaign_figures,
     list_names,
     page_of_campaigns,
+    recent_hits,
     totals_figures,
 )
 from newsletter.tracking.models import MachineClass
@@ -91,6 +95,10 @@ def campaign(campaign_id: int) -> ResponseReturnValue:
             for dimension, rows in breakdown.groups(found).items()
         ],
         comparison=_comparison(found, figures),
+        # Whoever tries this out is their own reader; elsewhere one person's hits are for one level only.
+        recent=recent_hits(found, SHOWN_ON_TRIAL) if settings().is_trial else None,
+        kinds={"open": _("Open"), "click": _("Click")},
+        makers={kind.value: translate(label) for kind, label in CLASS_LABELS.items()},
     )
 
 
@@ -119,7 +127,7 @@ def campaign_letter(campaign_id: int, edition_id: int) -> ResponseReturnValue:
 
 def cells() -> Cells:
     """Return how small counts are written for whoever is signed in."""
-    return Cells(sees_all=current_user.role is Role.PRIVACY)
+    return Cells(sees_all=current_user.role is Role.PRIVACY or settings().is_trial)
 
 
 def csv_response(text: io.StringIO, name: str) -> Response:

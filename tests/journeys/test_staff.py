@@ -19,7 +19,7 @@ def test_staff_come_in_by_invitation_leave_and_come_back(shared_server, page, lo
     look(page, "Luo käyttäjätunnus")
     page.get_by_label("Salasana").fill("neljä sanaa riviin")
     page.get_by_role("button", name="Luo käyttäjätunnus").click()
-    look(page, "Yleiskuva")
+    look(page, "Kampanjat")
 
     # Out: the pages are closed.
     page.get_by_role("button", name="Kirjaudu ulos").click()

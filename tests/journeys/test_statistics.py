@@ -20,7 +20,7 @@ def sign_in(server: LiveServer, page: Page, role: str) -> None:
     page.goto(said.split()[-1])
     page.locator("[name=password]").fill("neljä sanaa riviin")
     page.locator("main button[type=submit]").click()
-    page.wait_for_url("**/staff/overview*")
+    page.wait_for_url("**/staff/campaigns*")
 
 
 @pytest.mark.timeout(240)

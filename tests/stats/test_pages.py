@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -29,10 +30,12 @@ ENGLISH = {"Accept-Language": "en"}
 
 
 @pytest.fixture
-def enter(client, make_staff) -> Callable[..., None]:
-    """Be signed in with a role."""
+def enter(app, client, make_staff, monkeypatch) -> Callable[..., None]:
+    """Be signed in with a role, where real people read: with a mail server."""
 
     def sign_in(role: Role = Role.VIEWER) -> None:
+        real = replace(app.config["NEWSLETTER"], mail_server="mail.example")
+        monkeypatch.setitem(app.config, "NEWSLETTER", real)
         made = make_staff(email=f"{role.value}@kirjakauppa.example", role=role)
         sign_in_as(client, made)
 
