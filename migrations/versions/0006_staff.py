@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0006_staff"
-down_revision = "0002_sending"
+down_revision = "0005_sending"
 branch_labels = None
 depends_on = None
 

@@ -57,7 +57,7 @@ DIMENSION_LABELS = {
 @bp.get("/")
 @staff_only
 def home() -> ResponseReturnValue:
-    return redirect(url_for("overview.page"))
+    return redirect(url_for("overview.page", lang=request.args.get("lang")))
 
 
 @bp.get("/campaigns")

@@ -17,7 +17,13 @@ WIDTHS = (1280, 360)
 
 @pytest.fixture(scope="session")
 def browser_context_args(browser_context_args: dict[str, Any]) -> dict[str, Any]:
-    return browser_context_args | {"locale": "fi-FI", "timezone_id": "Europe/Helsinki"}
+    # Without a screen Chromium calls itself headless, and counts as a program.
+    return browser_context_args | {
+        "locale": "fi-FI",
+        "timezone_id": "Europe/Helsinki",
+        "user_agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0"
+        " Safari/537.36",
+    }
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,7 @@ def test_staff_come_in_by_invitation_leave_and_come_back(shared_server, page, lo
     look(page, "Kirjaudu sisään")
     page.get_by_label("Salasana").fill("neljä sanaa riviin")
     page.get_by_role("button", name="Kirjaudu sisään").click()
-    look(page, "Yleiskuva")
+    look(page, "Kampanjat")
 
     # The invitation has done its work.
     page.goto(invitation)

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005_privacy"
-down_revision = "0004_statistics"
+revision = "0003_privacy"
+down_revision = "0002_statistics"
 branch_labels = None
 depends_on = None
 

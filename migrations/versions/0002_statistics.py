@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004_statistics"
+revision = "0002_statistics"
 down_revision = "0001_first_tables"
 branch_labels = None
 depends_on = None

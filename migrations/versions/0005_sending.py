@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002_sending"
-down_revision = "0003_writing"
+revision = "0005_sending"
+down_revision = "0004_writing"
 branch_labels = None
 depends_on = None
 
