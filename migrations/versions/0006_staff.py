@@ -91,9 +91,7 @@ def upgrade() -> None:
     # A job fills it: the people who are here already become searchable within minutes.
     op.create_table(
         "address_parts",
-        sa.Column(
-            "part", sa.String().with_variant(sa.String(collation="C"), "postgresql"), nullable=False
-        ),
+        sa.Column("part", sa.String().with_variant(sa.String(collation="C"), "postgresql"), nullable=False),
         sa.Column("subscriber_id", sa.Integer(), autoincrement=False, nullable=False),
         sa.ForeignKeyConstraint(
             ["subscriber_id"],
