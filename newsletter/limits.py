@@ -33,10 +33,10 @@ Answer = TypeVar("Answer")
 def visitor() -> str:
     """Name whom a limit counts, by a keyed hash: the file of the counts holds no address of anybody."""
     key = str(current_app.secret_key).encode()
-    return hmac.digest(key, b"visitor " + _network().encode(), "sha256").hex()[:32]
+    return hmac.digest(key, b"visitor " + network().encode(), "sha256").hex()[:32]
 
 
-def _network() -> str:
+def network() -> str:
     """Return the address, or with IPv6 the network, as each home has 2**64 addresses."""
     try:
         address = ipaddress.ip_address(client_ip())

@@ -27,7 +27,7 @@ from newsletter.config import Settings, settings
 from newsletter.db import db
 from newsletter.errors import N_, AddressInvalid, NotAllowed
 from newsletter.i18n import translate
-from newsletter.limits import visitor
+from newsletter.limits import network
 from newsletter.staff import second_step, sessions
 from newsletter.staff.models import NamedRole, Role, Staff, StaffSession
 from newsletter.web import user_agent
@@ -240,7 +240,7 @@ def enter(account: Staff, *, now: datetime) -> None:
     session.clear()
     g.pop("csrf_token", None)  # Flask-WTF's, which it would go on using
     login_user(account)
-    session[_SESSION] = sessions.begin(account, network=visitor(), agent=user_agent(), now=now)
+    session[_SESSION] = sessions.begin(account, network=network(), agent=user_agent(), now=now)
 
 
 def leave(*, now: datetime) -> None:

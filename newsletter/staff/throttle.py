@@ -7,7 +7,7 @@ elsewhere cannot close the door of the office. And a new password by mail is ope
 
 from newsletter import limits
 from newsletter.errors import N_, NewsletterError
-from newsletter.limits import visitor
+from newsletter.limits import network, visitor
 from newsletter.staff.models import Staff
 from newsletter.staff.sessions import knows_network
 from newsletter.tokens import hash_secret
@@ -28,10 +28,10 @@ class TooManyTries(NewsletterError):
 
 def count_try(email: str, account: Staff | None) -> None:
     """Count a try to sign in, before its password is looked at; raise TooManyTries."""
-    network, name = visitor(), _named(email)
-    within = limits.take(PER_NETWORK, "login", network)
-    within &= limits.take(PER_ACCOUNT_AND_NETWORK, "login", name, network)
-    if account is None or not knows_network(account, network):
+    who, name = visitor(), _named(email)
+    within = limits.take(PER_NETWORK, "login", who)
+    within &= limits.take(PER_ACCOUNT_AND_NETWORK, "login", name, who)
+    if account is None or not knows_network(account, network()):
         within &= limits.take(PER_ACCOUNT, "login", name)
     if not within:
         raise TooManyTries
