@@ -1,13 +1,20 @@
 """Marketing looks at the figures of the demo: every page on a desk and on a phone, in a browser."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.support.server import LiveServer
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A browser in English."""
+    with browser.new_context(locale="en-GB", timezone_id="Europe/Helsinki") as context:
+        yield context.new_page()
 
 
 @pytest.fixture
@@ -19,7 +26,6 @@ def server(start_server: Callable[..., LiveServer]) -> LiveServer:
 
 def sign_in(server: LiveServer, page: Page, role: str) -> None:
     said = server.newsletter("staff", "create", f"{role}@kirjakauppa.example", "--role", role)
-    page.set_extra_http_headers({"Accept-Language": "en"})
     page.goto(said.split()[-1])
     page.locator("[name=password]").fill("neljä sanaa riviin")
     page.locator("main button[type=submit]").click()
