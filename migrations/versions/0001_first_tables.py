@@ -71,18 +71,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_events")),
     )
     op.create_table(
-        "imports",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("file_name", sa.String(), nullable=False),
-        sa.Column("file_hash", sa.String(), nullable=False),
-        sa.Column("lists", sa.String(), nullable=False),
-        sa.Column("actor", sa.String(), nullable=False),
-        sa.Column("started_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("counts", sa.JSON(none_as_null=True), nullable=True),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_imports")),
-    )
-    op.create_table(
         "job_slots",
         sa.Column("job", sa.String(), nullable=False),
         sa.Column("slot", sa.String(), nullable=False),
@@ -260,7 +248,6 @@ def upgrade() -> None:
         sa.Column("clicks_human", sa.Integer(), nullable=False),
         sa.Column("clicks_machine", sa.Integer(), nullable=False),
         sa.Column("clicks_unique", sa.Integer(), nullable=False),
-        sa.Column("uniques_closed_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["campaign_id"],
             ["campaigns.id"],
@@ -291,17 +278,12 @@ def upgrade() -> None:
         sa.Column("ip", sa.String(), nullable=True),
         sa.Column("user_agent", sa.String(), nullable=True),
         sa.Column("mail_id", sa.String(), nullable=True),
-        sa.Column("remarks", sa.String(), nullable=True),
-        sa.Column("import_id", sa.Integer(), nullable=True),
-        sa.Column("source", sa.String(), nullable=True),
-        sa.Column("proof", sa.String(), nullable=True),
         sa.Column("address_hash", sa.String(), nullable=True),
         sa.Column("keep_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("salt", sa.String(), nullable=True),
         sa.Column("personal_digest", sa.String(), nullable=True),
         sa.Column("is_sealed", sa.Boolean(), nullable=False),
-        sa.ForeignKeyConstraint(["import_id"], ["imports.id"], name=op.f("fk_consents_import_id_imports")),
         sa.ForeignKeyConstraint(["list_id"], ["lists.id"], name=op.f("fk_consents_list_id_lists")),
         sa.ForeignKeyConstraint(
             ["subscriber_id"],
@@ -388,70 +370,6 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_table(
-        "fresh_links",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("subscriber_id", sa.Integer(), nullable=False),
-        sa.Column(
-            "purpose",
-            sa.Enum(
-                "address",
-                "new_address",
-                "choice",
-                "copy",
-                "erasure",
-                name="linkpurpose",
-                native_enum=False,
-                length=20,
-            ),
-            nullable=False,
-        ),
-        sa.Column("token_hash", sa.String(), nullable=False),
-        sa.Column("new_address", sa.String(), nullable=True),
-        sa.Column("language", sa.String(), nullable=True),
-        sa.Column("allows_tracking", sa.Boolean(), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("used_at", sa.DateTime(timezone=True), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["subscriber_id"],
-            ["subscribers.id"],
-            name=op.f("fk_fresh_links_subscriber_id_subscribers"),
-            ondelete="CASCADE",
-        ),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_fresh_links")),
-        sa.UniqueConstraint("token_hash", name=op.f("uq_fresh_links_token_hash")),
-    )
-    op.create_index(op.f("ix_fresh_links_created_at"), "fresh_links", ["created_at"], unique=False)
-    op.create_index(op.f("ix_fresh_links_subscriber_id"), "fresh_links", ["subscriber_id"], unique=False)
-
-    op.create_table(
-        "funnel",
-        sa.Column("day", sa.Date(), nullable=False),
-        sa.Column("list_id", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("language", sa.String(), nullable=False),
-        sa.Column("form_host", sa.String(), nullable=False),
-        sa.Column(
-            "step",
-            sa.Enum(
-                "shown",
-                "sent_in",
-                "mail_accepted",
-                "page_opened",
-                "confirmed",
-                name="funnelstep",
-                native_enum=False,
-                length=20,
-            ),
-            nullable=False,
-        ),
-        sa.Column("shard", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("count", sa.Integer(), nullable=False),
-        sa.ForeignKeyConstraint(["list_id"], ["lists.id"], name=op.f("fk_funnel_list_id_lists")),
-        sa.PrimaryKeyConstraint(
-            "day", "list_id", "language", "form_host", "step", "shard", name=op.f("pk_funnel")
-        ),
-    )
-    op.create_table(
         "outbox",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("subscriber_id", sa.Integer(), nullable=True),
@@ -498,14 +416,6 @@ def upgrade() -> None:
         sqlite_where=sa.text("status = 'queued'"),
     )
     op.create_index(op.f("ix_outbox_subscriber_id"), "outbox", ["subscriber_id"], unique=False)
-    op.create_index(
-        "ix_outbox_undelivered",
-        "outbox",
-        ["id"],
-        unique=False,
-        postgresql_where=sa.text("status in ('failed', 'uncertain')"),
-        sqlite_where=sa.text("status in ('failed', 'uncertain')"),
-    )
 
     op.create_table(
         "signups",
@@ -516,7 +426,6 @@ def upgrade() -> None:
         sa.Column("wording_id", sa.Integer(), nullable=False),
         sa.Column("tracking_wording_id", sa.Integer(), nullable=True),
         sa.Column("browser_hash", sa.String(), nullable=True),
-        sa.Column("form_host", sa.String(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("confirmed_at", sa.DateTime(timezone=True), nullable=True),
@@ -557,7 +466,6 @@ def upgrade() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("confirmed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("unsubscribed_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("receipt_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["list_id"], ["lists.id"], name=op.f("fk_subscriptions_list_id_lists")),
         sa.ForeignKeyConstraint(
             ["subscriber_id"],
@@ -620,16 +528,10 @@ def downgrade() -> None:
     op.drop_index("ix_signups_expires_at", table_name="signups")
 
     op.drop_table("signups")
-    op.drop_index("ix_outbox_undelivered", table_name="outbox")
     op.drop_index(op.f("ix_outbox_subscriber_id"), table_name="outbox")
     op.drop_index("ix_outbox_due", table_name="outbox")
 
     op.drop_table("outbox")
-    op.drop_table("funnel")
-    op.drop_index(op.f("ix_fresh_links_subscriber_id"), table_name="fresh_links")
-    op.drop_index(op.f("ix_fresh_links_created_at"), table_name="fresh_links")
-
-    op.drop_table("fresh_links")
     op.drop_table("editions")
     op.drop_table("deliveries")
     op.drop_index("ix_consents_unsealed", table_name="consents")
@@ -652,7 +554,6 @@ def downgrade() -> None:
     op.drop_table("lists")
     op.drop_table("link_readers")
     op.drop_table("job_slots")
-    op.drop_table("imports")
     op.drop_table("events")
     op.drop_index(op.f("ix_campaigns_status"), table_name="campaigns")
 

@@ -247,9 +247,7 @@ class Consent(Sealable, Base):
             "form_url": self.form_url,
             "ip": self.ip,
             "user_agent": self.user_agent,
-            "source": self.source,
-            "proof": self.proof,
-        }
+        } | _given(source=self.source, proof=self.proof)
 
     def lasting_part(self) -> dict[str, object]:
         """What stays when the person goes."""
@@ -262,9 +260,12 @@ class Consent(Sealable, Base):
             "at": self.at.isoformat(),
             "method": self.method,
             "mail": self.mail_id,
-            "remarks": self.remarks,
-            "import": self.import_id,
-        }
+        } | _given(remarks=self.remarks, **{"import": self.import_id})
+
+
+def _given(**later: object) -> dict[str, object]:
+    """Return what has a value of columns that came later: without them a fact is sealed as ever."""
+    return {name: value for name, value in later.items() if value is not None}
 
 
 class Import(Base):

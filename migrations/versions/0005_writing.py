@@ -7,8 +7,8 @@ a list that exists is not made public by an upgrade.
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004_writing"
-down_revision = "0003_privacy"
+revision = "0005_writing"
+down_revision = "0004_privacy"
 branch_labels = None
 depends_on = None
 

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005_sending"
-down_revision = "0004_writing"
+revision = "0006_sending"
+down_revision = "0005_writing"
 branch_labels = None
 depends_on = None
 

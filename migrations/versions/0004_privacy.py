@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003_privacy"
-down_revision = "0002_statistics"
+revision = "0004_privacy"
+down_revision = "0003_statistics"
 branch_labels = None
 depends_on = None
 

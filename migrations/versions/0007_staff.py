@@ -6,8 +6,8 @@ Sessions begun before this end: they have no row.
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0006_staff"
-down_revision = "0005_sending"
+revision = "0007_staff"
+down_revision = "0006_sending"
 branch_labels = None
 depends_on = None
 
