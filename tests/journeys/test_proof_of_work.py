@@ -32,6 +32,7 @@ def page(page: Page, busy_server) -> Page:
     expect(page.locator("h1")).to_have_text("Tarkista sähköpostisi")
     page.goto(f"{busy_server.url}/subscribe?lang=fi")
     sign_up(page, "kaksi@example.com")
+    expect(page.locator(NOTICE)).to_be_visible()  # the refusal has been read before a journey goes on
     return page
 
 

@@ -192,8 +192,8 @@ def test_the_page_of_a_campaign_lists_its_links(busy, open_page):
 
     table = found.css("section[aria-labelledby=links-title] tbody tr")
     assert [[cell.text() for cell in row.css("th, td")] for row in table] == [
-        ["https://kirja.example/b", "under 5", "under 5", "–", "under 5"],
-        ["https://kirja.example/a", "0", "0", "–", "0"],
+        ["https://kirja.example/b", "1", "2", "100\N{NO-BREAK SPACE}%", "1"],
+        ["https://kirja.example/a", "0", "0", "0\N{NO-BREAK SPACE}%", "0"],
     ]
 
 

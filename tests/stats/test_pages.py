@@ -246,8 +246,8 @@ def test_the_newsletter_itself_has_shares_over_its_links_and_leads_nowhere(clien
 
 
 def test_a_campaign_stands_beside_another_or_the_usual(client, campaign, send, enter, read):
-    enter()
     other = send(campaign_list(campaign))
+    enter()
 
     def compared(what: object) -> list[list[str]]:
         return cells_of(read(f"/staff/campaigns/{campaign.id}?with={what}"), "compare-title")
