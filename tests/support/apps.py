@@ -100,6 +100,7 @@ def rolled_back(app: Flask) -> Iterator[None]:
 def clean(app: Flask) -> None:
     """Forget what a test left outside the database, and open the door to everybody again."""
     empty(app)
+    app.config["NEWSLETTER"].journal_path.unlink(missing_ok=True)
     if limiter.storage.check():
         limiter.reset()
     if limiter._fallback_limiter is not None:
