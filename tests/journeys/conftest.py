@@ -11,8 +11,8 @@ from tests.support.server import LiveServer
 # A machine that runs all tests at once is slow at each of them.
 expect.set_options(timeout=20_000)
 
-#: A desk and a phone.
-WIDTHS = (1280, 360)
+#: A phone and a desk, where the journey then goes on.
+WIDTHS = (360, 1280)
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +37,7 @@ def shared_server(tmp_path_factory) -> Iterator[LiveServer]:
 
 @pytest.fixture
 def look(check_accessible) -> Callable[[Page, str], None]:
-    """Look at a page under its heading, on a desk and on a phone: axe is content, nothing overflows."""
+    """Look at a page under its heading, on a phone and on a desk: axe is content, nothing overflows."""
 
     def at(page: Page, heading: str) -> None:
         expect(page.locator("h1")).to_have_text(heading)

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from playwright.sync_api import expect
 
 
 @pytest.mark.timeout(300)
@@ -21,8 +22,17 @@ def test_staff_come_in_by_invitation_leave_and_come_back(shared_server, page, lo
     page.get_by_role("button", name="Luo käyttäjätunnus").click()
     look(page, "Kampanjat")
 
-    # Out: the pages are closed.
-    page.get_by_role("button", name="Kirjaudu ulos").click()
+    # Out, on a phone by way of the menu: the pages are closed.
+    page.set_viewport_size({"width": 360, "height": 800})
+    leave = page.get_by_role("button", name="Kirjaudu ulos")
+    expect(leave).to_be_hidden()
+    page.get_by_role("link", name="Valikko").click()
+    look(page, "Kampanjat")
+    page.set_viewport_size({"width": 360, "height": 800})
+    page.get_by_role("link", name="Sulje valikko").click()
+    expect(leave).to_be_hidden()
+    page.get_by_role("link", name="Valikko").click()
+    leave.click()
     look(page, "Kirjaudu sisään")
     page.goto(f"{shared_server.url}/staff/campaigns")
     look(page, "Kirjaudu sisään")
