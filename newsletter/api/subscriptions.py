@@ -21,7 +21,8 @@ from newsletter.i18n import language, speaking, translate
 from newsletter.subscribers import breaker, signup
 from newsletter.subscribers.evidence import Visit
 from newsletter.subscribers.forms import read_form
-from newsletter.subscribers.views import limited, visit
+from newsletter.subscribers.pages import visit
+from newsletter.subscribers.signup_views import limited
 from newsletter.web import allow_reading
 
 bp = Blueprint("api_subscriptions", __name__, url_prefix="/api/v1")

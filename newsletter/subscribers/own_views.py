@@ -15,8 +15,8 @@ from newsletter.subscribers.addresses import mask
 from newsletter.subscribers.change_address import confirm_change, request_change
 from newsletter.subscribers.fresh_links import find_link
 from newsletter.subscribers.models import LinkPurpose, Purpose, Subscriber
+from newsletter.subscribers.pages import preferences_url, visit
 from newsletter.subscribers.preferences import confirm_choice
-from newsletter.subscribers.views import preferences_url, visit
 from newsletter.subscribers.wordings import wording_text
 from newsletter.web import message_page
 

@@ -6,19 +6,15 @@ the database says it was.
 
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import sqlalchemy as sa
-
-from newsletter.db import db, reading
+from newsletter import spool
 from newsletter.tracking.addresses import canonical
-from newsletter.tracking.models import EventKind, MachineClass, SpoolOffset
-from newsletter.tracking.spool import SUFFIX, is_finished, only_loader
+from newsletter.tracking.models import EventKind, MachineClass
+from newsletter.tracking.spool import SUFFIX
 
 log = logging.getLogger(__name__)
 
@@ -49,49 +45,14 @@ _KINDS = {kind.value: kind for kind in EventKind}
 
 def load(folder: Path, *, store: Store) -> int:
     """Load everything the spool holds and return how many hits were read. Commits in steps."""
-    with only_loader(folder):
-        # A name begins with the time; hidden ones are still being opened.
-        files = sorted(path for path in folder.glob(f"*{SUFFIX}") if not path.name.startswith("."))
-        return sum(_load_file(path, store) for path in files)
 
+    def store_lines(data: bytes) -> int:
+        hits = list(_parse(data))
+        if hits:
+            store(hits)
+        return len(hits)
 
-def _load_file(path: Path, store: Store) -> int:
-    loaded = 0
-    with path.open("rb", buffering=0) as file:
-        finished = is_finished(file.fileno())
-        offset = _read_so_far(path)
-        for data in _steps(file.fileno(), offset):
-            hits = list(_parse(data))
-            offset += len(data)
-            if hits:
-                store(hits)
-            db.session.merge(SpoolOffset(file=path.name, offset=offset))
-            db.session.commit()
-            loaded += len(hits)
-    if finished:
-        # Killed between these two, the row stays and is harmless: the name is never used again.
-        with suppress(FileNotFoundError):
-            path.unlink()
-        db.session.execute(sa.delete(SpoolOffset).where(SpoolOffset.file == path.name))
-        db.session.commit()
-    return loaded
-
-
-def _read_so_far(path: Path) -> int:
-    with reading():
-        offset = db.session.scalar(sa.select(SpoolOffset.offset).where(SpoolOffset.file == path.name)) or 0
-        db.session.rollback()
-    return offset
-
-
-def _steps(descriptor: int, offset: int) -> Iterator[bytes]:
-    """Yield whole lines, some of them at a time."""
-    while data := os.pread(descriptor, STEP, offset):
-        end = data.rfind(b"\n") + 1
-        if not end:
-            return  # half a line: its writer is still at it, or died there
-        yield data[:end]
-        offset += end
+    return spool.load(folder, SUFFIX, step=STEP, store=store_lines)
 
 
 def _parse(data: bytes) -> Iterator[Hit]:

@@ -130,12 +130,3 @@ class Walk(Base):
     name: Mapped[str] = mapped_column(primary_key=True)
     last_id: Mapped[int] = mapped_column(sa.BigInteger().with_variant(sa.Integer, "sqlite"))
     finished_at: Mapped[datetime | None]
-
-
-class SpoolOffset(Base):
-    """How far a spool file has been read, kept in the transaction that stored what was read."""
-
-    __tablename__ = "spool_offsets"
-
-    file: Mapped[str] = mapped_column(primary_key=True)
-    offset: Mapped[int]

@@ -10,12 +10,12 @@ import fcntl
 import logging
 import mmap
 import os
-import secrets
 import struct
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
+
+from newsletter.spool import open_new
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,6 @@ SUFFIX = ".hits"
 FLUSH_SECONDS = 0.2
 #: A file is closed after this long, so that a loaded one can be removed.
 ROTATE_SECONDS = 30.0
-_APPEND = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
 
 
 _COUNT = struct.Struct(">Q")
@@ -118,14 +117,7 @@ class Spool:
         self._all_lost.add()
 
     def _open(self) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        name = f"{time.time_ns():020}-{secrets.token_hex(4)}{SUFFIX}"
-        hidden = self._folder / f".{name}"
-        file = os.open(hidden, _APPEND, 0o600)
-        # Locked before the loader can see it: an unlocked file is finished, and an empty one goes.
-        fcntl.flock(file, fcntl.LOCK_EX)
-        hidden.rename(self._folder / name)
-        self._file = file
+        self._file = open_new(self._folder, SUFFIX)
         self._opened = time.monotonic()
         self._torn = False
         if self._flusher is None:
@@ -147,22 +139,3 @@ class Spool:
                     os.fdatasync(file)  # without the lock: hits go on meanwhile
                 if is_old:  # else close() may have done it meanwhile, and the number be another's
                     os.close(file)
-
-
-@contextlib.contextmanager
-def only_loader(folder: Path) -> Iterator[None]:
-    """Wait until no other process of this machine loads this spool, and keep others waiting."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "loader.lock").open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def is_finished(descriptor: int) -> bool:
-    """Tell whether the writer of an open spool file has let go of it."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    fcntl.flock(descriptor, fcntl.LOCK_UN)
-    return True

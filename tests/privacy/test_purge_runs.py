@@ -16,7 +16,7 @@ from newsletter.db import Base, db, reading
 from newsletter.privacy.models import JobSlot, PurgeRun
 from newsletter.privacy.purge import purge_if_due
 from newsletter.sending.models import Delivery
-from newsletter.tracking.spool import only_loader
+from newsletter.spool import only_loader
 from tests.privacy.purging import DUE, LEFT, addresses, event_times, report
 from tests.tracking.hits import spool_folder
 

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from newsletter.tracking.spool import Spool, is_finished
+from newsletter.spool import is_finished
+from newsletter.tracking.spool import Spool
 
 
 @pytest.fixture

@@ -1,0 +1,81 @@
+"""Requests that wait for their link, and the funnel that counts them."""
+
+import enum
+from datetime import date, datetime
+
+import sqlalchemy as sa
+from sqlalchemy import ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from newsletter import retention
+from newsletter.db import Base
+from newsletter.retention import ruled
+from newsletter.subscribers.models.people import NEVER_REUSED, MailingList
+
+
+class Signup(Base):
+    """One request for one or more lists, waiting for its link to come back.
+
+    ``token_hash`` is all we keep of the link: whoever reads the database cannot confirm anyone.
+    """
+
+    __tablename__ = "signups"
+    __table_args__ = (sa.Index("ix_signups_expires_at", "expires_at"), NEVER_REUSED)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    subscriber_id: Mapped[int] = mapped_column(
+        ForeignKey("subscribers.id", ondelete="CASCADE"), index=True, info=ruled(retention.REQUEST)
+    )
+    token_hash: Mapped[str] = mapped_column(unique=True)
+    #: The language of the page it was made on; its mail may speak another (its list's).
+    language: Mapped[str]
+    #: The words of the box that was ticked.
+    wording_id: Mapped[int] = mapped_column(ForeignKey("wordings.id"))
+    #: The words of the tracking box; NULL where it was left empty.
+    tracking_wording_id: Mapped[int | None] = mapped_column(ForeignKey("wordings.id"))
+    #: The cookie of the browser that signed up, as a hash; NULL where there was no browser.
+    browser_hash: Mapped[str | None]
+    #: The site its form stood on, for the funnel; NULL where there was no form.
+    form_host: Mapped[str | None]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    confirmed_at: Mapped[datetime | None]
+
+    lists: Mapped[list[MailingList]] = relationship(secondary="signup_lists", order_by="MailingList.id")
+
+
+class SignupList(Base):
+    """A list that a signup asks for."""
+
+    __tablename__ = "signup_lists"
+
+    signup_id: Mapped[int] = mapped_column(ForeignKey("signups.id", ondelete="CASCADE"), primary_key=True)
+    list_id: Mapped[int] = mapped_column(ForeignKey("lists.id"), primary_key=True)
+
+
+class FunnelStep(enum.Enum):
+    """A step on the way from the form to the subscription."""
+
+    SHOWN = "shown"
+    SENT_IN = "sent_in"
+    MAIL_ACCEPTED = "mail_accepted"
+    PAGE_OPENED = "page_opened"
+    CONFIRMED = "confirmed"
+
+
+class FunnelCount(Base):
+    """How often a step was taken on a day. Nothing here points to anyone."""
+
+    __tablename__ = "funnel"
+
+    #: In the business time zone.
+    day: Mapped[date] = mapped_column(primary_key=True)
+    list_id: Mapped[int] = mapped_column(ForeignKey("lists.id"), primary_key=True, autoincrement=False)
+    #: Of the page with the form.
+    language: Mapped[str] = mapped_column(primary_key=True)
+    #: The host of the page with the form.
+    form_host: Mapped[str] = mapped_column(primary_key=True)
+    step: Mapped[FunnelStep] = mapped_column(primary_key=True)
+    #: Several rows share a count, so that two processes do not wait for each other's row.
+    shard: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    count: Mapped[int]

@@ -1,0 +1,58 @@
+"""What the public pages of subscribers share: their blueprint, where a request came from, the way on."""
+
+from urllib.parse import urlsplit, urlunsplit
+
+from flask import Blueprint, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+
+from newsletter.i18n import language
+from newsletter.subscribers import links
+from newsletter.subscribers.evidence import Visit
+from newsletter.subscribers.models import Subscriber
+from newsletter.web import client_ip, message_page, user_agent
+
+bp = Blueprint("subscribers", __name__)
+
+
+def visit(form_url: str | None = None) -> Visit:
+    """Return where this request came from, as the evidence wants it; the form's address if it is known."""
+    page = _page(form_url or request.referrer or "") or _page(request.base_url)
+    return Visit(ip=client_ip(), user_agent=user_agent(), form_url=page)
+
+
+def _page(url: str) -> str | None:
+    """Return the address of a page without query and fragment; None for what is no such address."""
+    try:
+        page = urlsplit(url)
+    except ValueError:
+        return None
+    host = page.netloc.rpartition("@")[2]
+    if page.scheme not in {"http", "https"} or not host:
+        return None
+    return urlunsplit((page.scheme, host, _without_token(page.path), "", ""))[:500]
+
+
+def _without_token(path: str) -> str:
+    """Leave out the token of our own pages: it opens the person's details."""
+    first, _slash, token = path.removeprefix("/").partition("/")
+    return f"/{first}" if token and first in {"confirm", "cancel", "unsubscribe", "preferences"} else path
+
+
+def preferences_url(subscriber: Subscriber) -> str:
+    return url_for("subscribers.preferences", token=links.PREFERENCES.make(subscriber.id), lang=language())
+
+
+def gone() -> ResponseReturnValue:
+    """Answer a genuine link of someone who is no longer here: honest, and never an error."""
+    return message_page(
+        _("You are not on the list"),
+        _("This address has no subscription with us, and nothing will be sent to it."),
+        actions=[
+            {
+                "label": _("To the subscription page"),
+                "url": url_for("subscribers.subscribe", lang=language()),
+            }
+        ],
+        tone="info",
+    )
