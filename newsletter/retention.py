@@ -155,7 +155,7 @@ LOGS = Rule(
 )
 BACKUP = Rule(
     "backup",
-    N_("Backups, and the journal of erasures that keeps them from undoing one"),
+    N_("Backups, and the journal that keeps them from undoing an erasure, a leaving or an objection"),
     N_("%(days)s days"),
     N_("The day of the backup"),
     N_("Deleted"),

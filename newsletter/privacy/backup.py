@@ -1,7 +1,7 @@
 """Backup beside a busy writer, and a restore that brings nobody back.
 
 A restored database carries a mark from its very first transaction on. While the mark stands nothing
-is sent: whoever would send first replays the journal of erasures and then removes the mark. The keys
+is sent: whoever would send first replays the journal and then removes the mark. The keys
 are not in a backup, and neither is the journal.
 """
 
@@ -11,29 +11,28 @@ import os
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
-from newsletter import audit
+from newsletter import audit, journal
 from newsletter.config import settings
 from newsletter.db import change, db
 from newsletter.errors import N_, NewsletterError
 from newsletter.leases import alone
-from newsletter.privacy import journal
-from newsletter.privacy.erasure import erase_people, scrub_if_due
+from newsletter.privacy.erasure import scrub_if_due
 from newsletter.privacy.models import JobSlot
-from newsletter.subscribers.models import Subscriber, Subscription
+from newsletter.privacy.replay import replay
 
 log = logging.getLogger(__name__)
 
 #: The slot that says that a restored database waits for its replay.
 MARK = "restore"
 _PAGES = 1000
-_AT_ONCE = 500
 
 
 class BackupFailed(NewsletterError):
@@ -72,14 +71,17 @@ def backup(path: Path, *, now: datetime, actor: str) -> dict[str, object]:
     return {"file": str(path), "bytes": path.stat().st_size}
 
 
-def restore(path: Path, *, now: datetime, actor: str) -> dict[str, int]:
-    """Put a backup in the database's place and replay the erasures since; return how many.
+def restore(path: Path, *, now: datetime, actor: str, journals: Sequence[Path] = ()) -> dict[str, int]:
+    """Put a backup in the database's place and replay the journal since; return what that changed.
 
-    Raises DatabaseBusy while anything else has the database open, and BackupFailed. Killed at any
-    moment, nothing is sent before the replay, which the next worker does.
+    The journals of other machines are taken in first. Raises DatabaseBusy while anything else has the
+    database open, and BackupFailed. Killed at any moment, nothing is sent before the replay, which the
+    next worker does.
     """
     if not path.is_file():
         raise BackupFailed(reason="there is no such file")
+    for other in journals:
+        journal.take_in(other)
     # With PostgreSQL, holding it would itself be the connection that is looked for.
     held = alone("restore") if settings().uses_sqlite else contextlib.nullcontext(enter_result=True)
     with held as mine:
@@ -93,11 +95,11 @@ def restore(path: Path, *, now: datetime, actor: str) -> dict[str, int]:
             _replace_postgres(path, now)
     audit.record("backup restored", actor=actor, now=now)
     db.session.commit()
-    return {"erased_again": finish(now)}
+    return finish(now)
 
 
 def waits_for_replay() -> bool:
-    """Tell whether this database was restored and the erasures since have not been replayed."""
+    """Tell whether this database was restored and the journal has not been replayed."""
     found = db.session.scalar(sa.select(JobSlot.taken_at).where(JobSlot.job == MARK)) is not None
     db.session.rollback()
     return found
@@ -113,45 +115,16 @@ def ready_to_send(now: datetime) -> bool:
     return not waits_for_replay()
 
 
-def finish(now: datetime) -> int:
-    """Replay the journal of erasures and remove the mark; return how many people went again."""
-    people = _who_came_back()
-    for start in range(0, len(people), _AT_ONCE):
-        erase_people(people[start : start + _AT_ONCE], now=now)
+def finish(now: datetime) -> dict[str, int]:
+    """Replay the journal and remove the mark; return how many people and addresses that changed."""
+    counts = replay(now)
     scrub_if_due()
     change(sa.delete(JobSlot).where(JobSlot.job == MARK))
-    audit.record("erasures replayed", actor="system", now=now, people=len(people))
+    changed: dict[str, Any] = dict(counts)
+    audit.record("journal replayed", actor="system", now=now, **changed)
     db.session.commit()
-    log.info("erasures replayed", extra={"people": len(people)})
-    return len(people)
-
-
-def _who_came_back() -> list[int]:
-    """Return the people whom the journal knows as erased and the database still has."""
-    lines = list(journal.read())
-    by_id = {line.id: line for line in lines}
-    by_hash = {line.hash: line for line in lines}
-    known = sa.select(
-        Subscriber.id,
-        Subscriber.created_at,
-        Subscriber.address_hash,
-        sa.select(sa.func.max(Subscription.confirmed_at))
-        .where(Subscription.subscriber_id == Subscriber.id)
-        .scalar_subquery(),
-    )
-    back = []
-    for subscriber_id, since, address_hash, confirmed_at in db.session.execute(known):
-        line = by_id.get(subscriber_id)
-        line = line if line and line.since == since else by_hash.get(address_hash)
-        # Whoever signed up anew after the erasure is another row, and stays.
-        if line and since <= line.at and (confirmed_at is None or _aware(confirmed_at) <= line.at):
-            back.append(subscriber_id)
-    db.session.rollback()
-    return back
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    log.info("journal replayed", extra=counts)
+    return counts
 
 
 # --- SQLite ----------------------------------------------------------------------------------------

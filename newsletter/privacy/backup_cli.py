@@ -26,9 +26,20 @@ def backup(file: Path) -> tuple[object, str]:
 
 @click.command()
 @_file
+@click.option(
+    "--journal",
+    "journals",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The journal of another machine, to be taken in first; may be given several times.",
+)
 @click.confirmation_option(prompt="This replaces the whole database. Go on?")
 @report
-def restore(file: Path) -> tuple[object, str]:
-    """Put FILE in the place of the database, and erase again whoever was erased since."""
-    done = put_back(file, now=utcnow(), actor="console")
-    return done, f"Restored. Erased again: {done['erased_again']} people."
+def restore(file: Path, journals: tuple[Path, ...]) -> tuple[object, str]:
+    """Put FILE in the place of the database, and do again what people have wished since."""
+    done = put_back(file, now=utcnow(), actor="console", journals=journals)
+    return done, (
+        f"Restored. Again: {done['erased_again']} people erased, {done['left_again']} left,"
+        f" {done['refused_again']} refused measuring, {done['restricted_again']} restricted;"
+        f" {done['barred_again']} addresses barred."
+    )

@@ -4,9 +4,10 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from newsletter import audit
+from newsletter import audit, journal
 from newsletter.db import db, insert_or_ignore
 from newsletter.errors import N_, NewsletterError
+from newsletter.journal import Line
 from newsletter.privacy import desk, letters
 from newsletter.privacy.access import copy_for
 from newsletter.privacy.erasure import PersonHeld, erase_subscriber
@@ -56,7 +57,7 @@ def carry_out(number: int, *, now: datetime, actor: str, reply_by: str, value: s
     if request.kind is RequestKind.RECTIFICATION:
         _rectify(person, value)
     elif request.kind is RequestKind.RESTRICTION:
-        person.restricted_at = person.restricted_at or now
+        _restrict(person, now)
     elif request.kind is RequestKind.OBJECTION:
         _ban(person, request, now)
     if request.kind in TOLD_ON:
@@ -109,6 +110,7 @@ def lift_restriction(number: int, *, now: datetime, actor: str) -> RightsRequest
         letters.send(request, letters.lifting(request), now=now, by="mail")
     db.session.flush()
     person.restricted_at = None
+    journal.note_after_commit(_line(person, journal.UNRESTRICTED, now))
     audit.record("restriction lifted", actor=actor, now=now, object=f"subscriber:{person.id}")
     db.session.commit()
     return request
@@ -145,6 +147,16 @@ def _rectify(person: Subscriber, value: str) -> None:
     person.address_hash = hash_address(address.key)
 
 
+def _restrict(person: Subscriber, now: datetime) -> None:
+    if person.restricted_at is None:
+        person.restricted_at = now
+        journal.note_with_commit(_line(person, journal.RESTRICTED, now))
+
+
+def _line(person: Subscriber, act: str, now: datetime) -> Line:
+    return Line(now, person.address_hash, act, person.id, person.created_at)
+
+
 def _ban(person: Subscriber, request: RightsRequest, now: datetime) -> None:
     scopes = request.scopes.split(",")
     if {"direct_marketing", "all_mail"} & set(scopes):
@@ -162,6 +174,10 @@ def _store_bans(address_key: str, scopes: str, now: datetime) -> None:
         {"address_hash": hash_address(address_key), "scope": scope, "created_at": now} for scope in chosen
     ]
     insert_or_ignore(Ban, *rows)
+    for row in rows:
+        journal.note_with_commit(
+            Line(now, hash_address(address_key), journal.BANNED, told={"scope": row["scope"]})
+        )
     if "all_mail" in chosen:
         suppress(address_key, SuppressionReason.BANNED, now)
     elif "direct_marketing" in chosen:

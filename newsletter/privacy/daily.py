@@ -10,11 +10,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from newsletter import audit
+from newsletter import audit, journal
 from newsletter.config import settings
 from newsletter.db import change, db, insert_or_ignore
 from newsletter.mail import outbox
-from newsletter.privacy import journal
 from newsletter.privacy.clocks import BREACH_HOURS, WARN_DAYS, is_last_day, local_day, months_before
 from newsletter.privacy.models import Incident, JobSlot, PurgeRun, RequestStatus, RightsRequest
 from newsletter.retention import PENDING_DAYS

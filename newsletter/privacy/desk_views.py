@@ -11,7 +11,7 @@ from newsletter.config import settings
 from newsletter.db import db
 from newsletter.errors import NewsletterError
 from newsletter.i18n import NATIVE_NAMES, translate
-from newsletter.privacy import access, carrying_out, desk, disclosures, readable
+from newsletter.privacy import access, bars, carrying_out, desk, disclosures, readable
 from newsletter.privacy.clocks import local_day
 from newsletter.privacy.daily import late
 from newsletter.privacy.models import RequestKind, RequestStatus, RightsRequest
@@ -186,6 +186,16 @@ def end_hold(number: int) -> ResponseReturnValue:
     disclosures.end_hold(number, now=utcnow(), actor=_me())
     db.session.commit()
     flash(_("The hold has ended."))
+    return redirect(url_for("privacy_desk.office"), 303)
+
+
+@bp.post("/blocks/lift")
+@_guard
+def lift_block() -> ResponseReturnValue:
+    posted = request.form
+    bars.lift_bars(posted.get("address", ""), posted.get("text", ""), now=utcnow(), actor=_me())
+    db.session.commit()
+    flash(_("The block has been lifted. The person can subscribe again."))
     return redirect(url_for("privacy_desk.office"), 303)
 
 

@@ -6,10 +6,9 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from newsletter import audit
+from newsletter import audit, journal
 from newsletter.db import db
 from newsletter.errors import N_, NewsletterError, NotFound
-from newsletter.privacy import journal
 from newsletter.privacy.clocks import BREACH_HOURS
 from newsletter.privacy.models import Incident
 from newsletter.subscribers.models import Subscriber
@@ -55,7 +54,8 @@ def who_was_affected(began_at: datetime, ended_at: datetime) -> Affected:
         .where(Subscriber.created_at <= ended_at)
         .order_by(Subscriber.id)
     )
-    erased = {line.id for line in journal.read() if line.at >= began_at and line.since <= ended_at}
+    gone = [line for line in journal.erasures() if line.at >= began_at]
+    erased = {line.id for line in gone if line.since is not None and line.since <= ended_at}
     return Affected([(row.id, row.address) for row in rows], len(erased))
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from newsletter import audit
+from newsletter import audit, journal
 from newsletter.config import settings
 from newsletter.db import db
 from newsletter.mail.mailbox import forget_mails_to
-from newsletter.privacy import journal, personal_data
+from newsletter.privacy import personal_data
 from newsletter.privacy.clocks import end_of_year_after
 from newsletter.privacy.models import Hold
 from newsletter.sending import personal_data as sending_data
@@ -41,7 +41,9 @@ def note_erasure(subscriber_ids: People, *, now: datetime) -> None:
             Subscriber.id.in_(subscriber_ids)
         )
     )
-    journal.note([journal.Line(now, *row) for row in rows])
+    journal.note(
+        journal.Line(now, address_hash, id=number, since=since) for number, since, address_hash in rows
+    )
 
 
 def erase_records(subscriber_ids: People) -> dict[str, int]:

@@ -88,7 +88,7 @@ def confirm(
     signup.lists = lists
     db.session.flush()
     _drop_unasked({subscriber.id})
-    lift_by_confirming(subscriber.address_key)
+    lift_by_confirming(subscriber.address_key, now=now)
     allowance.give_back(subscriber.address_hash, [mailing_list.id for mailing_list in lists])
     language = mail_language(lists, signup.language)
     subscriber.language = language

@@ -72,28 +72,11 @@ def erase(people: People, *, keep_until: datetime | None) -> dict[str, int]:
     With ``keep_until`` the ledger keeps, under the keyed hash of the address, what was confirmed
     and withdrawn when (RP-4); without it the hash is not kept either.
     """
-    theirs = Consent.subscriber_id.in_(people)
-    if keep_until is not None:
-        proof = (
-            sa.select(Subscriber.address_hash).where(Subscriber.id == Consent.subscriber_id).scalar_subquery()
-        )
-        change(
-            sa.update(Consent)
-            .where(theirs, Consent.kind != ConsentKind.ASKED)
-            .values(address_hash=proof, keep_until=keep_until)
-        )
+    blank: dict[str, Any] = dict.fromkeys(("salt", "form_url", "ip", "user_agent", "source", "proof"))
     change(
         sa.update(Consent)
-        .where(theirs)
-        .values(
-            salt=None,
-            form_url=None,
-            ip=None,
-            user_agent=None,
-            source=None,
-            proof=None,
-            subscriber_id=None,
-        )
+        .where(Consent.subscriber_id.in_(people))
+        .values(subscriber_id=None, **blank, **(_proof_until(keep_until) if keep_until else {}))
     )
     # A mail under way keeps its row for the worker that holds it; what it says is gone.
     change(
@@ -104,6 +87,18 @@ def erase(people: People, *, keep_until: datetime | None) -> dict[str, int]:
     subscriptions = change(sa.delete(Subscription).where(Subscription.subscriber_id.in_(people)))
     gone = change(sa.delete(Subscriber).where(Subscriber.id.in_(people)))
     return {"subscriptions": subscriptions, "people": gone}
+
+
+def _proof_until(keep_until: datetime) -> dict[str, Any]:
+    """Return what keeps a fact under the hash of its address; what was only asked for is no proof."""
+    is_proof = Consent.kind != ConsentKind.ASKED
+    address_hash = (
+        sa.select(Subscriber.address_hash).where(Subscriber.id == Consent.subscriber_id).scalar_subquery()
+    )
+    return {
+        "address_hash": sa.case((is_proof, address_hash), else_=Consent.address_hash),
+        "keep_until": sa.case((is_proof, keep_until), else_=Consent.keep_until),
+    }
 
 
 def _text(moment: datetime | None) -> str | None:

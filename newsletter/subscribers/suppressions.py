@@ -4,10 +4,13 @@ Kept as a keyed hash, so the list survives erasure without keeping the address.
 """
 
 from datetime import datetime
+from typing import Any, cast
 
 import sqlalchemy as sa
 
+from newsletter import journal
 from newsletter.db import change, db, insert_or_ignore, table_of
+from newsletter.journal import Line
 from newsletter.subscribers.addresses import hash_address, suppression_key_id
 from newsletter.subscribers.models import Suppression, SuppressionReason
 
@@ -24,17 +27,23 @@ _REASON = sa.select(_SUPPRESSIONS.c.reason).where(_SUPPRESSIONS.c.address_hash =
 
 def suppress(address_key: str, reason: SuppressionReason, now: datetime) -> None:
     """Never write to this address again. The first reason stays, unless confirming would lift that one."""
-    row = {
-        "address_hash": hash_address(address_key),
-        "key_id": suppression_key_id(),
-        "reason": reason,
-        "created_at": now,
-    }
-    if not insert_or_ignore(Suppression, row) and reason not in LIFTED_BY_CONFIRMING:
-        weaker = sa.update(Suppression).where(
-            Suppression.address_hash == row["address_hash"], Suppression.reason.in_(LIFTED_BY_CONFIRMING)
-        )
-        change(weaker.values(key_id=row["key_id"], reason=reason, created_at=now))
+    address_hash, key_id = hash_address(address_key), suppression_key_id()
+    if store_suppression(address_hash, key_id, reason, now):
+        told = {"reason": reason.value, "key": key_id}
+        journal.note_with_commit(Line(now, address_hash, journal.SUPPRESSED, told=told))
+
+
+def store_suppression(address_hash: str, key_id: str, reason: SuppressionReason, at: datetime) -> bool:
+    """Do as ``suppress``, by the hash; tell whether anything changed. Notes nothing in the journal."""
+    row = {"address_hash": address_hash, "key_id": key_id, "reason": reason, "created_at": at}
+    if insert_or_ignore(Suppression, row):
+        return True
+    if reason in LIFTED_BY_CONFIRMING:
+        return False
+    weaker = sa.update(Suppression).where(
+        Suppression.address_hash == address_hash, Suppression.reason.in_(LIFTED_BY_CONFIRMING)
+    )
+    return change(weaker.values(key_id=key_id, reason=reason, created_at=at)) > 0
 
 
 def find_suppression(address_key: str) -> Suppression | None:
@@ -48,11 +57,20 @@ def is_barred(address_key: str) -> bool:
     return found is not None and found not in LIFTED_BY_CONFIRMING
 
 
-def lift_by_confirming(address_key: str) -> None:
+def lift_by_confirming(address_key: str, *, now: datetime) -> None:
     """Let a person's own double opt-in end an ordinary suppression."""
-    db.session.execute(
-        sa.delete(Suppression).where(
-            Suppression.address_hash == hash_address(address_key),
-            Suppression.reason.in_(LIFTED_BY_CONFIRMING),
-        )
-    )
+    address_hash = hash_address(address_key)
+    if _delete(address_hash, Suppression.reason.in_(LIFTED_BY_CONFIRMING)):
+        journal.note_after_commit(Line(now, address_hash, journal.LIFTED))
+
+
+def lift(address_key: str, *, now: datetime) -> bool:
+    """End any suppression, as only staff may, who end the objections with it; tell whether there was one."""
+    address_hash = hash_address(address_key)
+    journal.note_after_commit(Line(now, address_hash, journal.LIFTED, told={"bans": True}))
+    return _delete(address_hash)
+
+
+def _delete(address_hash: str, *those: sa.ColumnElement[bool]) -> bool:
+    statement = sa.delete(Suppression).where(Suppression.address_hash == address_hash, *those)
+    return cast(sa.CursorResult[Any], db.session.execute(statement)).rowcount > 0

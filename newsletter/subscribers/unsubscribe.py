@@ -6,11 +6,14 @@ can count who left after it.
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from blinker import Namespace
 
+from newsletter import journal
 from newsletter.db import db
+from newsletter.journal import Line
 from newsletter.subscribers import links
 from newsletter.subscribers.evidence import Visit, record_consent
 from newsletter.subscribers.models import (
@@ -97,6 +100,7 @@ def leave(
             method=method,
             visit=visit,
         )
+        _note(subscriber, journal.LEFT, now, {"list": subscription.list_id, "method": method})
     if gone and campaign_id:
         left.send(campaign_id=campaign_id, subscriber_id=subscriber.id, now=now)
     if method in WITH_RECEIPT:
@@ -126,6 +130,14 @@ def choose_tracking(
         method=method,
         visit=visit,
     )
+    if not granted:
+        _note(subscriber, journal.REFUSED, now, {"method": method})
+
+
+def _note(subscriber: Subscriber, act: str, now: datetime, told: dict[str, Any]) -> None:
+    """Write a wish down where a restored backup cannot undo it."""
+    line = Line(now, subscriber.address_hash, act, subscriber.id, subscriber.created_at, told)
+    journal.note_with_commit(line)
 
 
 def has_left_everything(subscriber_id: int) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from newsletter.crowds import theirs
 from newsletter.db import change, db, is_sqlite
 from newsletter.strides import People, Stride, Tell, say_nothing
 from newsletter.subscribers.models import Subscriber, TrackingState
@@ -50,9 +51,11 @@ def erase(people: People, *, before: datetime | None = None, tell: Tell = say_no
     _keep_out(people)
     change(sa.delete(RecentClick).where(RecentClick.subscriber_id.in_(people)))  # of minutes, so few
     db.session.commit()
-    theirs = Event.subscriber_id.in_(people)
-    going = theirs if before is None else sa.or_(Event.at < before, theirs)
-    first, last = db.session.execute(sa.select(sa.func.min(Event.id), sa.func.max(Event.id))).one()
+    going = theirs(Event.subscriber_id, people)
+    if before is not None:
+        going = sa.or_(Event.at < before, going)
+    # Asked apart: SQLite answers either from an end of the key, and both by walking all of it.
+    first, last = (db.session.scalar(sa.select(end(Event.id))) for end in (sa.func.min, sa.func.max))
     db.session.rollback()
     low, deleted, stride = (first or 1) - 1, 0, Stride(WALK)
     total = (last or 0) - low
@@ -71,17 +74,17 @@ def erase_readers(people: People, *, old_editions: Collection[int] = (), tell: T
     Goes along the key, link by link. Commits in steps.
     """
     links = db.session.execute(sa.select(Link.edition_id, Link.number).order_by(Link.edition_id)).all()
+    readers = theirs(LinkReader.subscriber_id, people)
     deleted, stride = 0, Stride(WALK)
     for done, (edition_id, number) in enumerate(links, start=1):
         link = sa.and_(LinkReader.edition_id == edition_id, LinkReader.number == number)
-        low, last = db.session.execute(
-            sa.select(sa.func.min(LinkReader.subscriber_id), sa.func.max(LinkReader.subscriber_id)).where(
-                link
-            )
-        ).one()
+        low, last = (
+            db.session.scalar(sa.select(end(LinkReader.subscriber_id)).where(link))
+            for end in (sa.func.min, sa.func.max)
+        )
         db.session.rollback()
-        going = sa.true() if edition_id in old_editions else LinkReader.subscriber_id.in_(people)
-        while last is not None and low <= last:
+        going = sa.true() if edition_id in old_editions else readers
+        while low is not None and last is not None and low <= last:
             with stride.step() as size:
                 these = LinkReader.subscriber_id.between(low, low + size - 1)
                 deleted += change(sa.delete(LinkReader).where(link, these, going))

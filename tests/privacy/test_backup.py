@@ -15,7 +15,9 @@ from newsletter.privacy import backup as backups
 from newsletter.privacy.backup import BackupFailed, DatabaseBusy, backup, ready_to_send, restore
 from newsletter.privacy.erasure import erase_person
 from newsletter.running import jobs
-from newsletter.subscribers.models import Subscriber
+from newsletter.subscribers.evidence import Visit
+from newsletter.subscribers.models import Subscriber, Subscription, SubscriptionStatus
+from newsletter.subscribers.unsubscribe import leave
 from tests.privacy.purging import addresses
 
 
@@ -27,22 +29,31 @@ def with_tools(engine, monkeypatch):
         monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
 
 
-def test_rp7_who_was_erased_after_the_backup_does_not_come_back(
+def again(**numbers):
+    kinds = dict.fromkeys(("erased", "left", "refused", "restricted", "barred"), 0)
+    return {f"{kind}_again": number for kind, number in (kinds | numbers).items()}
+
+
+def test_rp7_who_was_erased_or_left_after_the_backup_does_not_come_back(
     with_tools, real_app, make_list, make_subscriber, tmp_path, now
 ):
     fi = make_list()
-    make_subscriber("aino@example.com", [fi])
+    aino = make_subscriber("aino@example.com", [fi])
     make_subscriber("eero@example.com", [fi])
     file = tmp_path / "backup"
     backup(file, now=now, actor="console")
     erase_person("eero@example.com", now=now + timedelta(hours=1), actor="console")
+    leave(aino, None, now=now + timedelta(hours=1), method="one-click", visit=Visit(ip=""))
+    db.session.commit()
     make_subscriber("uusi@example.com", [fi])
     db.session.remove()
 
     done = restore(file, now=now + timedelta(hours=2), actor="console")
 
-    assert done == {"erased_again": 1}
+    assert done == again(erased=1, left=1)
     assert addresses() == ["aino@example.com"]
+    statuses = db.session.scalars(sa.select(Subscription.status)).all()
+    assert statuses == [SubscriptionStatus.UNSUBSCRIBED]
     assert ready_to_send(now)
 
 
@@ -92,7 +103,7 @@ def test_who_signed_up_anew_after_an_erasure_stays(with_tools, real_app, make_su
 
     done = restore(file, now=now + timedelta(hours=2), actor="console")
 
-    assert (done, addresses()) == ({"erased_again": 0}, ["eero@example.com"])
+    assert (done, addresses()) == (again(), ["eero@example.com"])
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
@@ -106,7 +117,7 @@ def test_a_changed_address_does_not_hide_who_was_erased(real_app, make_subscribe
     erase_person("uusi@example.com", now=now + timedelta(minutes=1), actor="console")
     db.session.remove()
 
-    assert restore(file, now=now, actor="console") == {"erased_again": 1}
+    assert restore(file, now=now, actor="console") == again(erased=1)
     assert addresses() == []
 
 

@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from newsletter import journal
 from newsletter.db import db
-from newsletter.privacy import journal
 from newsletter.privacy.models import Hold, PurgePerson, PurgeRun
 from newsletter.privacy.purge import last_run, purge, purge_if_due
 from newsletter.privacy.who_left import left_out
