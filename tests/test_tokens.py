@@ -20,6 +20,10 @@ def signer(tmp_path):
     return lambda link, **keys: link.signer(load_settings(tmp_path, **keys))
 
 
+def made(link, kept, *values) -> str:
+    return link.encode(kept, *values).decode("ascii")
+
+
 def test_a_link_gives_back_what_it_was_made_of(sqlite_app):
     with sqlite_app.app_context():
         assert LEAVE.read(LEAVE.make(7, 0, 4_294_967_295)) == (7, 0, 4_294_967_295)
@@ -33,51 +37,44 @@ def test_bytes_come_back_as_bytes(sqlite_app):
 
 
 def test_a_token_needs_no_escaping_in_an_address(signer):
-    token = LEAVE.encode(signer(LEAVE), 4_294_967_295, 4_160_749_567, 1_073_741_823)
+    token = made(LEAVE, signer(LEAVE), 4_294_967_295, 4_160_749_567, 1_073_741_823)
 
-    assert re.fullmatch(r"[A-Za-z0-9_-]{16}\.[A-Za-z0-9_-]{43}", token)
+    assert re.fullmatch(r"[A-Za-z0-9_-]{16}\.[A-Za-z0-9_-]{24}", token)
 
 
 def test_a_link_tells_the_same_with_and_without_an_application(sqlite_app):
     kept = LEAVE.signer(sqlite_app.config["NEWSLETTER"])
 
     with sqlite_app.app_context():
-        assert LEAVE.make(1, 2, 3) == LEAVE.encode(kept, 1, 2, 3)
+        assert LEAVE.make(1, 2, 3) == made(LEAVE, kept, 1, 2, 3)
 
 
 @pytest.mark.parametrize("bit", range(8))
-def test_a_token_with_one_bit_of_its_content_changed_is_refused(signer, bit):
+def test_a_token_with_one_bit_changed_is_refused(signer, bit):
     kept = signer(LEAVE)
-    token = LEAVE.encode(kept, 7, 2, 3).encode()
+    token = made(LEAVE, kept, 7, 2, 3).encode()
 
-    for position in range(token.index(b".") + 1):
+    for position in range(len(token)):
         forged = bytearray(token)
         forged[position] ^= 1 << bit
         with pytest.raises(LinkInvalid):
             LEAVE.decode(kept, forged.decode("latin-1"))
 
 
-@pytest.mark.parametrize("bit", range(8))
-def test_a_token_with_one_bit_of_its_signature_changed_never_says_something_else(signer, bit):
-    kept = signer(LEAVE)
-    token = LEAVE.encode(kept, 7, 2, 3).encode()
+OLDER = "AAAABwAAAAIAAAAD.1zptIwwIt1pAetMgZjpNHrk-2VLkVbqZZcf5pvCp_Ec"
 
-    opened = []
-    for position in range(token.index(b".") + 1, len(token)):
-        forged = bytearray(token)
-        forged[position] ^= 1 << bit
-        try:
-            opened.append((position, LEAVE.decode(kept, forged.decode("latin-1"))))
-        except LinkInvalid:
-            continue
 
-    # 43 letters hold two bits more than the signature has: those of the last letter mean nothing.
-    assert all(found == (len(token) - 1, (7, 2, 3)) for found in opened)
+def test_a_token_in_a_mail_of_an_earlier_version_still_opens(signer):
+    kept = signer(LEAVE, secret_key="new", secret_key_fallbacks="old")
+
+    assert LEAVE.decode(kept, OLDER) == (7, 2, 3)
+    with pytest.raises(LinkInvalid):
+        LEAVE.decode(kept, OLDER.replace("B", "C", 1))
 
 
 def test_every_beginning_of_a_token_is_refused(signer):
     kept = signer(LEAVE)
-    token = LEAVE.encode(kept, 7, 2, 3)
+    token = made(LEAVE, kept, 7, 2, 3)
 
     for length in range(len(token)):
         with pytest.raises(LinkInvalid):
@@ -85,7 +82,20 @@ def test_every_beginning_of_a_token_is_refused(signer):
 
 
 @pytest.mark.parametrize(
-    "text", ["", ".", "..", "a.b", "ä.ö", "\0", "0" * 100_000, "AAAAAAAAAAAAAAAA." + "A" * 43, "%s", "7.2.3"]
+    "text",
+    [
+        "",
+        ".",
+        "..",
+        "a.b",
+        "ä.ö",
+        "\0",
+        "0" * 100_000,
+        "AAAAAAAAAAAAAAAA." + "A" * 43,
+        "AAAAAAAAAAAAAAAA." + "A" * 24,
+        "%s",
+        "7.2.3",
+    ],
 )
 def test_text_we_never_made_is_refused(signer, text):
     with pytest.raises(LinkInvalid):
@@ -94,7 +104,7 @@ def test_text_we_never_made_is_refused(signer, text):
 
 def test_a_token_with_something_behind_it_is_refused(signer):
     kept = signer(LEAVE)
-    token = LEAVE.encode(kept, 7, 2, 3)
+    token = made(LEAVE, kept, 7, 2, 3)
 
     for more in ("A", ".", ".A", "/1"):
         with pytest.raises(LinkInvalid):
@@ -103,7 +113,7 @@ def test_a_token_with_something_behind_it_is_refused(signer):
 
 @pytest.mark.parametrize("other", [purpose for purpose in ALL if purpose != "cancel"])
 def test_a_token_of_one_purpose_opens_no_other(signer, other):
-    token = CANCEL.encode(signer(CANCEL), 7, 2)
+    token = made(CANCEL, signer(CANCEL), 7, 2)
 
     with pytest.raises(LinkInvalid):
         ALL[other].decode(signer(ALL[other]), token)
@@ -117,18 +127,18 @@ def test_a_token_signed_for_another_layout_is_refused(signer):
     shorter = SignedLink("leave", "II")
 
     with pytest.raises(LinkInvalid):
-        LEAVE.decode(signer(LEAVE), shorter.encode(signer(shorter), 7, 2))
+        LEAVE.decode(signer(LEAVE), made(shorter, signer(shorter), 7, 2))
 
 
 def test_a_token_made_with_another_key_is_refused(signer):
-    token = LEAVE.encode(signer(LEAVE, secret_key="somebody else's"), 7, 2, 3)
+    token = made(LEAVE, signer(LEAVE, secret_key="somebody else's"), 7, 2, 3)
 
     with pytest.raises(LinkInvalid):
         LEAVE.decode(signer(LEAVE, secret_key="ours"), token)
 
 
 def test_a_token_made_with_an_earlier_key_still_opens(signer):
-    token = LEAVE.encode(signer(LEAVE, secret_key="first"), 7, 2, 3)
+    token = made(LEAVE, signer(LEAVE, secret_key="first"), 7, 2, 3)
 
     now = signer(LEAVE, secret_key="third", secret_key_fallbacks="first,second")
 
@@ -136,7 +146,7 @@ def test_a_token_made_with_an_earlier_key_still_opens(signer):
 
 
 def test_new_tokens_are_signed_with_the_new_key(signer):
-    token = LEAVE.encode(signer(LEAVE, secret_key="new", secret_key_fallbacks="old"), 7, 2, 3)
+    token = made(LEAVE, signer(LEAVE, secret_key="new", secret_key_fallbacks="old"), 7, 2, 3)
 
     assert LEAVE.decode(signer(LEAVE, secret_key="new"), token) == (7, 2, 3)
     with pytest.raises(LinkInvalid):
@@ -145,7 +155,7 @@ def test_new_tokens_are_signed_with_the_new_key(signer):
 
 def test_a_number_too_large_for_its_place_is_our_own_mistake(signer):
     with pytest.raises(struct.error, match="4294967295"):
-        LEAVE.encode(signer(LEAVE), 4_294_967_296, 2, 3)
+        made(LEAVE, signer(LEAVE), 4_294_967_296, 2, 3)
 
 
 def test_of_a_secret_only_its_hash_is_kept():

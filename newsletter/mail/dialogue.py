@@ -3,11 +3,19 @@
 ``smtplib`` opens the connection, encrypts it and logs in. From there each mail is ours: its envelope
 in one write where the server offers PIPELINING, and the next envelope behind the final dot, so that
 a mail costs one round trip. A server that does not offer it hears one command at a time.
+
+Nothing here waits: what would is a generator that yields what it waits for. Whoever runs it decides
+how, ``Transport.send`` for one connection and ``sending.rounds`` for many in one thread.
 """
 
+import select
 import smtplib
 import socket
-from typing import NamedTuple
+import ssl
+from collections.abc import Generator
+from typing import NamedTuple, TypeVar
+
+Result = TypeVar("Result")
 
 #: RFC 5321, 4.5.3.1.5 allows 512 octets; servers with long links in their replies do not keep to it.
 _LONGEST_LINE = 4096
@@ -27,6 +35,19 @@ class Lost(Exception):
         self.had_all = had_all
 
 
+class Wait(NamedTuple):
+    """What must happen before a dialogue goes on; when it does not, ``Lost`` is thrown in."""
+
+    descriptor: int
+    #: POLLIN or POLLOUT.
+    event: int
+    seconds: float
+
+
+#: Yields what is waited for, and returns.
+Steps = Generator[Wait, None, Result]
+
+
 class Envelope(NamedTuple):
     """Who a mail is from and to, as the server hears it."""
 
@@ -34,7 +55,7 @@ class Envelope(NamedTuple):
     recipient: str
 
     @property
-    def commands(self) -> tuple[bytes, bytes, bytes]:
+    def commands(self) -> tuple[bytes, ...]:
         """What announces a mail."""
         return (
             f"MAIL FROM:<{self.sender}>\r\n".encode("ascii"),
@@ -63,74 +84,80 @@ class Dialogue:
             raise Lost("not connected")
         self._host, self._sock = host, host.sock
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._sock.settimeout(0)
+        self._tls = self._sock if isinstance(self._sock, ssl.SSLSocket) else None
         self._buffer = bytearray()
         self._has_pipelining = host.has_extn("pipelining")
         self._announced: Envelope | None = None
         self._needs_reset = False
-        self._dot_waits = max(1, round(min(_DOT_PATIENCE * timeout, _LONGEST_PATIENCE) / timeout))
+        self._timeout, self._dot_timeout = (
+            timeout,
+            max(timeout, min(_DOT_PATIENCE * timeout, _LONGEST_PATIENCE)),
+        )
         #: How many mails it has been used for.
         self.mails = 0
 
     def is_ready_for(self, envelope: Envelope) -> bool:
         """Tell whether this mail may come next; False when another has been announced already."""
-        return self._announced in {None, envelope}
+        return self._announced is None or self._announced == envelope
 
-    def propose(self, envelope: Envelope) -> Answer | None:
+    def propose(self, envelope: Envelope) -> Steps[Answer | None]:
         """Announce a mail, unless that is done; None when the server waits for it, else its refusal."""
         self.mails += 1
         if self._announced is not None:
             self._announced = None
-            return self._read_refusal(3)
+            return (yield from self._read_refusal(3))
         if self._buffer:
             raise Lost("a reply to nothing")
-        commands: tuple[bytes, ...] = envelope.commands
+        commands = envelope.commands
         if self._needs_reset:
             self._needs_reset = False
             commands = (b"RSET\r\n", *commands)
         if self._has_pipelining:
-            self._write(b"".join(commands))
-            return self._read_refusal(len(commands))
+            yield from self._write(b"".join(commands))
+            return (yield from self._read_refusal(len(commands)))
         for command in commands:
-            self._write(command)
-            answer = self._read()
+            yield from self._write(command)
+            answer = yield from self._read()
             if not _lets_go_on(answer, is_last=command is commands[-1]):
                 self._needs_reset = True
                 return _refusal(answer)
         return None
 
-    def hand_over(self, message: bytes, following: Envelope | None = None) -> Answer:
+    def hand_over(self, message: bytes, following: Envelope | None = None) -> Steps[Answer]:
         """Send the content that the server waits for, dots doubled, and return its answer.
 
         ``following`` is announced in the same breath: the mail that ``propose`` will be asked for
         next. Another can then be sent only on another connection.
         """
-        content = message + (b".\r\n" if message.endswith(b"\r\n") else b"\r\n.\r\n")
+        dot = b".\r\n" if message.endswith(b"\r\n") else b"\r\n.\r\n"
+        enough = len(message) + len(dot)
         if following is None or not self._has_pipelining:
-            self._write(content)
+            yield from self._write(message + dot)
         else:
             self._announced = following
-            self._write(content + b"".join(following.commands), enough=len(content))
+            yield from self._write(b"".join((message, dot, *following.commands)), enough)
         try:
-            return self._read(self._dot_waits)
+            return (yield from self._read(self._dot_timeout))
         except Lost as error:
             error.had_all = True
             raise
 
-    def quit(self) -> None:
+    def quit(self) -> Steps[None]:
         """Say goodbye, where that would not be taken for the content of a mail."""
         if self._announced is None:
-            self._write(b"QUIT\r\n")
-            self._read()
+            yield from self._write(b"QUIT\r\n")
+            yield from self._read()
 
     def close(self) -> None:
         """Hang up without a word: what was announced is then not sent."""
         self._host.close()
 
-    def _read_refusal(self, count: int) -> Answer | None:
+    def _read_refusal(self, count: int) -> Steps[Answer | None]:
         """Read the replies to a group of commands that ends with DATA."""
         refusal = None
         for number in range(1, count + 1):
-            answer = self._read()
+            answer = yield from self._read()
             if refusal is None and not _lets_go_on(answer, is_last=number == count):
                 refusal = answer
             if answer.is_closing:
@@ -141,56 +168,65 @@ class Dialogue:
         self._needs_reset = True
         if answer.code == _CONTENT_PLEASE:
             # It takes content although nobody is to get it: an empty one (RFC 2920, 3.1).
-            self._write(b".\r\n")
-            self._read()
+            yield from self._write(b".\r\n")
+            yield from self._read()
         return refusal
 
-    def _write(self, content: bytes, enough: int | None = None) -> None:
+    def _write(self, content: bytes, enough: int | None = None) -> Steps[None]:
         """Send all of it. When that fails, ``enough`` says from which octet on the server has a mail."""
         sent = 0
-        rest = memoryview(content)
         try:
-            while rest:
-                step = self._sock.send(rest)
-                sent += step
-                rest = rest[step:]
-        except OSError as error:
-            raise Lost(type(error).__name__, had_all=enough is not None and sent >= enough) from error
+            while sent < len(content):
+                event = select.POLLOUT
+                try:
+                    sent += self._sock.send(memoryview(content)[sent:] if sent else content)
+                except ssl.SSLWantReadError:
+                    event = select.POLLIN
+                except (BlockingIOError, ssl.SSLWantWriteError):
+                    pass
+                else:
+                    continue
+                yield Wait(self._sock.fileno(), event, self._timeout)
+        except (OSError, Lost) as error:
+            reason = str(error) if isinstance(error, Lost) else type(error).__name__
+            raise Lost(reason, had_all=enough is not None and sent >= enough) from error
 
-    def _read(self, waits: int = 1) -> Answer:
+    def _read(self, seconds: float | None = None) -> Steps[Answer]:
         """Return the next reply, all its lines."""
         lines: list[bytes] = []
         while len(lines) < _MOST_LINES:
-            line = self._read_line(waits)
-            code, separator = line[:3], line[3:4]
-            if not code.isdigit() or separator not in {b" ", b"-", b""}:
+            while (end := self._buffer.find(b"\n")) < 0:
+                if len(self._buffer) > _LONGEST_LINE:
+                    raise Lost("a line without an end")
+                self._buffer += yield from self._receive(seconds or self._timeout)
+            line = bytes(self._buffer[:end])
+            del self._buffer[: end + 1]
+            code, separator = line[:3], line[3:4].strip()
+            if not code.isdigit() or separator not in {b"", b"-"}:
                 raise Lost("no reply but something else")
             lines.append(line[4:].strip())
-            if separator != b"-":
+            if not separator:
                 return Answer(int(code), b" ".join(lines))
         raise Lost("a reply without an end")
 
-    def _read_line(self, waits: int) -> bytes:
-        while (end := self._buffer.find(b"\n")) < 0:
-            if len(self._buffer) > _LONGEST_LINE:
-                raise Lost("a line without an end")
-            self._buffer += self._receive(waits)
-        line = bytes(self._buffer[:end]).rstrip(b"\r")
-        del self._buffer[: end + 1]
-        return line
-
-    def _receive(self, waits: int) -> bytes:
-        for _wait in range(waits):
+    def _receive(self, seconds: float) -> Steps[bytes]:
+        # Encrypted octets may have been read from the wire already.
+        event = 0 if self._tls is not None and self._tls.pending() else select.POLLIN
+        while True:
+            if event:
+                yield Wait(self._sock.fileno(), event, seconds)
             try:
                 received = self._sock.recv(8192)
-            except TimeoutError:
-                continue
+            except ssl.SSLWantWriteError:
+                event = select.POLLOUT
+            except (BlockingIOError, ssl.SSLWantReadError):
+                event = select.POLLIN
             except OSError as error:
                 raise Lost(type(error).__name__) from error
-            if not received:
-                raise Lost("SMTPServerDisconnected")
-            return received
-        raise Lost("TimeoutError")
+            else:
+                if not received:
+                    raise Lost("SMTPServerDisconnected")
+                return received
 
 
 def _refusal(answer: Answer) -> Answer:

@@ -1,27 +1,30 @@
 """The way out: a mail server, or the built-in mailbox while there is none.
 
-Both speak through ``Transport.send``, which answers with the server's reply. Flask-Mail keeps the
-settings and the connection; it checks no certificate and waits for ever, so the opening is ours.
+Both speak through ``Transport.send``, which answers with the server's reply, and which waits here for
+what ``Transport.sending`` says it waits for. Flask-Mail keeps the settings and the connection; it
+checks no certificate and waits for ever, so the opening is ours.
 """
 
 import enum
 import mailbox
 import re
+import select
 import smtplib
 import ssl
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import flask_mail
 from flask import Flask, current_app
 
 from newsletter.config import Settings, settings
-from newsletter.mail.dialogue import Answer, Dialogue, Envelope, Lost
+from newsletter.mail.dialogue import Answer, Dialogue, Envelope, Lost, Result, Wait
 
 #: Replies after which the same mail may be offered again (RFC 5321, 4.2.1: a 4yz is for now).
 RETRYABLE = range(400, 500)
@@ -29,6 +32,8 @@ RETRYABLE = range(400, 500)
 MAILS_PER_CONNECTION = 1000
 #: The server wants us to log in, or does not let us (RFC 4954, 6).
 _LOGIN_CODES = {530, 534, 535, 538}
+#: Printable ASCII without what ends an address or a command.
+_PLAIN = re.compile(r"[!-;=?-~]*")
 #: RFC 3463: 5.7 is policy, 5.1.7 and 5.1.8 are a sender's address that is not to the server's liking.
 _ABOUT_US = re.compile(r"5\.(?:7\.\d+|1\.[78])(?!\d)")
 
@@ -69,25 +74,58 @@ class Reply:
         return not self.is_uncertain and (self.code == 0 or self.code in RETRYABLE)
 
 
+class Opening(NamedTuple):
+    """What a transport waits for that is to be connected: a call of its ``open``, and what it returned."""
+
+    transport: "Transport"
+
+
+#: What is done on one connection: it yields what it waits for, and is sent what ``open`` returned.
+Deed = Generator[Wait | Opening, "Reply | None", Result]
+
+
 class Transport(ABC):
-    """One connection for one thread."""
+    """One connection, for one thread at a time."""
 
     def __enter__(self) -> Self:
         return self
 
-    @abstractmethod
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        self._finish(self.leaving())
 
     @abstractmethod
     def open(self) -> Reply | None:
         """Connect, unless that is done; return what went wrong, or None when mails can be sent."""
 
     @abstractmethod
+    def opening(self) -> Deed[Reply | None]:
+        """Do as ``open``, wherever that waits."""
+
+    @abstractmethod
+    def sending(
+        self,
+        sender: str,
+        recipient: str,
+        message: bytes,
+        *,
+        following: tuple[str, str] | None = None,
+        is_dotless: bool = False,
+    ) -> Deed[Reply]:
+        """Hand over one message, whose line ends are CRLF.
+
+        ``following`` names sender and recipient of the mail that will most likely be next: where the
+        server allows it, that is announced already. ``is_dotless`` says that no line begins with a dot.
+        """
+
+    @abstractmethod
+    def leaving(self) -> Deed[None]:
+        """Say goodbye and close."""
+
     def send(
         self,
         sender: str,
@@ -97,11 +135,24 @@ class Transport(ABC):
         following: tuple[str, str] | None = None,
         is_dotless: bool = False,
     ) -> Reply:
-        """Hand over one message, whose line ends are CRLF.
+        """Do as ``sending``, and wait for it."""
+        return self._finish(
+            self.sending(sender, recipient, message, following=following, is_dotless=is_dotless)
+        )
 
-        ``following`` names sender and recipient of the mail that will most likely be next: where the
-        server allows it, that is announced already. ``is_dotless`` says that no line begins with a dot.
-        """
+    def _finish(self, deed: Deed[Result]) -> Result:
+        try:
+            wait = next(deed)
+            while True:
+                if isinstance(wait, Opening):
+                    wait = deed.send(self.open())
+                elif _has_happened(wait):
+                    wait = next(deed)
+                else:
+                    wait = deed.throw(Lost("TimeoutError"))
+        except StopIteration as done:
+            result: Result = done.value
+            return result
 
 
 class NewsMail(flask_mail.Mail):
@@ -140,14 +191,6 @@ class SmtpTransport(Transport):
     def __init__(self) -> None:
         self._dialogue: Dialogue | None = None
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._leave()
-
     def open(self) -> Reply | None:
         """Connect, unless that is done; 5yz to our greeting or login is about us, not about a person."""
         if self._dialogue is not None:
@@ -161,7 +204,7 @@ class SmtpTransport(Transport):
             return Reply(0, type(error).__name__, fault=_fault_of_opening(error))
         return None
 
-    def send(
+    def sending(
         self,
         sender: str,
         recipient: str,
@@ -169,41 +212,52 @@ class SmtpTransport(Transport):
         *,
         following: tuple[str, str] | None = None,
         is_dotless: bool = False,
-    ) -> Reply:
+    ) -> Deed[Reply]:
         """Walk MAIL, RCPT and DATA, so that we know at which of them the connection was lost."""
         envelope = Envelope(sender, recipient)
-        if not _is_plain(sender + recipient):
+        if not _is_plain(envelope):
             return Reply(553, "the address cannot be written in an envelope")
-        refusal = self._propose(envelope)
+        refusal = yield from self._propose(envelope)
         if refusal is not None:
             return refusal
         dialogue = self._dialogue
         assert dialogue is not None  # noqa: S101 - it has just been proposed on
         wire = message if is_dotless else _stuffed(message)
         is_last = dialogue.mails >= MAILS_PER_CONNECTION
-        ahead = Envelope(*following) if following and not is_last and _is_plain("".join(following)) else None
+        ahead = Envelope(*following) if following and not is_last else None
         try:
-            answer = dialogue.hand_over(wire, ahead)
+            answer = yield from dialogue.hand_over(wire, ahead if ahead and _is_plain(ahead) else None)
         except Lost as error:
             self._drop()
             return Reply(0, str(error), is_uncertain=error.had_all)
         if answer.is_closing:
             self._drop()
         elif is_last:
-            self._leave()
+            yield from self.leaving()
         return _reply(answer)
 
-    def _propose(self, envelope: Envelope) -> Reply | None:
+    def opening(self) -> Deed[Reply | None]:
+        """Have it opened, unless it is."""
+        return (yield Opening(self)) if self._dialogue is None else None
+
+    def leaving(self) -> Deed[None]:
+        """Say goodbye where that can be said, and close."""
+        if self._dialogue is not None:
+            with suppress(Lost):
+                yield from self._dialogue.quit()
+            self._drop()
+
+    def _propose(self, envelope: Envelope) -> Deed[Reply | None]:
         """Announce a mail; on a connection that has been in use before, once more when it is closed."""
         if self._dialogue is not None and not self._dialogue.is_ready_for(envelope):
             self._drop()  # another was announced: its content is what the server waits for
         for _try in range(2):
-            refusal = self.open()
+            refusal = yield from self.opening()
             if refusal is not None or self._dialogue is None:
                 return refusal
             was_used = self._dialogue.mails > 0
             try:
-                answer = self._dialogue.propose(envelope)
+                answer = yield from self._dialogue.propose(envelope)
             except Lost as error:
                 self._drop()
                 reply = Reply(0, str(error))
@@ -218,12 +272,6 @@ class SmtpTransport(Transport):
                 break
         return reply
 
-    def _leave(self) -> None:
-        if self._dialogue is not None:
-            with suppress(Lost):
-                self._dialogue.quit()
-            self._drop()
-
     def _drop(self) -> None:
         if self._dialogue is not None:
             self._dialogue.close()
@@ -236,18 +284,15 @@ class MailboxTransport(Transport):
     def __init__(self, folder: Path) -> None:
         self._maildir = mailbox.Maildir(folder)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._maildir.close()
-
     def open(self) -> None:
         """Do nothing: it is always open."""
 
-    def send(
+    def opening(self) -> Deed[Reply | None]:
+        """Do nothing."""
+        yield from ()
+        return None
+
+    def sending(
         self,
         sender: str,
         recipient: str,
@@ -255,11 +300,17 @@ class MailboxTransport(Transport):
         *,
         following: tuple[str, str] | None = None,  # noqa: ARG002 - the interface's
         is_dotless: bool = False,  # noqa: ARG002
-    ) -> Reply:
+    ) -> Deed[Reply]:
         """Keep the message as a server would have got it, with its envelope on top."""
         envelope = f"Return-Path: <{sender}>\r\nDelivered-To: {recipient}\r\n".encode("ascii")
         self._maildir.add(envelope + message)
+        yield from ()
         return Reply(250, f"kept {int(time.time())}")
+
+    def leaving(self) -> Deed[None]:
+        """Close the folder."""
+        self._maildir.close()
+        yield from ()
 
 
 def init_app(app: Flask) -> None:
@@ -316,9 +367,15 @@ def _stuffed(message: bytes) -> bytes:
     return b"." + stuffed if stuffed.startswith(b".") else stuffed
 
 
-def _is_plain(addresses: str) -> bool:
-    """Tell whether addresses can be written in an envelope without starting a command of their own."""
-    return addresses.isascii() and addresses.isprintable() and not set(" <>") & set(addresses)
+def _is_plain(envelope: Envelope) -> bool:
+    """Tell whether its addresses can be written without starting a command of their own."""
+    return all(map(_PLAIN.fullmatch, envelope))
+
+
+def _has_happened(wait: Wait) -> bool:
+    poll = select.poll()
+    poll.register(wait.descriptor, wait.event)
+    return bool(poll.poll(1000 * wait.seconds))
 
 
 def _readable(text: bytes | str) -> str:

@@ -1,13 +1,12 @@
 """The worker's part: claim, fill, hand over, and keep the books.
 
-Each connection is one thread. What is known of a delivery is committed before and after it is
-handed over, so a crash leaves at most one in doubt for each connection.
+All connections of a process run in one thread. What is known of a delivery is committed before and
+after it is handed over, so a crash leaves at most one in doubt for each connection.
 """
 
 import logging
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -19,13 +18,14 @@ from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.db import change, db
 from newsletter.mail.message import sender_address
-from newsletter.mail.transport import Fault, Reply, Transport, open_transport
+from newsletter.mail.transport import Deed, Fault, Reply, Transport, open_transport
 from newsletter.sending.breaker import Breaker, pause_for
 from newsletter.sending.claim import Claimed, Leased, release, release_expired
 from newsletter.sending.editions import Filler
 from newsletter.sending.ledger import Ledger, Turn
 from newsletter.sending.models import PENDING, Delivery
 from newsletter.sending.pace import Pace, Waiting
+from newsletter.sending.rounds import Pause, Rounds, Work
 
 log = logging.getLogger(__name__)
 
@@ -63,15 +63,9 @@ def sweep() -> None:
 
 
 def _deliver_campaign(campaign_id: int) -> int:
-    connections = settings().mail_connections
-    one_pass = Pass(campaign_id, connections)
+    one_pass = Pass(campaign_id, settings().mail_connections)
     try:
-        if connections == 1:
-            accepted = one_pass.work()
-        else:
-            app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - Flask's documented way into threads
-            with ThreadPoolExecutor(connections, thread_name_prefix="deliver") as pool:
-                accepted = sum(pool.map(lambda _number: one_pass.work_in(app), range(connections)))
+        accepted = one_pass.run()
     finally:
         release(campaign_id)
     reason = one_pass.breaker.verdict(campaign_id, utcnow())
@@ -87,7 +81,7 @@ class Pass:
     def __init__(self, campaign_id: int, connections: int) -> None:
         chosen = settings()
         self.breaker = Breaker()
-        self._pace = Pace(chosen.mail_rate)
+        self._connections, self._pace = connections, Pace(chosen.mail_rate)
         self._sender = sender_address(chosen)
         self._fillers = _fillers(campaign_id)
         waiting = Waiting(rate=chosen.mail_domain_rate, at_once=chosen.mail_domain_connections)
@@ -96,47 +90,52 @@ class Pass:
             campaign_id, waiting, connections=connections, announces=not self._pace.is_limited
         )
 
-    def work_in(self, app: Flask) -> int:
-        """Work in a thread of its own."""
-        with app.app_context():
-            return self.work()
+    def run(self) -> int:
+        """Send until nothing is due, the campaign is stopped, or the server is away."""
+        app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - Flask's documented way into threads
+        rounds = Rounds(app, self._ledger.settle)
+        return rounds.run(self._work(Turn()) for _number in range(self._connections))
 
-    def work(self) -> int:
-        """Send over one connection until nothing is due, the campaign is stopped, or the server is away."""
-        accepted = losses = 0
-        turn = Turn()
+    def _work(self, turn: Turn) -> Work:
+        """Send over one connection, whose last answer is in the books when it ends."""
         with open_transport() as transport:
             try:
-                while losses < LOSSES and not self.breaker.is_tripped and not _halted.is_set():
-                    reply = transport.open() or self._next(turn, transport)
-                    if reply is None:
-                        if turn.is_over:
-                            break
-                        time.sleep(turn.wait)
-                        continue
-                    self.breaker.note(reply)
-                    accepted += reply.is_accepted
-                    losses = losses + 1 if reply.code == 0 else 0
-                    if reply.fault in {Fault.LOGIN, Fault.TLS, Fault.REFUSED} and reply.code == 0:
-                        break
-                    if 0 < losses < LOSSES:
-                        time.sleep(_FIRST_PAUSE * 4 ** (losses - 1))
-            finally:
+                accepted = yield from self._send_all(turn, transport)
+                yield from transport.leaving()
+            except Exception:
                 turn.wants_more = False
-                self._ledger.exchange(turn)
+                yield turn
+                raise
         return accepted
 
-    def _next(self, turn: Turn, transport: Transport) -> Reply | None:
-        """Hand the next mail over and return its answer; None when there is none to hand over now."""
-        self._pace.wait()
-        self._ledger.exchange(turn)
-        if turn.claimed is None:
-            return None
-        reply = self._hand_over(turn.claimed, turn.ahead, transport)
-        turn.answered, turn.candidate = (turn.claimed, reply), turn.ahead
-        return reply
+    def _send_all(self, turn: Turn, transport: Transport) -> Work:
+        accepted = losses = 0
+        while losses < LOSSES and not self.breaker.is_tripped and not _halted.is_set():
+            reply = yield from transport.opening()
+            if reply is None:
+                if self._pace.is_limited:
+                    yield Pause(self._pace.wait(time.perf_counter()))
+                yield turn
+                if turn.claimed is None:
+                    if turn.is_over:
+                        break
+                    if turn.wait:
+                        yield Pause(turn.wait)
+                    continue
+                reply = yield from self._hand_over(turn.claimed, turn.ahead, transport)
+                turn.answered, turn.candidate = (turn.claimed, reply), turn.ahead
+            self.breaker.note(reply)
+            accepted += reply.is_accepted
+            losses = losses + 1 if reply.code == 0 else 0
+            if reply.fault in {Fault.LOGIN, Fault.TLS, Fault.REFUSED} and reply.code == 0:
+                break
+            if 0 < losses < LOSSES:
+                yield Pause(_FIRST_PAUSE * 4 ** (losses - 1))
+        turn.wants_more = False
+        yield turn
+        return accepted
 
-    def _hand_over(self, claimed: Claimed, ahead: Leased | None, transport: Transport) -> Reply:
+    def _hand_over(self, claimed: Claimed, ahead: Leased | None, transport: Transport) -> Deed[Reply]:
         try:
             message = self._fillers[claimed.edition_id].fill(
                 claimed.subscriber_id, claimed.address, claimed.list_id, is_measured=claimed.is_measured
@@ -146,7 +145,11 @@ class Pass:
             log.exception("copy not written", extra={"campaign_id": claimed.campaign_id})
             return Reply(554, "not written")
         following = (self._sender, ahead.address) if ahead else None
-        return transport.send(self._sender, claimed.address, message, following=following, is_dotless=True)
+        return (
+            yield from transport.sending(
+                self._sender, claimed.address, message, following=following, is_dotless=True
+            )
+        )
 
 
 def _fillers(campaign_id: int) -> dict[int, Filler]:

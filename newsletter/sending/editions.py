@@ -92,7 +92,7 @@ class Filler:
         return (self._copies.measured if counted else self._copies.plain).fill(values)
 
     def _token(self, link: SignedLink, *values: int) -> bytes:
-        return link.encode(self._signers[link], *values).encode("ascii")
+        return link.encode(self._signers[link], *values)
 
 
 def _compile(edition: Edition, parts: compose.Parts, *, measured: bool) -> CompiledMessage:

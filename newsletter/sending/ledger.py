@@ -1,16 +1,15 @@
 """The books of one campaign in this process: what was answered, and what may be handed over next.
 
-A commit for each mail would cost more than the mail. So the connections write together: whoever
-comes while a transaction is being written waits, and the next transaction takes all who waited. It
-records their answers and marks the delivery that each may hand over next. So a connection never
-has more than one delivery marked, and whatever dies leaves at most one in doubt for each.
+A commit for each mail would cost more than the mail. So the connections write together: one
+transaction records the answers of all who wait and marks the delivery that each may hand over next.
+So a connection never has more than one delivery marked, and whatever dies leaves at most one in
+doubt for each.
 """
 
 import logging
-import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -30,7 +29,6 @@ _WALK_SECONDS = 60.0
 #: So many may wait for their domain; then we wait too.
 _MOST_WAITING = 1000
 _LONGEST_PAUSE = 10.0
-_GATHERING_SECONDS = 0.003
 _TRIES_FOR_NOTHING = 3
 
 
@@ -52,75 +50,23 @@ class Turn:
     wait: float = 0.0
     is_over: bool = False
 
-    error: BaseException | None = None
-    is_done: bool = False
-    woken: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
-
 
 class Ledger:
-    """Shared by the connections of one pass over a campaign."""
+    """Shared by the connections of one pass over a campaign, all in one thread."""
 
     def __init__(self, campaign_id: int, waiting: Waiting, *, connections: int, announces: bool) -> None:
         self._campaign_id, self._waiting = campaign_id, waiting
         self._low, self._announces = 2 * connections, announces
-        self._door = threading.Lock()
-        self._queue: list[Turn] = []
-        self._is_led = False
-        self._enough, self._gathered = max(1, connections // 2), threading.Semaphore(0)
         self._after = 0
         self._walked_at = time.perf_counter()
         self._has_deferred = self._is_exhausted = self._is_stopped = False
 
-    def exchange(self, turn: Turn) -> None:
-        """Record what a connection was answered, and claim its next delivery. Commits.
+    def settle(self, turns: Sequence[Turn]) -> None:
+        """Record what connections were answered, and claim the next delivery of each. Commits.
 
         Comes back when that is in the database, however long it takes: until then a connection must
         not send. Raises what the database says when no answer is at stake.
         """
-        turn.is_done, turn.error = False, None
-        with self._door:
-            self._queue.append(turn)
-            leads = not self._is_led
-            self._is_led = True
-            if len(self._queue) == self._enough:
-                self._gathered.release()
-        if not leads:
-            turn.woken.acquire()
-        if not turn.is_done:
-            self._lead(turn)
-        if turn.error is not None:
-            raise turn.error
-
-    def stop(self) -> None:
-        """Hand nothing more out."""
-        self._is_stopped = True
-
-    def _lead(self, own: Turn) -> None:
-        """Settle the turns of all who wait, and let the next of those who came meanwhile lead."""
-        if len(self._queue) < self._enough:
-            # The busier, the more is written at once: it waits a moment for the others.
-            self._gathered.acquire(timeout=_GATHERING_SECONDS)
-        with self._door:
-            turns, self._queue = self._queue, []
-            while self._gathered.acquire(blocking=False):
-                pass
-        try:
-            self._settle(turns)
-        except BaseException as error:  # noqa: BLE001 - each connection raises it for itself
-            db.session.rollback()
-            for turn in turns:
-                turn.error = error
-        for turn in turns:
-            turn.is_done = True
-            if turn is not own:
-                turn.woken.release()
-        with self._door:
-            if self._queue:
-                self._queue[0].woken.release()
-            else:
-                self._is_led = False
-
-    def _settle(self, turns: Sequence[Turn]) -> None:
         answers = [turn.answered for turn in turns if turn.answered is not None]
         for turn in turns:
             self._learn(turn)

@@ -1,7 +1,5 @@
 """How fast: MAIL_RATE for everything, and a pace of its own for each destination domain."""
 
-import threading
-import time
 from collections import defaultdict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,7 +18,6 @@ class Pace:
 
     def __init__(self, rate: int) -> None:
         self._gap = 1 / rate if rate else 0.0
-        self._lock = threading.Lock()
         self._next = 0.0
 
     @property
@@ -28,15 +25,11 @@ class Pace:
         """True when there is something to wait for."""
         return self._gap > 0
 
-    def wait(self) -> None:
-        """Wait for this message's turn."""
-        if not self._gap:
-            return
-        with self._lock:
-            now = time.monotonic()
-            turn = max(now, self._next)
-            self._next = turn + self._gap
-        time.sleep(turn - now)
+    def wait(self, now: float) -> float:
+        """Take the next message's turn and return in how many seconds it comes."""
+        turn = max(now, self._next)
+        self._next = turn + self._gap
+        return turn - now
 
 
 @dataclass(slots=True)
