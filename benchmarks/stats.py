@@ -41,6 +41,7 @@ from newsletter.staff.api_tokens import create_token
 from newsletter.staff.models import Role, Staff
 from newsletter.stats import recount
 from newsletter.stats.changes import Changes
+from newsletter.stats.funnel_months import close_months
 from newsletter.stats.groups import count_groups
 from newsletter.stats.lists import count_days
 from newsletter.stats.rollups import load_spool
@@ -280,6 +281,7 @@ def _fill(chosen: argparse.Namespace, now: datetime) -> _Filled:
         db.session.commit()
     _days(made.id, now)
     count_days(now)
+    close_months(now.date())
     if not is_sqlite():
         _run("SELECT setval('events_id_seq', (SELECT max(id) FROM events))")
         db.session.commit()
