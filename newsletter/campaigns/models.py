@@ -3,6 +3,7 @@
 import enum
 from datetime import datetime
 
+import sqlalchemy as sa
 from sqlalchemy import ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -123,6 +124,8 @@ class CampaignTotals(Base):
     complained: Mapped[int] = mapped_column(default=0)
     skipped: Mapped[int] = mapped_column(default=0)
     uncertain: Mapped[int] = mapped_column(default=0)
+    #: Of those on their way, how many wait for another try; counted each minute while it is sent.
+    deferred: Mapped[int] = mapped_column(default=0, server_default=sa.text("0"))
     unsubscribed: Mapped[int] = mapped_column(default=0)
     #: Of the accepted, those sent to someone who allowed measuring: the base of every rate.
     measured: Mapped[int] = mapped_column(default=0)

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from newsletter.campaigns.models import Campaign, CampaignStatus, CampaignTotals
@@ -19,6 +19,7 @@ from newsletter.db import db
 from newsletter.mail.models import MailStatus, OutboxMail
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.staff.models import StaffSession
+from newsletter.tracking.spool import lost_hits
 
 #: What is on its way or needs somebody; the rest only grows.
 _OPEN_MAILS = (MailStatus.QUEUED, MailStatus.SENDING, MailStatus.FAILED, MailStatus.UNCERTAIN)
@@ -90,6 +91,11 @@ class _Ledgers(Collector):
         spool = settings().instance_path / "spool"
         waiting = sum(file.stat().st_size for file in spool.glob("*")) if spool.is_dir() else 0
         yield _plain("newsletter_spool_bytes", "Opens and clicks of this machine not loaded yet", waiting)
+        yield CounterMetricFamily(
+            "newsletter_hits_lost",
+            "Opens and clicks of this machine that were answered and could not be written down",
+            value=lost_hits(settings().instance_path),
+        )
 
     def _age(self, name: str, what: str, oldest: sa.Select[datetime | None]) -> Metric:
         since = db.session.scalar(oldest)

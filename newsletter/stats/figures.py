@@ -3,19 +3,25 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from newsletter.campaigns.models import Campaign, CampaignList, CampaignTotals, Edition
 from newsletter.db import db
-from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.subscribers.models import MailingList
 from newsletter.tracking.classify import RELAYED
 from newsletter.tracking.models import Event, Link, LinkTotals
 
 #: Opens and clicks shown one by one, with address, while the product is tried out.
 SHOWN_ON_TRIAL = 20
+
+
+class Waiting(NamedTuple):
+    """Who is still to get a campaign, and who of them has been tried in vain."""
+
+    queued: int
+    deferred: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +100,11 @@ class Figures:
 def campaign_figures(campaign: Campaign, now: datetime) -> Figures:
     """Return the figures of a campaign as they stand now."""
     totals = db.session.scalars(
-        sa.select(CampaignTotals).where(CampaignTotals.campaign_id == campaign.id)
+        sa.select(CampaignTotals)
+        .where(CampaignTotals.campaign_id == campaign.id)
+        .execution_options(populate_existing=True)
     ).one()
-    waiting = _waiting(campaign.id) if campaign.finished_at is None else {}
+    waiting = _waiting(totals) if campaign.finished_at is None else Waiting(0, 0)
     return _figures(totals, waiting, _links(campaign.id), now)
 
 
@@ -151,19 +159,19 @@ def list_names(campaigns: Sequence[Campaign]) -> Mapping[int, list[str]]:
 
 def totals_figures(totals: CampaignTotals, now: datetime) -> Figures:
     """Return the figures that stand in the totals alone, for a page of many campaigns."""
-    return _figures(totals, {}, [], now)
+    return _figures(totals, Waiting(0, 0), [], now)
 
 
 def _figures(
     totals: CampaignTotals,
-    waiting: Mapping[DeliveryStatus, int],
+    waiting: Waiting,
     links: Sequence[LinkFigures],
     now: datetime,
 ) -> Figures:
     return Figures(
         recipients=totals.recipients,
-        queued=waiting.get(DeliveryStatus.QUEUED, 0) + waiting.get(DeliveryStatus.SENDING, 0),
-        deferred=waiting.get(DeliveryStatus.DEFERRED, 0),
+        queued=waiting.queued,
+        deferred=waiting.deferred,
         accepted=totals.accepted,
         failed=totals.failed,
         bounced=totals.bounced,
@@ -179,13 +187,12 @@ def _figures(
     )
 
 
-def _waiting(campaign_id: int) -> dict[DeliveryStatus, int]:
-    counted = (
-        sa.select(Delivery.status, sa.func.count())
-        .where(Delivery.campaign_id == campaign_id)
-        .group_by(Delivery.status)
-    )
-    return dict(db.session.execute(counted).all())
+def _waiting(totals: CampaignTotals) -> Waiting:
+    """Return who is on the way: all of them as they stand, how many of them wait again as last counted."""
+    settled = totals.accepted + totals.failed + totals.skipped + totals.uncertain
+    on_their_way = max(0, totals.recipients - settled)
+    deferred = min(totals.deferred, on_their_way)
+    return Waiting(on_their_way - deferred, deferred)
 
 
 def _links(campaign_id: int) -> list[LinkFigures]:

@@ -1,15 +1,19 @@
 """The figures of the opt-in funnel: from the form shown to the subscription confirmed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import sqlalchemy as sa
 
 from newsletter.db import db
+from newsletter.stats.funnel_months import counts, next_month
 from newsletter.subscribers.models import FunnelCount, FunnelStep, MailingList
 
 STEPS = tuple(FunnelStep)
+#: Whatever has the columns of a count: FunnelCount, or all counts there are.
+FromCounts = Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +23,15 @@ class Filter:
     list_slug: str | None = None
     month: date | None = None
 
-    def covers(self) -> sa.ColumnElement[bool]:
+    def covers(self, counted: FromCounts) -> sa.ColumnElement[bool]:
         """Return the condition on the counts."""
         wanted: list[sa.ColumnElement[bool]] = [sa.true()]
         if self.list_slug:
             mine = sa.select(MailingList.id).where(MailingList.slug == self.list_slug)
-            wanted.append(FunnelCount.list_id.in_(mine))
+            wanted.append(counted.list_id.in_(mine))
         if self.month:
-            wanted.append(FunnelCount.day >= self.month)
-            wanted.append(FunnelCount.day < next_month(self.month))
+            wanted.append(counted.day >= self.month)
+            wanted.append(counted.day < next_month(self.month))
         return sa.and_(*wanted)
 
 
@@ -52,67 +56,66 @@ class Group:
 
 def totals(chosen: Filter) -> dict[FunnelStep, int]:
     """Return how often each step was taken."""
-    counted = sa.select(FunnelCount.step, sa.func.sum(FunnelCount.count)).where(chosen.covers())
-    return _all_steps(dict(db.session.execute(counted.group_by(FunnelCount.step)).all()))
+    found = counts().c
+    counted = sa.select(found.step, sa.func.sum(found.count)).where(chosen.covers(found))
+    return _all_steps(dict(db.session.execute(counted.group_by(found.step)).all()))
 
 
 def groups(chosen: Filter) -> dict[str, list[Group]]:
     """Return the steps by list, by language and by form; the busiest first."""
-    named = sa.select(MailingList.name).where(MailingList.id == FunnelCount.list_id).scalar_subquery()
-    columns: dict[str, sa.ColumnElement[str]] = {
-        "list": named,
-        "language": sa.type_coerce(FunnelCount.language, sa.String),
-        "form": sa.type_coerce(FunnelCount.form_host, sa.String),
+    found = counts().c
+    keys = (found.list_id, found.language, found.form_host)
+    rows = db.session.execute(
+        sa.select(*keys, found.step, sa.func.sum(found.count))
+        .where(chosen.covers(found))
+        .group_by(*keys, found.step)
+    ).all()
+    names = dict(db.session.execute(sa.select(MailingList.id, MailingList.name)).all())
+    return {
+        "list": _grouped((names[row[0]], row[3], row[4]) for row in rows),
+        "language": _grouped((row[1], row[3], row[4]) for row in rows),
+        "form": _grouped((row[2], row[3], row[4]) for row in rows),
     }
-    return {kind: _grouped(column, chosen) for kind, column in columns.items()}
 
 
 def by_month(chosen: Filter) -> list[tuple[date, dict[FunnelStep, int]]]:
     """Return the steps of each month of a list, the newest first."""
+    found = counts().c
     counted = (
-        sa.select(FunnelCount.day, FunnelCount.step, sa.func.sum(FunnelCount.count))
-        .where(Filter(list_slug=chosen.list_slug).covers())
-        .group_by(FunnelCount.day, FunnelCount.step)
+        sa.select(found.day, found.step, sa.func.sum(found.count))
+        .where(Filter(list_slug=chosen.list_slug).covers(found))
+        .group_by(found.day, found.step)
     )
-    found: dict[date, dict[FunnelStep, int]] = {}
+    months: dict[date, dict[FunnelStep, int]] = {}
     for day, step, count in db.session.execute(counted):
-        month = found.setdefault(day.replace(day=1), _all_steps({}))
+        month = months.setdefault(day.replace(day=1), _all_steps({}))
         month[step] += int(count)
-    return sorted(found.items(), reverse=True)
+    return sorted(months.items(), reverse=True)
 
 
 def days(chosen: Filter) -> list[Row]:
     """Return every day, list, language and form, oldest first: what the file for a spreadsheet holds."""
     keys = (FunnelCount.day, MailingList.name, FunnelCount.language, FunnelCount.form_host)
+    steps = [sa.func.sum(sa.case((FunnelCount.step == step, FunnelCount.count), else_=0)) for step in STEPS]
     counted = (
-        sa.select(*keys, FunnelCount.step, sa.func.sum(FunnelCount.count))
+        sa.select(*keys, *steps)
         .join(MailingList, MailingList.id == FunnelCount.list_id)
-        .where(chosen.covers())
-        .group_by(*keys, FunnelCount.step)
+        .where(chosen.covers(FunnelCount))
+        .group_by(*keys)
         .order_by(*keys)
     )
-    found: dict[tuple[date, str, str, str], dict[FunnelStep, int]] = {}
-    for day, name, language, form_host, step, count in db.session.execute(counted):
-        found.setdefault((day, name, language, form_host), _all_steps({}))[step] = int(count)
-    return [Row(*key, counts) for key, counts in found.items()]
+    return [
+        Row(day, name, language, form_host, dict(zip(STEPS, map(int, numbers), strict=True)))
+        for day, name, language, form_host, *numbers in db.session.execute(counted)
+    ]
 
 
-def next_month(month: date) -> date:
-    """Return the first day of the month after."""
-    return date(month.year + month.month // 12, month.month % 12 + 1, 1)
-
-
-def _grouped(column: sa.ColumnElement[str], chosen: Filter) -> list[Group]:
-    counted = (
-        sa.select(column, FunnelCount.step, sa.func.sum(FunnelCount.count))
-        .where(chosen.covers())
-        .group_by(column, FunnelCount.step)
-    )
+def _grouped(rows: Iterable[tuple[str, FunnelStep, int]]) -> list[Group]:
     found: dict[str, dict[FunnelStep, int]] = {}
-    for name, step, count in db.session.execute(counted):
-        found.setdefault(name, _all_steps({}))[step] = int(count)
-    rows: Sequence[Group] = [Group(name, counts) for name, counts in found.items()]
-    return sorted(rows, key=lambda row: (-sum(row.counts.values()), row.name))
+    for name, step, count in rows:
+        found.setdefault(name, _all_steps({}))[step] += int(count)
+    named = [Group(name, counted) for name, counted in found.items()]
+    return sorted(named, key=lambda group: (-sum(group.counts.values()), group.name))
 
 
 def _all_steps(counts: dict[FunnelStep, int]) -> dict[FunnelStep, int]:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from newsletter.campaigns.models import Campaign, CampaignStatus, CampaignTotals, Edition
-from newsletter.db import db, is_sqlite, table_of
+from newsletter.db import change, db, is_sqlite, table_of
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.stats.changes import Group
 from newsletter.stats.copies import Copy
@@ -113,6 +113,7 @@ def count_due(now: datetime) -> None:
             sa.or_(
                 counted.c.at.is_(None),
                 sa.and_(Campaign.status == CampaignStatus.SENDING, counted.c.at < now - timedelta(minutes=1)),
+                sa.and_(Campaign.status == CampaignStatus.PAUSED, counted.c.at < now - timedelta(minutes=10)),
                 counted.c.at < Campaign.finished_at,
                 sa.and_(counted.c.at < now - timedelta(hours=1), Campaign.finished_at > now - _HOURLY_FOR),
             ),
@@ -121,8 +122,20 @@ def count_due(now: datetime) -> None:
     for campaign_id in db.session.scalars(due).all():
         take_turn(campaign_id)
         count_groups(campaign_id, now)
+        _count_deferred(campaign_id)
         db.session.commit()
     db.session.rollback()
+
+
+def _count_deferred(campaign_id: int) -> None:
+    waiting = (
+        sa.select(sa.func.count())
+        .where(Delivery.campaign_id == campaign_id, Delivery.status == DeliveryStatus.DEFERRED)
+        .scalar_subquery()
+    )
+    change(
+        sa.update(CampaignTotals).where(CampaignTotals.campaign_id == campaign_id).values(deferred=waiting)
+    )
 
 
 def take_turn(campaign_id: int) -> bool:

@@ -6,6 +6,7 @@ from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
 from newsletter.db import Base
+from newsletter.subscribers.models import FunnelStep
 from newsletter.tracking.models import EventKind, MachineClass
 
 
@@ -55,6 +56,21 @@ class CampaignGroup(Base):
     opens_unique: Mapped[int] = mapped_column(default=0)
     clicks_unique: Mapped[int] = mapped_column(default=0)
     counted_at: Mapped[datetime]
+
+
+class FunnelMonth(Base):
+    """The funnel of a month that is over, so that years of days need not be added up for a page."""
+
+    __tablename__ = "funnel_months"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy's own class-level setting
+
+    #: Its first day.
+    month: Mapped[date] = mapped_column(primary_key=True)
+    list_id: Mapped[int] = mapped_column(ForeignKey("lists.id"), primary_key=True, autoincrement=False)
+    language: Mapped[str] = mapped_column(primary_key=True)
+    form_host: Mapped[str] = mapped_column(primary_key=True)
+    step: Mapped[FunnelStep] = mapped_column(primary_key=True)
+    count: Mapped[int]
 
 
 class ListDay(Base):

@@ -2,15 +2,18 @@
 
 from datetime import datetime
 
+from newsletter.config import settings
 from newsletter.db import db
 from newsletter.stats import groups, haste, lists
+from newsletter.stats.funnel_months import close_months
 from newsletter.tracking.addresses import cut_if_due
 
 
 def keep_up(now: datetime) -> None:
-    """Count groups and lists, forget what is recent no longer, cut addresses. Commits as it goes."""
+    """Count groups, lists and months, forget what is recent no longer, cut addresses. Commits as it goes."""
     groups.count_due(now)
     lists.count_days(now)
+    close_months(now.astimezone(settings().timezone).date())
     haste.forget(now)
     db.session.commit()
     cut_if_due(now)

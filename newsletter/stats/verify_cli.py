@@ -10,6 +10,7 @@ from newsletter.console import report
 from newsletter.db import db
 from newsletter.errors import NewsletterError
 from newsletter.stats import recount
+from newsletter.stats.funnel_months import wrong_months
 from newsletter.stats.rollups import load_spool
 from newsletter.tracking.classify import RULES_VERSION
 
@@ -25,12 +26,13 @@ class FiguresWrong(NewsletterError):
 @stats.command("verify")
 @report
 def verify() -> tuple[object, str]:
-    """Count all opens and clicks again and compare them with the figures."""
+    """Count all opens, clicks and months of sign-ups again and compare them with the figures."""
     load_spool()
     campaigns, wrong = recount.verify()
+    lines = [f"  campaign {it.campaign_id}: {it.what}: {it.stored}, counted {it.counted}" for it in wrong]
+    lines += [f"  sign-ups of {month:%Y-%m}: not what their days add up to" for month in wrong_months()]
     db.session.rollback()
-    if wrong:
-        lines = (f"  campaign {it.campaign_id}: {it.what}: {it.stored}, counted {it.counted}" for it in wrong)
+    if lines:
         raise FiguresWrong(lines="\n".join(lines))
     data = {"campaigns": campaigns, "differences": [asdict(found) for found in wrong]}
     return data, f"The figures of {campaigns} campaigns are what counting gives."

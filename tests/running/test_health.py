@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from newsletter.db import db
 from newsletter.mail import outbox
 from newsletter.staff.api_tokens import create_token
+from newsletter.tracking.spool import LostHits
 from tests.support.clock import NOW
 
 
@@ -59,6 +60,13 @@ def test_the_queues_and_their_ages_are_told(client, waiting, clock):
     assert told["newsletter_outbox_oldest_seconds", ""] == 120
     assert told["newsletter_totals", "accepted"] == 0
     assert told["newsletter_disk_free_bytes", ""] > 0
+
+
+def test_hits_that_a_full_disk_lost_are_told(app, client):
+    before = figures(client)["newsletter_hits_lost_total", ""]
+    LostHits(app.config["NEWSLETTER"].instance_path / "hits_lost").add()
+
+    assert (before, figures(client)["newsletter_hits_lost_total", ""]) == (0, 1)
 
 
 def test_no_figure_names_anybody(client, waiting):

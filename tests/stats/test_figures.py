@@ -16,6 +16,7 @@ from newsletter.db import db
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.sending.start import start_campaign
 from newsletter.stats.figures import LinkFigures, Reads, campaign_figures, recent_hits
+from newsletter.stats.groups import count_due
 from newsletter.subscribers.links import UNSUBSCRIBE
 from newsletter.subscribers.models import Subscriber, TrackingState
 from tests.tracking.hits import APPLE, hit_line, load_hits, spool_hits
@@ -106,10 +107,12 @@ def test_while_it_is_on_its_way_those_who_wait_are_counted(make_campaign, make_l
     for person, status in zip(people, ["deferred", "sending", "queued", "queued"], strict=True):
         db.session.get_one(Delivery, (campaign.id, person.id)).status = DeliveryStatus(status)
     db.session.flush()
+    count_due(now)
+    campaign.totals.accepted += 1  # answered since the deferred were last counted
 
     figures = campaign_figures(campaign, now)
 
-    assert (figures.recipients, figures.queued, figures.deferred) == (4, 3, 1)
+    assert (figures.recipients, figures.queued, figures.deferred) == (4, 2, 1)
 
 
 def test_an_address_in_two_editions_is_one_line(

@@ -4,9 +4,11 @@ import csv
 from datetime import date
 
 import pytest
+import sqlalchemy as sa
 
 from newsletter.db import db
-from newsletter.stats.funnel import next_month
+from newsletter.stats.funnel_months import close_months, next_month, wrong_months
+from newsletter.stats.models import FunnelMonth
 from newsletter.subscribers.models import FunnelCount, FunnelStep, MailingList
 from tests.subscribers.pages import Page
 
@@ -144,6 +146,45 @@ def test_the_file_runs_nothing_in_a_spreadsheet(client, make_list, count):
     count(make_list("x", "=HYPERLINK(1)"), sent_in=9)
 
     assert rows_of(client.get("/staff/funnel.csv"))[1][1] == "'=HYPERLINK(1)"
+
+
+@pytest.mark.usefixtures("staff")
+def test_a_month_that_is_over_is_added_up_once_and_shown_as_before(client, suomeksi, make_list, count):
+    english = make_list("in-english", "Newsletter in English", language="en")
+    for day in (date(2025, 12, 31), date(2026, 2, 1), date(2026, 2, 28), date(2026, 3, 1)):
+        count(suomeksi, day=day, shown=day.day, sent_in=2)
+        count(english, day=day, form_host="other", language="en", shown=5)
+    queries = ("", "list=suomeksi", "month=2026-02", "month=2026-03", "list=in-english&month=2025-12")
+
+    def shown() -> list[list[str]]:
+        pages = [Page(client.get(f"/staff/funnel?{query}")) for query in queries]
+        return [page.texts(".funnel .count") + page.texts(".data td, .data th") for page in pages]
+
+    before = shown()
+    closed = []
+    for today in (date(2026, 3, 3), date(2026, 3, 4), date(2026, 3, 4)):
+        close_months(today)
+        closed.append(set(db.session.scalars(sa.select(FunnelMonth.month))))
+    count(suomeksi, day=date(2026, 3, 2), confirmed=1)
+
+    assert closed == [{date(2025, 12, 1)}, *[{date(2025, 12, 1), date(2026, 2, 1)}] * 2]
+    assert (shown()[2], before[0] == shown()[0], wrong_months()) == (before[2], False, [])
+    db.session.execute(sa.delete(FunnelCount).where(FunnelCount.step == FunnelStep.CONFIRMED))
+    assert shown() == before
+
+
+def test_a_month_that_is_not_what_its_days_add_up_to_is_found(app, suomeksi, count):
+    count(suomeksi, day=date(2026, 1, 7), shown=10)
+    count(suomeksi, day=date(2026, 2, 7), shown=10)
+    close_months(date(2026, 4, 1))
+    count(suomeksi, day=date(2026, 1, 8), shown=1)
+
+    told = app.test_cli_runner().invoke(args=["stats", "verify"])
+
+    assert wrong_months() == [date(2026, 1, 1)]
+    assert (told.exit_code, told.stderr.splitlines()[-1]) == (
+        1, "  sign-ups of 2026-01: not what their days add up to",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

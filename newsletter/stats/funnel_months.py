@@ -1,0 +1,71 @@
+"""The funnel by month: a month that is over is added up once, so that no page adds up years of days."""
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from newsletter.db import db, table_of
+from newsletter.stats.models import FunnelMonth
+from newsletter.subscribers.models import FunnelCount
+
+#: A month is closed this long after its end: what a process noted at midnight is stored a little later.
+GRACE = timedelta(days=3)
+_KEYS = ("list_id", "language", "form_host", "step")
+
+
+def close_months(today: date) -> None:
+    """Add up every month that is over. Commits month by month."""
+    while (month := _first_open()) is not None and next_month(month) + GRACE <= today:
+        rows = [dict(zip(("month", *_KEYS, "count"), (month, *row), strict=True)) for row in _added_up(month)]
+        db.session.execute(sa.insert(table_of(FunnelMonth)), rows)
+        db.session.commit()
+    db.session.rollback()
+
+
+def wrong_months() -> list[date]:
+    """Return the closed months that are not what their days add up to."""
+    closed = db.session.scalars(sa.select(FunnelMonth.month).distinct().order_by(FunnelMonth.month)).all()
+    return [month for month in closed if set(_added_up(month)) != set(_stored(month))]
+
+
+def counts() -> sa.Subquery:
+    """Return every count there is; those of a closed month stand under its first day."""
+    closed = sa.select(*_columns(FunnelMonth, FunnelMonth.month))
+    days = sa.select(*_columns(FunnelCount, FunnelCount.day)).where(FunnelCount.day >= _open_since())
+    return sa.union_all(closed, days).subquery("counts")
+
+
+def next_month(month: date) -> date:
+    """Return the first day of the month after."""
+    return date(month.year + month.month // 12, month.month % 12 + 1, 1)
+
+
+def _open_since() -> date:
+    last = db.session.scalar(sa.select(sa.func.max(FunnelMonth.month)))
+    return next_month(last) if last else date.min
+
+
+def _first_open() -> date | None:
+    first = db.session.scalar(sa.select(sa.func.min(FunnelCount.day)).where(FunnelCount.day >= _open_since()))
+    return first.replace(day=1) if first else None
+
+
+def _columns(
+    model: type[FunnelCount | FunnelMonth], day: sa.orm.InstrumentedAttribute[date]
+) -> list[sa.ColumnElement[Any]]:
+    return [day.label("day"), *(getattr(model, name) for name in _KEYS), model.count.label("count")]
+
+
+def _added_up(month: date) -> Sequence[tuple[Any, ...]]:
+    keys = [getattr(FunnelCount, name) for name in _KEYS]
+    counted = sa.select(*keys, sa.func.sum(FunnelCount.count)).group_by(*keys)
+    days = counted.where(FunnelCount.day >= month, FunnelCount.day < next_month(month))
+    return [(*names, int(number)) for *names, number in db.session.execute(days)]
+
+
+def _stored(month: date) -> Sequence[tuple[Any, ...]]:
+    keys = [getattr(FunnelMonth, name) for name in _KEYS]
+    rows = db.session.execute(sa.select(*keys, FunnelMonth.count).where(FunnelMonth.month == month))
+    return [tuple(row) for row in rows]
