@@ -24,7 +24,7 @@ from newsletter.running import cli as running_cli
 from newsletter.sending import cli as sending_cli
 from newsletter.sending import control_cli, start_views
 from newsletter.sending import staff_views as sending_staff_views
-from newsletter.staff import access, account_views, admin_views, tokens_cli
+from newsletter.staff import access, account_views, admin_views, guard, tokens_cli
 from newsletter.staff import cli as staff_cli
 from newsletter.staff import views as staff_views
 from newsletter.stats import cli as stats_cli
@@ -61,7 +61,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     for plain_part in (web, transport, jobs, health, funnel):
         plain_part.init_app(app)
     writing_views.init_app(app)  # before whoever reads the form: pictures are larger than forms
-    access.init_app(app, chosen)  # after web: its guard asks the database within the request's transaction
+    access.init_app(app, chosen)
+    guard.init_app(app)  # after web: it asks the database within the request's transaction
     csrf.init_app(app)
     _add_pages(app, chosen)
     _add_commands(app)

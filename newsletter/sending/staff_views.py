@@ -35,7 +35,7 @@ def undelivered(campaign_id: int) -> ResponseReturnValue:
 
 
 @bp.post("")
-@needs(Role.SENDER, Role.ADMIN)
+@needs(Role.SENDER, Role.ADMIN, fresh=True)
 def decide(campaign_id: int) -> ResponseReturnValue:
     decision, now, actor = request.form.get("decision"), utcnow(), f"staff:{current_user.id}"
     if decision == "failed-again":

@@ -53,7 +53,7 @@ def page(campaign_id: int) -> ResponseReturnValue:
 
 
 @bp.post("/<int:campaign_id>/send")
-@needs(*SENDERS)
+@needs(*SENDERS, fresh=True)
 def send(campaign_id: int) -> ResponseReturnValue:
     form = request.form
     campaign = get_campaign(campaign_id)
@@ -96,13 +96,13 @@ def pause(campaign_id: int) -> ResponseReturnValue:
 
 
 @bp.post("/<int:campaign_id>/resume")
-@needs(*SENDERS)
+@needs(*SENDERS, fresh=True)
 def resume(campaign_id: int) -> ResponseReturnValue:
     return _act(campaign_id, control.resume, _("Sending goes on."))
 
 
 @bp.post("/<int:campaign_id>/cancel")
-@needs(*SENDERS)
+@needs(*SENDERS, fresh=True)
 def cancel(campaign_id: int) -> ResponseReturnValue:
     return _act(campaign_id, control.cancel, _("Cancelled. Nobody else gets it."))
 

@@ -12,7 +12,8 @@ from flask_babel import gettext as _
 from newsletter.csv_out import CsvWriter
 from newsletter.errors import N_
 from newsletter.i18n import NATIVE_NAMES, translate
-from newsletter.staff.access import staff_only
+from newsletter.staff.access import needs, staff_only
+from newsletter.staff.models import Role
 from newsletter.stats import funnel
 from newsletter.stats.funnel import STEPS, Filter
 from newsletter.subscribers.funnel import OTHER
@@ -52,7 +53,7 @@ def page() -> ResponseReturnValue:
 
 
 @bp.get("/funnel.csv")
-@staff_only
+@needs(*Role, fresh=True)
 def file() -> ResponseReturnValue:
     rows = funnel.days(_read_filter())
     text = io.StringIO(newline="")

@@ -9,7 +9,8 @@ from flask_babel import get_locale
 
 from newsletter.clock import utcnow
 from newsletter.i18n import language
-from newsletter.staff.access import staff_only
+from newsletter.staff.access import needs, staff_only
+from newsletter.staff.models import Role
 from newsletter.stats import charts, history, overview
 from newsletter.stats.exports import write_lists
 from newsletter.stats.figures import page_of_campaigns
@@ -41,7 +42,7 @@ def page() -> ResponseReturnValue:
 
 
 @bp.get("/overview.csv")
-@staff_only
+@needs(*Role, fresh=True)
 def file() -> ResponseReturnValue:
     text = io.StringIO(newline="")
     write_lists(text, overview.growth(utcnow(), _period()), cells())

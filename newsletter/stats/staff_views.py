@@ -17,7 +17,7 @@ from newsletter.config import settings
 from newsletter.errors import N_
 from newsletter.i18n import translate
 from newsletter.sending.breaker import REASONS
-from newsletter.staff.access import WRITERS, is_one_of, staff_only
+from newsletter.staff.access import WRITERS, is_one_of, needs, staff_only
 from newsletter.staff.models import Role
 from newsletter.stats import breakdown, charts, history, letter
 from newsletter.stats.breakdown import Timeline
@@ -103,7 +103,7 @@ def campaign(campaign_id: int) -> ResponseReturnValue:
 
 
 @bp.get("/campaigns/<int:campaign_id>.csv")
-@staff_only
+@needs(*Role, fresh=True)
 def campaign_file(campaign_id: int) -> ResponseReturnValue:
     found = get_campaign(campaign_id)
     text = io.StringIO(newline="")
