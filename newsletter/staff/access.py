@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from flask import Flask, g, has_request_context, request, session, url_for
+from flask import Flask, current_app, g, has_request_context, request, session, url_for
 from flask_security import (
     Security,
     SQLAlchemyUserDatastore,
@@ -48,6 +48,8 @@ class Access:
     fresh: bool = False
     #: Open to staff who have not finished setting their account up.
     unfinished: bool = False
+    #: Open to staff limited to lists: the view holds itself to them.
+    by_list: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +109,20 @@ def init_app(app: Flask, chosen: Settings) -> None:
 # --- saying who may ---------------------------------------------------------------------------------
 
 
-def needs(*roles: Role, fresh: bool = False, unfinished: bool = False) -> Callable[[View], View]:
+def needs(
+    *roles: Role, fresh: bool = False, unfinished: bool = False, by_list: bool = False
+) -> Callable[[View], View]:
     """Let only staff of these levels in; others who are signed in are refused (NotAllowed).
+
+    Staff limited to lists are refused as well, unless ``by_list`` says that the view shows and
+    touches nothing of lists that are not in ``own_lists()``. What its address names, a campaign or
+    a list, the guard has then held to them already.
 
     With ``fresh`` the password or a code must have been given within the last quarter of an hour:
     for exports, sends, changes of levels, erasures, and whatever else reveals a person's doings or
     cannot be taken back.
     """
-    return _marked(Access(roles, fresh, unfinished))
+    return _marked(Access(roles, fresh, unfinished, by_list))
 
 
 def staff_only(view: View) -> View:
@@ -221,6 +229,12 @@ def me(*, lock: bool = False) -> Staff:
 # --- addresses and passwords ------------------------------------------------------------------------
 
 
+def own_lists() -> list[str] | None:
+    """Return the slugs of the lists that who is signed in is limited to; None means all."""
+    found: list[str] | None = current_user.lists
+    return found
+
+
 def is_one_of(*roles: Role) -> bool:
     """Tell whether who is signed in has one of these levels, for pages that show some more than others."""
     return bool(current_user.is_authenticated and current_user.role in roles)
@@ -259,12 +273,17 @@ def _staff_of_page() -> dict[str, object]:
         return {}  # looking at the session would make every public page vary by cookie
     if not current_user.is_authenticated:
         return {"staff_name": "", "nav": [], "lacks_second_step": False}
-    links = [_link(item) for item in MENU if current_user.role in item.roles]
+    links = [_link(item) for item in MENU if current_user.role in item.roles and _is_open(item)]
     return {
         "staff_name": current_user.email,
         "nav": links,
         "lacks_second_step": wants_second_step(current_user),
     }
+
+
+def _is_open(item: MenuItem) -> bool:
+    access = access_of(current_app.view_functions[item.endpoint])
+    return own_lists() is None or (access is not None and access.by_list)
 
 
 def _link(item: MenuItem) -> dict[str, object]:

@@ -1,6 +1,8 @@
 """The guard before every page: who is signed in, whether the page lets them in, and what comes first."""
 
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Flask, current_app, flash, g, redirect, request, session, url_for
@@ -12,12 +14,29 @@ from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.errors import NotAllowed
 from newsletter.staff import again, sessions
-from newsletter.staff.access import SESSION, Access, access_of, is_staff_path, leave_cookie, next_to_do
+from newsletter.staff.access import (
+    SESSION,
+    Access,
+    access_of,
+    is_staff_path,
+    leave_cookie,
+    next_to_do,
+    own_lists,
+)
 from newsletter.staff.models import StaffSession
 
+#: Raises for what of a kind is not wholly in these lists, as for what is not there.
+Require = Callable[[Any, Sequence[str]], None]
+_HELD = "newsletter.held_to_lists"
 
-def init_app(app: Flask) -> None:
-    """Guard every staff page."""
+
+def init_app(app: Flask, held: Mapping[str, Require]) -> None:
+    """Guard every staff page.
+
+    ``held`` says by the parts of addresses that name something, such as ``campaign_id``, how it is
+    held to the lists of staff who are limited to some.
+    """
+    app.extensions[_HELD] = dict(held)
     app.before_request(_guard)
 
 
@@ -36,7 +55,17 @@ def _guard() -> ResponseReturnValue | None:
         return redirect(url_for("staff.login", next=_this_page()))
     if access is None or current_user.role not in access.roles:
         raise NotAllowed
+    if not access.unfinished and (lists := own_lists()) is not None:
+        _hold_to(lists, access)
     return _unfinished_business(access, here, now)
+
+
+def _hold_to(lists: Sequence[str], access: Access) -> None:
+    if not access.by_list:
+        raise NotAllowed
+    for part, require in current_app.extensions[_HELD].items():
+        if part in (request.view_args or {}):
+            require((request.view_args or {})[part], lists)
 
 
 def _unfinished_business(access: Access, here: StaffSession, now: datetime) -> ResponseReturnValue | None:

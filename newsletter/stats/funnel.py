@@ -1,7 +1,7 @@
 """The figures of the opt-in funnel: from the form shown to the subscription confirmed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import sqlalchemy as sa
@@ -18,6 +18,8 @@ class Filter:
 
     list_slug: str | None = None
     month: date | None = None
+    #: Only these, by slug; None means all.
+    within: tuple[str, ...] | None = None
 
     def covers(self) -> sa.ColumnElement[bool]:
         """Return the condition on the counts."""
@@ -25,6 +27,9 @@ class Filter:
         if self.list_slug:
             mine = sa.select(MailingList.id).where(MailingList.slug == self.list_slug)
             wanted.append(FunnelCount.list_id.in_(mine))
+        if self.within is not None:
+            own = sa.select(MailingList.id).where(MailingList.slug.in_(self.within))
+            wanted.append(FunnelCount.list_id.in_(own))
         if self.month:
             wanted.append(FunnelCount.day >= self.month)
             wanted.append(FunnelCount.day < next_month(self.month))
@@ -71,7 +76,7 @@ def by_month(chosen: Filter) -> list[tuple[date, dict[FunnelStep, int]]]:
     """Return the steps of each month of a list, the newest first."""
     counted = (
         sa.select(FunnelCount.day, FunnelCount.step, sa.func.sum(FunnelCount.count))
-        .where(Filter(list_slug=chosen.list_slug).covers())
+        .where(replace(chosen, month=None).covers())
         .group_by(FunnelCount.day, FunnelCount.step)
     )
     found: dict[date, dict[FunnelStep, int]] = {}

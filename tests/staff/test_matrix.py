@@ -41,7 +41,7 @@ def test_every_staff_page_says_whom_it_lets_in(app):
 
 
 def test_only_these_are_open_to_everybody(app):
-    assert {path for _method, path, levels, _again in rows(app) if EVERYBODY in levels} == {
+    assert {row.path for row in rows(app) if EVERYBODY in row.levels} == {
         "/staff/login",
         "/staff/login/code",
         "/staff/first/<token>",
@@ -52,10 +52,8 @@ def test_only_these_are_open_to_everybody(app):
 
 def test_what_matters_is_asked_for_again(app):
     """Exports, sends, changes of levels, erasures; what reveals a person; what cannot be taken back."""
-    again = {(method, path) for method, path, _levels, is_fresh in rows(app) if is_fresh}
-    files = {
-        (method, path) for method, path, _levels, _fresh in rows(app) if path.endswith((".csv", "/export"))
-    }
+    again = {(row.method, row.path) for row in rows(app) if row.again}
+    files = {(row.method, row.path) for row in rows(app) if row.path.endswith((".csv", "/export"))}
 
     assert len(files) >= 5
     assert files <= again
@@ -83,8 +81,9 @@ def test_a_session_left_alone_does_nothing_that_matters(app, client, enter, cloc
     token = Page(client.get("/staff/account/")).value("csrf_token")
     clock.shift(timedelta(minutes=16))
     done = []
-    for method, path, levels, again in rows(app):
-        if again and level in levels:
+    for row in rows(app):
+        method, path = row.method, row.path
+        if row.again and level in row.levels:
             answer = client.open(
                 fill(path), method=method, data={"csrf_token": token} if method == "POST" else None
             )
