@@ -9,7 +9,7 @@ from newsletter import db, i18n, limits, wakeups, web
 from newsletter.api import cli as api_cli
 from newsletter.api import document as api_document
 from newsletter.api import subscriptions as api_subscriptions
-from newsletter.campaigns import archive_views
+from newsletter.campaigns import archive_views, drafts
 from newsletter.campaigns import staff_views as writing_views
 from newsletter.campaigns.cli import campaigns
 from newsletter.config import Settings, data_folder
@@ -24,14 +24,14 @@ from newsletter.running import cli as running_cli
 from newsletter.sending import cli as sending_cli
 from newsletter.sending import control_cli, start_views
 from newsletter.sending import staff_views as sending_staff_views
-from newsletter.staff import access, account_views, admin_views, tokens_cli
+from newsletter.staff import access, account_views, admin_views, guard, tokens_cli
 from newsletter.staff import cli as staff_cli
 from newsletter.staff import views as staff_views
 from newsletter.stats import cli as stats_cli
 from newsletter.stats import funnel_views, overview_views, reader_views, rollups, verify_cli
 from newsletter.stats import staff_views as stats_views
 from newsletter.subscribers import cli as subscribers_cli
-from newsletter.subscribers import embed_views, funnel, list_views, own_views, people_views
+from newsletter.subscribers import embed_views, funnel, list_views, lists, own_views, people_views
 from newsletter.subscribers import staff_views as subscribers_staff_views
 from newsletter.subscribers import views as subscribers_views
 from newsletter.tracking.gateway import TrackingGateway
@@ -39,6 +39,11 @@ from newsletter.tracking.gateway import TrackingGateway
 __all__ = ["create_app"]
 
 csrf = CSRFProtect()
+#: What the parts of staff addresses name, and how it is held to the lists of those limited to some.
+HELD: dict[str, guard.Require] = {
+    "campaign_id": drafts.require_within,
+    "slug": lists.require_within,
+}
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -61,7 +66,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     for plain_part in (web, transport, jobs, health, funnel):
         plain_part.init_app(app)
     writing_views.init_app(app)  # before whoever reads the form: pictures are larger than forms
-    access.init_app(app, chosen)  # after web: its guard asks the database within the request's transaction
+    access.init_app(app, chosen)
+    guard.init_app(app, HELD)  # after web: it asks the database within the request's transaction
     csrf.init_app(app)
     _add_pages(app, chosen)
     _add_commands(app)

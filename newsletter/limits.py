@@ -22,6 +22,7 @@ from flask_limiter import Limiter
 from limits import RateLimitItem, parse_many
 from limits.storage import MemoryStorage, Storage
 
+from newsletter import tallies
 from newsletter.config import Settings
 from newsletter.web import client_ip
 
@@ -93,12 +94,15 @@ def has_room(rule: str, *key: str) -> bool:
 
 
 def take(rule: str, *key: str) -> bool:
-    """Count one under a rule and tell whether there was room.
+    """Count one under a rule and tell whether there was room. The first word of the key names the limit.
 
     Of many at once, only as many as the limit allows are told so. What the shortest limit refuses
     does not count under the longer ones.
     """
-    return all(add(item, *key) <= item.amount for item in items_of(rule))
+    has_room = all(add(item, *key) <= item.amount for item in items_of(rule))
+    if not has_room:
+        tallies.count(f"limit {key[0]}")
+    return has_room
 
 
 def take_turn(rule: str, *key: str, since: float, until: float) -> float | None:
@@ -109,6 +113,8 @@ def take_turn(rule: str, *key: str, since: float, until: float) -> float | None:
     turn: float | None = since
     for item in items_of(rule):
         turn = turn and _turn_of(item, key, turn, until)
+    if turn is None:
+        tallies.count(f"limit {key[0]}")
     return turn
 
 
@@ -150,6 +156,7 @@ def _say_when_to_return(response: Response) -> Response:
     reached = limiter.current_limit
     if response.status_code == 429 and reached is not None and reached.breached:  # noqa: PLR2004
         response.headers.setdefault("Retry-After", str(max(1, int(reached.reset_at - time.time()))))
+        tallies.count("limit form")
     return response
 
 

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0014_stats_more"
-down_revision = "0007_staff"
+down_revision = "0013_staff_more"
 branch_labels = None
 depends_on = None
 

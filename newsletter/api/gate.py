@@ -11,7 +11,7 @@ from flask import Response, current_app, g, request
 from flask_babel import gettext as _
 
 from newsletter import db as database
-from newsletter import limits
+from newsletter import limits, tallies
 from newsletter.api.models import IdempotentRequest
 from newsletter.api.problems import problem
 from newsletter.clock import utcnow
@@ -133,6 +133,7 @@ def _count(token: ApiToken) -> Response | None:
     }
     if used <= rule.amount:
         return None
+    tallies.count("limit token")
     g.rate["Retry-After"] = left + 1
     return problem(429, _("Too many attempts. Wait a moment and try again."))
 

@@ -134,6 +134,22 @@ def get_campaign(campaign_id: int, *, lock: bool = False) -> Campaign:
     return campaign
 
 
+def within(lists: Sequence[str]) -> sa.ColumnElement[bool]:
+    """Return the condition on campaigns that they go to no other lists than these."""
+    elsewhere = (
+        sa.exists()
+        .where(CampaignList.campaign_id == Campaign.id, MailingList.id == CampaignList.list_id)
+        .where(MailingList.slug.not_in(lists))
+    )
+    return ~elsewhere.correlate(Campaign)
+
+
+def require_within(campaign_id: int, lists: Sequence[str]) -> None:
+    """Raise UnknownCampaign for one that goes to other lists: to whom is limited to these, there is none."""
+    if db.session.scalar(sa.select(Campaign.id).where(Campaign.id == campaign_id, within(lists))) is None:
+        raise UnknownCampaign(id=campaign_id)
+
+
 def lists_of(campaign: Campaign) -> Sequence[MailingList]:
     """Return the lists a campaign goes to."""
     chosen = sa.select(CampaignList.list_id).where(CampaignList.campaign_id == campaign.id)

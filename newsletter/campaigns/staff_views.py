@@ -18,7 +18,7 @@ from newsletter.config import settings
 from newsletter.db import db
 from newsletter.errors import N_, NewsletterError
 from newsletter.i18n import NATIVE_NAMES, format_datetime, translate
-from newsletter.staff.access import SENDERS, WRITERS, actor, is_one_of, needs
+from newsletter.staff.access import SENDERS, WRITERS, actor, is_one_of, needs, own_lists
 from newsletter.staff.accounts import name_of
 from newsletter.subscribers.lists import all_lists, get_lists
 
@@ -49,15 +49,15 @@ def _make_room() -> None:
 
 
 @bp.get("/new")
-@needs(*WRITERS)
+@needs(*WRITERS, by_list=True)
 def new() -> ResponseReturnValue:
     return _new_page({})
 
 
 @bp.post("/new")
-@needs(*WRITERS)
+@needs(*WRITERS, by_list=True)
 def begin() -> ResponseReturnValue:
-    lists = get_lists(request.form.getlist("lists"))
+    lists = get_lists(request.form.getlist("lists"), own_lists())
     errors = {}
     if not lists:
         errors["lists"] = _("Choose at least one newsletter.")
@@ -71,7 +71,7 @@ def begin() -> ResponseReturnValue:
 
 
 @bp.get("/<int:campaign_id>/edit")
-@needs(*WRITERS)
+@needs(*WRITERS, by_list=True)
 def edit(campaign_id: int) -> ResponseReturnValue:
     campaign = get_campaign(campaign_id)
     language = request.args.get("edition", campaign.editions[0].language)
@@ -79,7 +79,7 @@ def edit(campaign_id: int) -> ResponseReturnValue:
 
 
 @bp.post("/<int:campaign_id>/edit/<language>")
-@needs(*WRITERS)
+@needs(*WRITERS, by_list=True)
 def save(campaign_id: int, language: str) -> ResponseReturnValue:
     form = request.form
     try:
@@ -106,7 +106,7 @@ def save(campaign_id: int, language: str) -> ResponseReturnValue:
 
 
 @bp.post("/<int:campaign_id>/editions")
-@needs(*WRITERS)
+@needs(*WRITERS, by_list=True)
 def add_edition(campaign_id: int) -> ResponseReturnValue:
     edition = editing.add_edition(campaign_id, request.form.get("language", ""), now=utcnow(), actor=actor())
     db.session.commit()
@@ -114,7 +114,7 @@ def add_edition(campaign_id: int) -> ResponseReturnValue:
 
 
 @bp.post("/<int:campaign_id>/editions/<language>/remove")
-@needs(*WRITERS)
+@needs(*WRITERS, by_list=True)
 def remove_edition(campaign_id: int, language: str) -> ResponseReturnValue:
     editing.remove_edition(campaign_id, language, now=utcnow(), actor=actor())
     db.session.commit()
@@ -123,9 +123,9 @@ def remove_edition(campaign_id: int, language: str) -> ResponseReturnValue:
 
 
 @bp.post("/<int:campaign_id>/lists")
-@needs(*WRITERS)
+@needs(*WRITERS, by_list=True)
 def change_lists(campaign_id: int) -> ResponseReturnValue:
-    lists = get_lists(request.form.getlist("lists"))
+    lists = get_lists(request.form.getlist("lists"), own_lists())
     if not lists:
         campaign = get_campaign(campaign_id)
         errors = {"lists": _("Choose at least one newsletter.")}
@@ -137,7 +137,7 @@ def change_lists(campaign_id: int) -> ResponseReturnValue:
 
 
 @bp.post("/<int:campaign_id>/duplicate")
-@needs(*WRITERS)
+@needs(*WRITERS, by_list=True)
 def duplicate(campaign_id: int) -> ResponseReturnValue:
     made = editing.duplicate_campaign(campaign_id, now=utcnow(), actor=actor())
     db.session.commit()
@@ -146,7 +146,7 @@ def duplicate(campaign_id: int) -> ResponseReturnValue:
 
 
 @bp.post("/<int:campaign_id>/pictures/<language>")
-@needs(*WRITERS)
+@needs(*WRITERS, by_list=True)
 def upload(campaign_id: int, language: str) -> ResponseReturnValue:
     """Keep a picture and answer with the Markdown that shows it."""
     campaign = get_campaign(campaign_id)
@@ -170,7 +170,7 @@ def upload(campaign_id: int, language: str) -> ResponseReturnValue:
 
 
 @bp.get("/<int:campaign_id>/preview/<language>")
-@needs(*WRITERS)
+@needs(*WRITERS, by_list=True)
 def preview(campaign_id: int, language: str) -> ResponseReturnValue:
     parts = compose(editing.get_edition(get_campaign(campaign_id), language))
     if request.args.get("part") == "text":
@@ -203,7 +203,7 @@ def fallbacks(campaign: Campaign) -> list[dict[str, str]]:
 def _new_page(errors: dict[str, str]) -> str:
     return render_template(
         "staff/campaign_new.html",
-        lists=all_lists(),
+        lists=all_lists(own_lists()),
         chosen=request.form.getlist("lists"),
         subject=request.form.get("subject", ""),
         errors=errors,
@@ -231,7 +231,7 @@ def _edit_page(
         },
         editions=[{"code": item.language, "name": NATIVE_NAMES[item.language]} for item in campaign.editions],
         missing=fallbacks(campaign),
-        lists=all_lists(),
+        lists=all_lists(own_lists()),
         chosen={item.list_id for item in campaign.list_ids},
         view=view if view in VIEWS else "desktop",
         errors=errors or {},

@@ -20,6 +20,8 @@ from newsletter.staff.models import Role
 
 bp = Blueprint("privacy_desk", __name__, url_prefix="/staff/privacy")
 _guard = needs(Role.PRIVACY, Role.ADMIN)
+#: Before what leaves the house or cannot be taken back.
+_guard_again = needs(Role.PRIVACY, Role.ADMIN, fresh=True)
 
 
 @bp.get("")
@@ -86,7 +88,7 @@ def show(number: int) -> ResponseReturnValue:
 
 
 @bp.post("/requests/<int:number>/carry-out")
-@_guard
+@_guard_again
 def carry_out(number: int) -> ResponseReturnValue:
     carrying_out.carry_out(
         number, now=utcnow(), actor=_me(), reply_by=_reply_by(), value=request.form.get("value", "")
@@ -95,7 +97,7 @@ def carry_out(number: int) -> ResponseReturnValue:
 
 
 @bp.post("/requests/<int:number>/refuse")
-@_guard
+@_guard_again
 def refuse(number: int) -> ResponseReturnValue:
     posted = request.form
     carrying_out.refuse(
@@ -110,14 +112,14 @@ def refuse(number: int) -> ResponseReturnValue:
 
 
 @bp.post("/requests/<int:number>/extend")
-@_guard
+@_guard_again
 def extend(number: int) -> ResponseReturnValue:
     carrying_out.extend(number, request.form.get("text", ""), now=utcnow(), actor=_me())
     return _back(number, _("The person has been told that it takes longer."))
 
 
 @bp.post("/requests/<int:number>/lift")
-@_guard
+@_guard_again
 def lift(number: int) -> ResponseReturnValue:
     carrying_out.lift_restriction(number, now=utcnow(), actor=_me())
     return _back(number, _("The person has been told, and the restriction is lifted."))
@@ -134,7 +136,7 @@ def letter(number: int) -> ResponseReturnValue:
 
 # By POST: it is a read of personal data, and it is written down.
 @bp.post("/copy")
-@_guard
+@_guard_again
 def copy() -> ResponseReturnValue:
     address, form = request.form.get("address", ""), request.form.get("format", "page")
     data = access.read_copy(address, now=utcnow(), actor=_me())
@@ -181,7 +183,7 @@ def hold() -> ResponseReturnValue:
 
 
 @bp.post("/holds/<int:number>/end")
-@_guard
+@_guard_again
 def end_hold(number: int) -> ResponseReturnValue:
     disclosures.end_hold(number, now=utcnow(), actor=_me())
     db.session.commit()

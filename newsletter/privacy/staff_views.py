@@ -23,7 +23,7 @@ def proof() -> ResponseReturnValue:
 
 # By POST, so that the address stands in no URL, and so in no log and no history.
 @bp.post("/proof")
-@needs(Role.PRIVACY, Role.ADMIN)
+@needs(Role.PRIVACY, Role.ADMIN, fresh=True)
 def show_proof() -> ResponseReturnValue:
     address, now = request.form.get("address", "")[:320], utcnow()
     try:

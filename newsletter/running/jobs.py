@@ -10,7 +10,7 @@ from itertools import count
 
 from flask import Flask
 
-from newsletter import limits, wakeups
+from newsletter import limits, tallies, wakeups
 from newsletter.api import gate, webhooks
 from newsletter.audit import seal_log
 from newsletter.clock import utcnow
@@ -48,7 +48,15 @@ LOOK_SECONDS = 5.0
 def deliver_outbox() -> None:
     """Send the confirmation and other single mails that are due."""
     if ready_to_send(utcnow()):
-        outbox.deliver_due()
+        _deliver_single()
+
+
+def _deliver_single() -> int:
+    accepted = outbox.deliver_due()
+    if accepted:
+        tallies.count("mails single", accepted)
+        tallies.store()
+    return accepted
 
 
 def deliver_campaigns() -> None:
@@ -121,7 +129,7 @@ def work_until_idle() -> int:
     outbox.release_expired(utcnow())
     deliver.sweep()
     start_due(utcnow())
-    accepted = outbox.deliver_due() + deliver.deliver_due()
+    accepted = _deliver_single() + deliver.deliver_due()
     expire_requests(utcnow())
     forget_links(utcnow())
     seal_ledger()
@@ -169,6 +177,7 @@ def store_looks_for_ever(app: Flask) -> None:
         with app.app_context():
             try:
                 store_looks()
+                tallies.store()
             except Exception:
                 # The database is away: what was counted is kept until it is back.
                 log.exception("looks not stored")

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from newsletter import tallies
 from newsletter.campaigns.models import Campaign, CampaignStatus, CampaignTotals
 from newsletter.config import settings
 from newsletter.db import db
@@ -78,6 +79,7 @@ class _Ledgers(Collector):
             sa.select(Campaign.status, sa.func.count()).group_by(Campaign.status),
         )
         yield from _totals()
+        yield from _counters()
         yield _plain(
             "newsletter_staff_sessions",
             "Sessions of staff that have not been ended",
@@ -114,6 +116,25 @@ def _totals() -> Iterator[Metric]:
     for name, value in zip(_TOTALS, sums, strict=True):
         family.add_metric([name], float(value))
     yield family
+
+
+def _counters() -> Iterator[Metric]:
+    """Yield what only grows: the rate is what the one who asks makes of two answers."""
+    stored = tallies.stored()
+    sent = sa.select(sa.func.coalesce(sa.func.sum(CampaignTotals.accepted), 0))
+    mails = CounterMetricFamily("newsletter_mails_accepted", "Mails taken by a mail server", labels=["kind"])
+    mails.add_metric(["campaign"], float(db.session.scalar(sent) or 0))
+    mails.add_metric(["single"], float(stored.get("mails single", 0)))
+    yield mails
+    for name, what, label, prefix in (
+        ("newsletter_hits_refused", "Opens and clicks with a token of nobody", "kind", "refused "),
+        ("newsletter_limits_reached", "Requests and mails that a rate limit held back", "limit", "limit "),
+    ):
+        family = CounterMetricFamily(name, what, labels=[label])
+        for key, number in sorted(stored.items()):
+            if key.startswith(prefix):
+                family.add_metric([key.removeprefix(prefix)], float(number))
+        yield family
 
 
 def _by_status(name: str, what: str, counted: sa.Select[Any, int]) -> Metric:

@@ -47,13 +47,13 @@ FIELDS: dict[type[NewsletterError], str] = {
 
 
 @bp.get("/<int:campaign_id>/send")
-@needs(*WRITERS)
+@needs(*WRITERS, by_list=True)
 def page(campaign_id: int) -> ResponseReturnValue:
     return _page(get_campaign(campaign_id))
 
 
 @bp.post("/<int:campaign_id>/send")
-@needs(*SENDERS)
+@needs(*SENDERS, fresh=True, by_list=True)
 def send(campaign_id: int) -> ResponseReturnValue:
     form = request.form
     campaign = get_campaign(campaign_id)
@@ -73,7 +73,7 @@ def send(campaign_id: int) -> ResponseReturnValue:
 
 
 @bp.post("/<int:campaign_id>/test")
-@needs(*WRITERS)
+@needs(*WRITERS, by_list=True)
 def test(campaign_id: int) -> ResponseReturnValue:
     campaign = get_campaign(campaign_id)
     languages = [edition.language for edition in campaign.editions]
@@ -90,31 +90,31 @@ def test(campaign_id: int) -> ResponseReturnValue:
 
 
 @bp.post("/<int:campaign_id>/pause")
-@needs(*SENDERS)
+@needs(*SENDERS, by_list=True)
 def pause(campaign_id: int) -> ResponseReturnValue:
     return _act(campaign_id, control.pause, _("Paused. Mails that were being handed over still go out."))
 
 
 @bp.post("/<int:campaign_id>/resume")
-@needs(*SENDERS)
+@needs(*SENDERS, fresh=True, by_list=True)
 def resume(campaign_id: int) -> ResponseReturnValue:
     return _act(campaign_id, control.resume, _("Sending goes on."))
 
 
 @bp.post("/<int:campaign_id>/cancel")
-@needs(*SENDERS)
+@needs(*SENDERS, fresh=True, by_list=True)
 def cancel(campaign_id: int) -> ResponseReturnValue:
     return _act(campaign_id, control.cancel, _("Cancelled. Nobody else gets it."))
 
 
 @bp.post("/<int:campaign_id>/withdraw")
-@needs(*SENDERS)
+@needs(*SENDERS, by_list=True)
 def withdraw(campaign_id: int) -> ResponseReturnValue:
     return _act(campaign_id, release.withdraw, _("The campaign is a draft again."))
 
 
 @bp.get("/<int:campaign_id>/progress")
-@needs(*WRITERS)
+@needs(*WRITERS, by_list=True)
 def progress(campaign_id: int) -> ResponseReturnValue:
     found = get_campaign(campaign_id)
     so_far = progress_of(found)
@@ -124,7 +124,7 @@ def progress(campaign_id: int) -> ResponseReturnValue:
 
 
 @bp.get("/<int:campaign_id>/raw/<language>")
-@needs(*WRITERS)
+@needs(*WRITERS, by_list=True)
 def raw(campaign_id: int, language: str) -> ResponseReturnValue:
     campaign = get_campaign(campaign_id)
     message = sample_message(campaign, get_edition(campaign, language), to=NO_ADDRESS, now=utcnow())

@@ -7,11 +7,8 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
-from flask import Flask, current_app, flash, g, has_request_context, redirect, request, session, url_for
-from flask.typing import ResponseReturnValue
-from flask_babel import gettext as _
+from flask import Flask, current_app, g, has_request_context, request, session, url_for
 from flask_security import (
     Security,
     SQLAlchemyUserDatastore,
@@ -22,10 +19,9 @@ from flask_security import (
     verify_password,
 )
 
-from newsletter.clock import utcnow
 from newsletter.config import Settings, settings
 from newsletter.db import db
-from newsletter.errors import N_, AddressInvalid, NotAllowed
+from newsletter.errors import N_, AddressInvalid
 from newsletter.i18n import translate
 from newsletter.limits import network
 from newsletter.staff import second_step, sessions
@@ -40,7 +36,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 #: Counts the versions of the undertaking's words; who gave an older one is asked again.
 UNDERTAKING = 1
 _MARK = "staff_access"
-_SESSION = "staff_session"
+SESSION = "staff_session"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +48,8 @@ class Access:
     fresh: bool = False
     #: Open to staff who have not finished setting their account up.
     unfinished: bool = False
+    #: Open to staff limited to lists: the view holds itself to them.
+    by_list: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,7 @@ security = Security()
 
 
 def init_app(app: Flask, chosen: Settings) -> None:
-    """Set Flask-Security up, with pages of our own, and guard every staff page."""
+    """Set Flask-Security up, with pages of our own."""
     key = chosen.secret_key.encode()
     secure = chosen.base_url.startswith("https://")
     app.config.update(
@@ -106,19 +104,25 @@ def init_app(app: Flask, chosen: Settings) -> None:
     security.init_app(app, datastore, register_blueprint=False)
     second_step.init_app(app, chosen)
     app.context_processor(_staff_of_page)
-    app.before_request(_guard)
 
 
 # --- saying who may ---------------------------------------------------------------------------------
 
 
-def needs(*roles: Role, fresh: bool = False, unfinished: bool = False) -> Callable[[View], View]:
+def needs(
+    *roles: Role, fresh: bool = False, unfinished: bool = False, by_list: bool = False
+) -> Callable[[View], View]:
     """Let only staff of these levels in; others who are signed in are refused (NotAllowed).
 
+    Staff limited to lists are refused as well, unless ``by_list`` says that the view shows and
+    touches nothing of lists that are not in ``own_lists()``. What its address names, a campaign or
+    a list, the guard has then held to them already.
+
     With ``fresh`` the password or a code must have been given within the last quarter of an hour:
-    for exports, sends, changes of levels and erasures.
+    for exports, sends, changes of levels, erasures, and whatever else reveals a person's doings or
+    cannot be taken back.
     """
-    return _marked(Access(roles, fresh, unfinished))
+    return _marked(Access(roles, fresh, unfinished, by_list))
 
 
 def staff_only(view: View) -> View:
@@ -141,7 +145,7 @@ def guarded_endpoints(app: Flask) -> Iterator[tuple[str, str, str, Access | None
     """Yield (method, path, endpoint, access) of everything that staff may or may not use."""
     for rule in app.url_map.iter_rules():
         access = access_of(app.view_functions[rule.endpoint])
-        if access is not None or _is_staff_path(rule.rule):
+        if access is not None or is_staff_path(rule.rule):
             for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
                 yield method, rule.rule, rule.endpoint, access
 
@@ -154,33 +158,7 @@ def _marked(access: Access) -> Callable[[View], View]:
     return mark
 
 
-# --- the guard --------------------------------------------------------------------------------------
-
-
-def _guard() -> ResponseReturnValue | None:
-    if request.endpoint is None:
-        return None
-    access = access_of(current_app.view_functions[request.endpoint])
-    if access is None and not _is_staff_path(request.path):
-        return None
-    now = utcnow()
-    here = _find_session(now)
-    if access is not None and not access.roles:
-        return None
-    if here is None:
-        flash(_("Log in to see this page."), "info")
-        return redirect(url_for("staff.login", next=_this_page()))
-    if access is None or current_user.role not in access.roles:
-        raise NotAllowed
-    return _unfinished_business(access, here, now)
-
-
-def _unfinished_business(access: Access, here: StaffSession, now: datetime) -> ResponseReturnValue | None:
-    if not access.unfinished and (page := next_to_do(current_user)):
-        return redirect(url_for(page))
-    if access.fresh and not sessions.is_fresh(here, now=now):
-        return redirect(url_for("staff.verify", next=_this_page()), 303)
-    return None
+# --- what an account still has to do ------------------------------------------------------------------
 
 
 def next_to_do(account: Staff) -> str | None:
@@ -197,31 +175,8 @@ def wants_second_step(account: Staff) -> bool:
     return account.role in second_step.REQUIRED_OF and not account.has_second_step
 
 
-def _find_session(now: datetime) -> StaffSession | None:
-    """Return the session this browser is signed in with; what is over leaves no trace in the cookie."""
-    token = session.get(_SESSION, "")
-    found = sessions.find(token, now=now) if token else None
-    if found is None or not current_user.is_authenticated or current_user.id != found.staff_id:
-        if current_user.is_authenticated:
-            leave_cookie()
-        return None
-    if now >= found.seen_at + sessions.SEEN_EVERY:
-        found.seen_at = now
-        db.session.commit()
-    g.staff_session = found
-    return found
-
-
-def _is_staff_path(path: str) -> bool:
+def is_staff_path(path: str) -> bool:
     return path == "/staff" or path.startswith("/staff/")
-
-
-def _this_page() -> str | None:
-    """Return where to come back to: this page, or for a form the page it stands on."""
-    if request.method in {"GET", "HEAD"}:
-        return request.full_path.rstrip("?") if request.query_string else request.path
-    referrer = urlsplit(request.referrer or "")
-    return referrer.path if referrer.netloc == request.host else None
 
 
 def where_to(asked: str | None) -> str:
@@ -240,7 +195,7 @@ def enter(account: Staff, *, now: datetime) -> None:
     session.clear()
     g.pop("csrf_token", None)  # Flask-WTF's, which it would go on using
     login_user(account)
-    session[_SESSION] = sessions.begin(account, network=network(), agent=user_agent(), now=now)
+    session[SESSION] = sessions.begin(account, network=network(), agent=user_agent(), now=now)
 
 
 def leave(*, now: datetime) -> None:
@@ -272,6 +227,12 @@ def me(*, lock: bool = False) -> Staff:
 
 
 # --- addresses and passwords ------------------------------------------------------------------------
+
+
+def own_lists() -> list[str] | None:
+    """Return the slugs of the lists that who is signed in is limited to; None means all."""
+    found: list[str] | None = current_user.lists
+    return found
 
 
 def is_one_of(*roles: Role) -> bool:
@@ -308,16 +269,21 @@ def is_password_of(account: Staff | None, password: str) -> bool:
 
 
 def _staff_of_page() -> dict[str, object]:
-    if not has_request_context() or not _is_staff_path(request.path):
+    if not has_request_context() or not is_staff_path(request.path):
         return {}  # looking at the session would make every public page vary by cookie
     if not current_user.is_authenticated:
         return {"staff_name": "", "nav": [], "lacks_second_step": False}
-    links = [_link(item) for item in MENU if current_user.role in item.roles]
+    links = [_link(item) for item in MENU if current_user.role in item.roles and _is_open(item)]
     return {
         "staff_name": current_user.email,
         "nav": links,
         "lacks_second_step": wants_second_step(current_user),
     }
+
+
+def _is_open(item: MenuItem) -> bool:
+    access = access_of(current_app.view_functions[item.endpoint])
+    return own_lists() is None or (access is not None and access.by_list)
 
 
 def _link(item: MenuItem) -> dict[str, object]:

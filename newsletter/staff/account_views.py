@@ -9,8 +9,8 @@ from newsletter.config import settings
 from newsletter.db import db
 from newsletter.errors import N_
 from newsletter.i18n import translate
-from newsletter.staff import access, second_step, sessions, throttle
-from newsletter.staff.access import needs, staff_only
+from newsletter.staff import access, own_lists, second_step, sessions, throttle
+from newsletter.staff.access import needs
 from newsletter.staff.accounts import change_password, tell
 from newsletter.staff.agents import device
 from newsletter.staff.models import Role
@@ -32,13 +32,13 @@ _OFFERED = "offered_secret"
 
 
 @bp.get("/")
-@staff_only
+@needs(*Role, by_list=True)
 def page() -> ResponseReturnValue:
     return _account_page({})
 
 
 @bp.post("/password")
-@staff_only
+@needs(*Role, by_list=True)
 def password() -> ResponseReturnValue:
     now, account = utcnow(), access.me(lock=True)
     try:
@@ -57,7 +57,7 @@ def password() -> ResponseReturnValue:
 
 
 @bp.post("/sessions")
-@staff_only
+@needs(*Role, by_list=True)
 def end_sessions() -> ResponseReturnValue:
     now, account = utcnow(), access.me()
     ended = sessions.end_all(account, now=now, but=access.here_now())
@@ -95,7 +95,7 @@ def set_up_second_step() -> ResponseReturnValue:
 
 
 @bp.post("/recovery-codes")
-@needs(*Role, fresh=True)
+@needs(*Role, fresh=True, by_list=True)
 def renew_recovery_codes() -> ResponseReturnValue:
     account = access.me(lock=True)
     if not account.has_second_step:
@@ -134,6 +134,7 @@ def _account_page(errors: dict[str, str]) -> str:
     return render_template(
         "staff/account.html",
         account=account,
+        lists=own_lists.names_of(account),
         role=translate(ROLE_NAMES[account.role]),
         recovery_codes=len(account.recovery_hashes),
         must_have_second_step=account.role in second_step.REQUIRED_OF,

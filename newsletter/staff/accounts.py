@@ -17,7 +17,7 @@ from newsletter.errors import N_, LinkExpired, NewsletterError, NotFound
 from newsletter.mail import outbox
 from newsletter.staff import sessions
 from newsletter.staff.access import UNDERTAKING, make_password_hash, make_uniquifier, normalize_address
-from newsletter.staff.models import Role, Staff, StaffInvitation, StaffReset
+from newsletter.staff.models import LIMITABLE, Role, Staff, StaffInvitation, StaffReset
 from newsletter.staff.passwords import require_good
 from newsletter.tokens import hash_secret
 
@@ -91,7 +91,9 @@ def find_account(address: str) -> Staff | None:
 # --- invitations ------------------------------------------------------------------------------------
 
 
-def invite(role: Role, *, address: str | None, now: datetime, actor: str) -> str:
+def invite(
+    role: Role, *, address: str | None, now: datetime, actor: str, lists: list[str] | None = None
+) -> str:
     """Make an invitation and return the token of its link, which is kept nowhere.
 
     Raises AccountExists when the address has an account.
@@ -113,11 +115,13 @@ def invite(role: Role, *, address: str | None, now: datetime, actor: str) -> str
             token_hash=hash_secret(token.encode()),
             address=address,
             role=role,
+            lists=lists,
             created_at=now,
             expires_at=now + INVITATION_LASTS,
         )
     )
-    audit.record("staff invited", actor=actor, now=now, role=role.value)
+    limited = {"lists": lists} if lists else {}
+    audit.record("staff invited", actor=actor, now=now, role=role.value, **limited)
     return token
 
 
@@ -128,10 +132,12 @@ def name_of(actor: str) -> str:
     return found.email if found is not None else kind
 
 
-def invite_by_mail(role: Role, *, address: str, now: datetime, actor: str, language: str) -> None:
+def invite_by_mail(
+    role: Role, *, address: str, now: datetime, actor: str, language: str, lists: list[str] | None = None
+) -> None:
     """Send an invitation; raise AddressInvalid or AccountExists."""
     address = normalize_address(address)
-    token = invite(role, address=address, now=now, actor=actor)
+    token = invite(role, address=address, now=now, actor=actor, lists=lists)
     outbox.enqueue(
         "staff_invitation",
         to=address,
@@ -172,6 +178,8 @@ def accept_invitation(invitation: StaffInvitation, *, address: str, password: st
         "active": True,
         "fs_uniquifier": make_uniquifier(),
         "role": invitation.role,
+        "lists": invitation.lists,
+        "has_shortcuts": True,
         "created_at": now,
         "recovery_hashes": [],
         "undertaken_at": now,
@@ -265,10 +273,15 @@ def change_password(account: Staff, password: str, *, now: datetime) -> None:
 
 
 def change_role(account: Staff, role: Role, *, now: datetime, actor: str) -> None:
-    """Give an account another level, at once: its sessions end. Raises LastAdministrator."""
+    """Give an account another level, at once: its sessions end. Raises LastAdministrator.
+
+    A level that cannot be limited to lists ends such a limit.
+    """
     if role is not Role.ADMIN:
         _require_another_admin(account)
     before, account.role = account.role, role
+    if role not in LIMITABLE:
+        account.lists = None
     sign_out_everywhere(account, now=now)
     audit.record(
         "staff level changed",

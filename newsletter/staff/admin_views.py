@@ -12,10 +12,10 @@ from newsletter.db import db
 from newsletter.errors import N_, AddressInvalid, NewsletterError
 from newsletter.i18n import language, translate
 from newsletter.staff import accounts as domain
-from newsletter.staff import second_step
+from newsletter.staff import own_lists, second_step
 from newsletter.staff.access import actor, needs
 from newsletter.staff.account_views import ROLE_NAMES
-from newsletter.staff.models import Role, Staff
+from newsletter.staff.models import LIMITABLE, Role, Staff
 
 bp = Blueprint("staff_admin", __name__, url_prefix="/staff/accounts")
 
@@ -53,9 +53,14 @@ def invite() -> ResponseReturnValue:
     address = request.form.get("address", "")[:320]
     try:
         role = _role()
-        domain.invite_by_mail(role, address=address, now=utcnow(), actor=actor(), language=language())
+        lists = own_lists.checked(role, _lists())
+        domain.invite_by_mail(
+            role, address=address, lists=lists, now=utcnow(), actor=actor(), language=language()
+        )
     except RoleUnknown as error:
         return _accounts_page({"role": translate(error.message)}), 422
+    except (own_lists.NotLimitable, own_lists.ListsMissing) as error:
+        return _accounts_page({"lists": translate(error.message)}), 422
     except (AddressInvalid, domain.AccountExists) as error:
         return _accounts_page({"address": translate(error.message)}), 422
     db.session.commit()
@@ -66,10 +71,7 @@ def invite() -> ResponseReturnValue:
 @bp.get("/<int:number>")
 @needs(Role.ADMIN)
 def account(number: int) -> ResponseReturnValue:
-    found = domain.get_account(number)
-    return render_template(
-        "staff/account_of.html", account=_row(found), levels=_levels(), is_me=found.id == current_user.id
-    )
+    return _account_page(domain.get_account(number), {})
 
 
 @bp.post("/<int:number>/level")
@@ -78,6 +80,18 @@ def change_level(number: int) -> ResponseReturnValue:
     found = _somebody_else(number)
     domain.change_role(found, _role(), now=utcnow(), actor=actor())
     return _done(_("The level has been changed, and the person has been logged out."), number)
+
+
+@bp.post("/<int:number>/lists")
+@needs(Role.ADMIN, fresh=True)
+def change_lists(number: int) -> ResponseReturnValue:
+    found = _somebody_else(number)
+    try:
+        own_lists.limit(found, _lists(), now=utcnow(), actor=actor())
+    except (own_lists.NotLimitable, own_lists.ListsMissing) as error:
+        db.session.rollback()
+        return _account_page(found, {"lists": translate(error.message)}), 422
+    return _done(_("The lists have been changed, and the person has been logged out."), number)
 
 
 @bp.post("/<int:number>/close")
@@ -137,6 +151,11 @@ def _role() -> Role:
         raise RoleUnknown from None
 
 
+def _lists() -> list[str] | None:
+    """Return the lists chosen; None for all."""
+    return None if request.form.get("reach", "all") == "all" else request.form.getlist("lists")
+
+
 def _levels() -> list[dict[str, str]]:
     return [
         {"code": role.value, "name": translate(ROLE_NAMES[role]), "hint": translate(ROLE_HINTS[role])}
@@ -150,11 +169,28 @@ def _row(found: Staff) -> dict[str, Any]:
         "email": found.email,
         "role": found.role.value,
         "level": translate(ROLE_NAMES[found.role]),
+        "lists": own_lists.names_of(found),
+        "slugs": found.lists,
+        "can_be_limited": found.role in LIMITABLE,
         "is_open": found.active,
         "has_second_step": found.has_second_step,
         "undertaken_at": found.undertaken_at,
         "created_at": found.created_at,
     }
+
+
+def _account_page(found: Staff, errors: dict[str, str]) -> str:
+    slugs = request.form.getlist("lists") if errors else found.lists
+    return render_template(
+        "staff/account_of.html",
+        account=_row(found),
+        levels=_levels(),
+        is_me=found.id == current_user.id,
+        lists=own_lists.known_lists(),
+        chosen=slugs or [],
+        reach="all" if slugs is None else "some",
+        errors=errors,
+    )
 
 
 def _accounts_page(errors: dict[str, str]) -> str:
@@ -165,11 +201,15 @@ def _accounts_page(errors: dict[str, str]) -> str:
             {
                 "address": invitation.address,
                 "level": translate(ROLE_NAMES[invitation.role]),
+                "lists": own_lists.names_of(invitation),
                 "expires_at": invitation.expires_at,
             }
             for invitation in domain.open_invitations(utcnow())
         ],
         levels=_levels(),
+        lists=own_lists.known_lists(),
+        chosen=request.form.getlist("lists"),
+        reach=request.form.get("reach", "all"),
         errors=errors,
         values={"address": request.form.get("address", ""), "role": request.form.get("role", "viewer")},
     )

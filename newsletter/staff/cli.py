@@ -1,5 +1,8 @@
 """``newsletter staff …``: letting people in, and what only someone at the machine can mend."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import click
 from flask import current_app
 from flask.cli import AppGroup, with_appcontext
@@ -7,7 +10,7 @@ from flask.cli import AppGroup, with_appcontext
 from newsletter.clock import utcnow
 from newsletter.console import report
 from newsletter.db import db
-from newsletter.staff import accounts, matrix, second_step
+from newsletter.staff import accounts, matrix, own_lists, second_step
 from newsletter.staff.access import normalize_address
 from newsletter.staff.models import Role, Staff
 
@@ -16,15 +19,20 @@ CONSOLE = "console"
 
 _role = click.Choice([role.value for role in Role])
 _address = click.argument("address")
+_lists = click.option("--list", "lists", multiple=True, help="Only these lists, by slug; all without it.")
 
 
 @staff.command("create")
 @_address
 @click.option("--role", type=_role, required=True, help="What they may do.")
+@_lists
 @report
-def create(address: str, role: str) -> tuple[object, str]:
+def create(address: str, role: str, lists: Sequence[str]) -> tuple[object, str]:
     """Print a one-time link with which a person makes their account."""
-    token = accounts.invite(Role(role), address=normalize_address(address), now=utcnow(), actor=CONSOLE)
+    chosen, limited = Role(role), own_lists.checked(Role(role), lists or None)
+    token = accounts.invite(
+        chosen, address=normalize_address(address), lists=limited, now=utcnow(), actor=CONSOLE
+    )
     db.session.commit()
     link = accounts.invitation_url(token)
     return {
@@ -38,10 +46,11 @@ def create(address: str, role: str) -> tuple[object, str]:
 @report
 def show() -> tuple[object, str]:
     """List the accounts."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "address": row.email,
             "role": row.role.value,
+            "lists": row.lists,
             "open": row.active,
             "second_step": row.has_second_step,
         }
@@ -49,6 +58,7 @@ def show() -> tuple[object, str]:
     ]
     lines = [
         f"{row['address']}  {row['role']}"
+        + (f"  {', '.join(row['lists'])}" if row["lists"] else "")
         + ("" if row["open"] else "  closed")
         + ("  second step" if row["second_step"] else "")
         for row in rows
@@ -65,6 +75,19 @@ def change_role(address: str, role: str) -> tuple[object, str]:
     accounts.change_role(_account(address), Role(role), now=utcnow(), actor=CONSOLE)
     db.session.commit()
     return {"address": address, "role": role}, f"{address} is {role} now."
+
+
+@staff.command("lists")
+@_address
+@_lists
+@report
+def change_lists(address: str, lists: Sequence[str]) -> tuple[object, str]:
+    """Limit an account to lists, or without --list to none; its owner is logged out."""
+    account = _account(address)
+    own_lists.limit(account, lists or None, now=utcnow(), actor=CONSOLE)
+    db.session.commit()
+    said = ", ".join(account.lists or ["all lists"])
+    return {"address": address, "lists": account.lists}, f"{address} sees {said} now."
 
 
 @staff.command("close")

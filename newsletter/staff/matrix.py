@@ -1,6 +1,7 @@
 """Which level may use which endpoint, as one table: the page in the docs, and what the crawl is held to."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from flask import Flask
 
@@ -13,12 +14,24 @@ _HEAD = """\
 
 Written by `newsletter staff matrix`; a test holds that this page is right, and another that every endpoint
 answers each level as it says. *Everybody* means without signing in. *Again*: the password or a code must have
-been given within the last quarter of an hour. What is not in the table under `/staff` is closed to all.
+been given within the last quarter of an hour. *Lists*: open also to staff limited to some lists, who find
+nothing there of the others. What is not in the table under `/staff` is closed to all.
 """
 
 
-def rows(app: Flask) -> Iterator[tuple[str, str, frozenset[str], bool]]:
-    """Yield (method, path, levels, again) of every guarded endpoint, by path and method."""
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Who may use an endpoint, in words."""
+
+    method: str
+    path: str
+    levels: frozenset[str]
+    again: bool
+    by_list: bool
+
+
+def rows(app: Flask) -> Iterator[Row]:
+    """Yield every guarded endpoint, by path and method."""
     found = {
         (path, method, access)
         for method, path, _endpoint, access in guarded_endpoints(app)
@@ -26,7 +39,7 @@ def rows(app: Flask) -> Iterator[tuple[str, str, frozenset[str], bool]]:
     }
     for path, method, access in sorted(found, key=lambda row: row[:2]):
         levels = frozenset(role.value for role in access.roles) or frozenset({EVERYBODY})
-        yield method, path, levels, access.fresh
+        yield Row(method, path, levels, access.fresh, access.by_list or access.unfinished)
 
 
 def write(app: Flask) -> str:
@@ -34,11 +47,12 @@ def write(app: Flask) -> str:
     names = [role.value for role in Role]
     lines = [
         _HEAD,
-        f"| | | {EVERYBODY} | {' | '.join(names)} | again |",
-        "|---|---|" + "---|" * (len(names) + 2),
+        f"| | | {EVERYBODY} | {' | '.join(names)} | again | lists |",
+        "|---|---|" + "---|" * (len(names) + 3),
     ]
-    for method, path, levels, again in rows(app):
-        open_to = levels | (frozenset(names) if EVERYBODY in levels else frozenset())
-        cells = ["yes" if name in open_to else "" for name in (EVERYBODY, *names)]
-        lines.append(f"| {method} | `{path}` | {' | '.join(cells)} | {'yes' if again else ''} |")
+    for row in rows(app):
+        open_to = row.levels | (frozenset(names) if EVERYBODY in row.levels else frozenset())
+        said = [*(name in open_to for name in (EVERYBODY, *names)), row.again, row.by_list]
+        cells = ["yes" if is_so else "" for is_so in said]
+        lines.append(f"| {row.method} | `{row.path}` | {' | '.join(cells)} |")
     return "\n".join(lines).replace("  ", " ") + "\n"

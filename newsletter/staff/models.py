@@ -20,6 +20,10 @@ class Role(enum.Enum):
     ADMIN = "admin"
 
 
+#: Levels that can be limited to some lists. Who answers for people answers for all of each.
+LIMITABLE = frozenset({Role.VIEWER, Role.EDITOR, Role.SENDER})
+
+
 class NamedRole(RoleMixin):
     """A role as Flask-Security wants to see it."""
 
@@ -51,6 +55,10 @@ class Staff(Base, UserMixin):
     #: When the undertaking to keep personal data confidential was given, and to which words.
     undertaken_at: Mapped[datetime | None]
     undertaking_version: Mapped[int | None]
+    #: The slugs of the lists this account is limited to; NULL means all.
+    lists: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    #: Whether single keys do things on the pages.
+    has_shortcuts: Mapped[bool] = mapped_column(default=True)
 
     @property
     def roles(self) -> list[RoleMixin]:  # type: ignore[override] # one role, so nothing to append to
@@ -73,6 +81,8 @@ class StaffInvitation(Base):
     #: Whose account it makes; NULL lets the holder choose, for the very first.
     address: Mapped[str | None]
     role: Mapped[Role]
+    #: The slugs of the lists its account is limited to; NULL means all.
+    lists: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]

@@ -11,7 +11,7 @@ from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.errors import N_, AddressInvalid, NewsletterError
 from newsletter.i18n import language, translate
-from newsletter.staff import access, second_step, throttle
+from newsletter.staff import access, again, second_step, throttle
 from newsletter.staff.access import needs, open_to_all
 from newsletter.staff.accounts import (
     AccountExists,
@@ -23,6 +23,7 @@ from newsletter.staff.accounts import (
     mail_reset,
     reset_password,
 )
+from newsletter.staff.again import PasswordWrong
 from newsletter.staff.models import Role, Staff, StaffInvitation, StaffReset
 from newsletter.staff.passwords import PasswordRefused
 from newsletter.staff.second_step import CodeWrong
@@ -154,22 +155,20 @@ def verify() -> ResponseReturnValue:
 @bp.post("/verify")
 @needs(*Role, unfinished=True)
 def prove() -> ResponseReturnValue:
-    now, account = utcnow(), access.me(lock=True)
+    now = utcnow()
     try:
-        throttle.count_code(account)
-        if account.has_second_step:
-            second_step.check(account, request.form.get("proof", ""), now=now)
-        elif not access.is_password_of(account, request.form.get("proof", "")):
-            return _verify_page({"proof": _("The password is wrong.")}), 422
-    except (CodeWrong, TooManyTries) as error:
+        again.prove(access.me(lock=True), request.form.get("proof", ""), now=now)
+    except (CodeWrong, PasswordWrong, TooManyTries) as error:
         return _verify_page({"proof": _words(error)}), 422
     access.here_now().proved_at = now
     db.session.commit()
+    flash(_("Thank you. For a quarter of an hour you will not be asked again."), "info")
     return redirect(access.where_to(request.args.get("next")), 303)
 
 
 def _verify_page(errors: dict[str, str]) -> str:
-    return render_template("staff/verify.html", errors=errors, by_code=access.me().has_second_step)
+    by_code = access.me().has_second_step
+    return render_template("staff/verify.html", errors=errors, by_code=by_code, kept=[], action=None)
 
 
 @bp.get("/undertaking")

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from newsletter.campaigns.drafts import within
 from newsletter.campaigns.models import Campaign, CampaignList, CampaignTotals, Edition
 from newsletter.db import db
 from newsletter.subscribers.models import MailingList
@@ -130,10 +131,19 @@ def recent_hits(campaign: Campaign, limit: int) -> list[dict[str, Any]]:
 
 
 def page_of_campaigns(
-    *, before: int | None = None, after: int | None = None, size: int = 20
+    *,
+    before: int | None = None,
+    after: int | None = None,
+    size: int = 20,
+    lists: Sequence[str] | None = None,
 ) -> Sequence[Campaign]:
-    """Return campaigns, newest first, beyond a campaign's number: pages go by key."""
+    """Return campaigns, newest first, beyond a campaign's number: pages go by key.
+
+    With ``lists`` only those that go to no others.
+    """
     page = sa.select(Campaign).options(sa.orm.selectinload(Campaign.editions)).limit(size)
+    if lists is not None:
+        page = page.where(within(lists))
     if after is not None:
         rows = db.session.scalars(page.where(Campaign.id > after).order_by(Campaign.id)).unique().all()
         return rows[::-1]

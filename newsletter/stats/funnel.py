@@ -1,7 +1,7 @@
 """The figures of the opt-in funnel: from the form shown to the subscription confirmed."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -22,6 +22,8 @@ class Filter:
 
     list_slug: str | None = None
     month: date | None = None
+    #: Only these, by slug; None means all.
+    within: tuple[str, ...] | None = None
 
     def covers(self, counted: FromCounts) -> sa.ColumnElement[bool]:
         """Return the condition on the counts."""
@@ -29,6 +31,9 @@ class Filter:
         if self.list_slug:
             mine = sa.select(MailingList.id).where(MailingList.slug == self.list_slug)
             wanted.append(counted.list_id.in_(mine))
+        if self.within is not None:
+            own = sa.select(MailingList.id).where(MailingList.slug.in_(self.within))
+            wanted.append(counted.list_id.in_(own))
         if self.month:
             wanted.append(counted.day >= self.month)
             wanted.append(counted.day < next_month(self.month))
@@ -83,7 +88,7 @@ def by_month(chosen: Filter) -> list[tuple[date, dict[FunnelStep, int]]]:
     found = counts().c
     counted = (
         sa.select(found.day, found.step, sa.func.sum(found.count))
-        .where(Filter(list_slug=chosen.list_slug).covers(found))
+        .where(replace(chosen, month=None).covers(found))
         .group_by(found.day, found.step)
     )
     months: dict[date, dict[FunnelStep, int]] = {}

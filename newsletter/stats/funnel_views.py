@@ -12,7 +12,8 @@ from flask_babel import gettext as _
 from newsletter.csv_out import CsvWriter
 from newsletter.errors import N_
 from newsletter.i18n import NATIVE_NAMES, translate
-from newsletter.staff.access import staff_only
+from newsletter.staff.access import needs, own_lists
+from newsletter.staff.models import Role
 from newsletter.stats import funnel
 from newsletter.stats.funnel import STEPS, Filter
 from newsletter.subscribers.funnel import OTHER
@@ -33,14 +34,14 @@ STEP_LABELS = {
 
 
 @bp.get("/funnel")
-@staff_only
+@needs(*Role, by_list=True)
 def page() -> ResponseReturnValue:
     chosen = _read_filter()
     totals = funnel.totals(chosen)
     months = funnel.by_month(chosen)
     return render_template(
         "staff/funnel.html",
-        lists=all_lists(),
+        lists=all_lists(own_lists()),
         months=[_month_choice(month, chosen) for month, _counts in months],
         chosen=chosen,
         steps=[(translate(STEP_LABELS[step]), totals[step], _share(totals, step)) for step in STEPS],
@@ -52,7 +53,7 @@ def page() -> ResponseReturnValue:
 
 
 @bp.get("/funnel.csv")
-@staff_only
+@needs(*Role, fresh=True, by_list=True)
 def file() -> ResponseReturnValue:
     rows = funnel.days(_read_filter())
     text = io.StringIO(newline="")
@@ -104,6 +105,8 @@ def _read_filter() -> Filter:
         month = date.fromisoformat(f"{request.args.get('month', '')}-01")
     except ValueError:
         month = None
-    known = {item.slug for item in all_lists()}
+    own = own_lists()
+    known = {item.slug for item in all_lists(own)}
     slug = request.args.get("list")
-    return Filter(list_slug=slug if slug in known else None, month=month)
+    within = None if own is None else tuple(own)
+    return Filter(list_slug=slug if slug in known else None, month=month, within=within)

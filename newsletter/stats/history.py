@@ -7,6 +7,7 @@ from statistics import median
 
 import sqlalchemy as sa
 
+from newsletter.campaigns import drafts
 from newsletter.campaigns.models import Campaign, CampaignList
 from newsletter.config import settings
 from newsletter.db import db
@@ -43,8 +44,10 @@ class BestTime:
         return sum(map(sum, self.counts))
 
 
-def sent_campaigns(list_id: int, *, but: int | None = None, last: int = LAST) -> Sequence[Campaign]:
-    """Return the newest campaigns that went to a list, newest first."""
+def sent_campaigns(
+    list_id: int, *, but: int | None = None, last: int = LAST, within: Sequence[str] | None = None
+) -> Sequence[Campaign]:
+    """Return the newest campaigns that went to a list, newest first; with ``within`` to no others."""
     page = (
         sa.select(Campaign)
         .join(CampaignList, CampaignList.campaign_id == Campaign.id)
@@ -55,12 +58,17 @@ def sent_campaigns(list_id: int, *, but: int | None = None, last: int = LAST) ->
     )
     if but is not None:
         page = page.where(Campaign.id != but)
+    if within is not None:
+        page = page.where(drafts.within(within))
     return db.session.scalars(page).unique().all()
 
 
-def usual(list_id: int, now: datetime, *, but: int | None = None) -> Usual:
+def usual(
+    list_id: int, now: datetime, *, but: int | None = None, within: Sequence[str] | None = None
+) -> Usual:
     """Return the median of a list's last campaigns, one of them left out."""
-    found = [totals_figures(campaign.totals, now) for campaign in sent_campaigns(list_id, but=but)]
+    chosen = sent_campaigns(list_id, but=but, within=within)
+    found = [totals_figures(campaign.totals, now) for campaign in chosen]
     return Usual(
         campaigns=len(found),
         accepted_rate=_median([figures.accepted_rate for figures in found]),
@@ -83,9 +91,9 @@ def as_usual(figures: Figures) -> Usual:
     )
 
 
-def best_time(list_id: int) -> BestTime:
+def best_time(list_id: int, *, within: Sequence[str] | None = None) -> BestTime:
     """Return when people opened the list's last campaigns, each person once a campaign."""
-    chosen = [campaign.id for campaign in sent_campaigns(list_id)]
+    chosen = [campaign.id for campaign in sent_campaigns(list_id, within=within)]
     counts = [[0] * (24 // HOURS_A_COLUMN) for _day in range(7)]
     rows = db.session.execute(
         sa.select(CampaignHour.hour, sa.func.sum(CampaignHour.opens_unique))

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from newsletter.campaigns import drafts
 from newsletter.campaigns.models import Campaign, CampaignStatus
 from newsletter.config import settings
 from newsletter.db import db
@@ -62,8 +63,8 @@ class Attention:
     mailing_list: MailingList | None = None
 
 
-def growth(now: datetime, days: int) -> list[Growth]:
-    """Return every list with who joined and left in the last days."""
+def growth(now: datetime, days: int, within: Sequence[str] | None = None) -> list[Growth]:
+    """Return every list, or those of these slugs, with who joined and left in the last days."""
     today = now.astimezone(settings().timezone).date()
     since = today - timedelta(days=days - 1)
     by_list: defaultdict[int, list[ListDay]] = defaultdict(list)
@@ -75,14 +76,17 @@ def growth(now: datetime, days: int) -> list[Growth]:
     )
     for list_id, step, number in db.session.execute(counted.group_by(FunnelCount.list_id, FunnelCount.step)):
         steps[list_id][step] = int(number)
-    return [_growth(item, by_list[item.id], steps[item.id]) for item in all_lists()]
+    return [_growth(item, by_list[item.id], steps[item.id]) for item in all_lists(within)]
 
 
-def attention(now: datetime, growths: Sequence[Growth]) -> list[Attention]:
-    """Return what needs to be looked at, the gravest first."""
+def attention(
+    now: datetime, growths: Sequence[Growth], within: Sequence[str] | None = None
+) -> list[Attention]:
+    """Return what needs to be looked at, the gravest first; with ``within`` of these lists alone."""
+    held = sa.true() if within is None else drafts.within(within)
     recent = db.session.scalars(
         sa.select(Campaign)
-        .where(Campaign.started_at > now - _STILL_NEW)
+        .where(Campaign.started_at > now - _STILL_NEW, held)
         .options(sa.orm.selectinload(Campaign.editions))
         .order_by(Campaign.id.desc())
     ).unique()

@@ -9,7 +9,8 @@ from flask_babel import get_locale
 
 from newsletter.clock import utcnow
 from newsletter.i18n import language
-from newsletter.staff.access import staff_only
+from newsletter.staff.access import needs, own_lists
+from newsletter.staff.models import Role
 from newsletter.stats import charts, history, overview
 from newsletter.stats.exports import write_lists
 from newsletter.stats.figures import page_of_campaigns
@@ -23,15 +24,19 @@ SIDE_BY_SIDE = 6
 
 
 @bp.get("/overview")
-@staff_only
+@needs(*Role, by_list=True)
 def page() -> ResponseReturnValue:
     now, days = utcnow(), _period()
-    growths = overview.growth(now, days)
-    started = [campaign for campaign in page_of_campaigns(size=SIDE_BY_SIDE * 2) if campaign.started_at]
+    growths = overview.growth(now, days, own_lists())
+    started = [
+        campaign
+        for campaign in page_of_campaigns(size=SIDE_BY_SIDE * 2, lists=own_lists())
+        if campaign.started_at
+    ]
     return render_template(
         "staff/overview.html",
         growths=[(item, charts.line([day.members for day in item.days])) for item in growths],
-        attention=overview.attention(now, growths),
+        attention=overview.attention(now, growths, own_lists()),
         campaigns=campaign_rows(started[:SIDE_BY_SIDE]),
         cells=cells(),
         days=days,
@@ -41,19 +46,19 @@ def page() -> ResponseReturnValue:
 
 
 @bp.get("/overview.csv")
-@staff_only
+@needs(*Role, fresh=True, by_list=True)
 def file() -> ResponseReturnValue:
     text = io.StringIO(newline="")
-    write_lists(text, overview.growth(utcnow(), _period()), cells())
+    write_lists(text, overview.growth(utcnow(), _period(), own_lists()), cells())
     return csv_response(text, "lists.csv")
 
 
 @bp.get("/lists/<slug>")
-@staff_only
+@needs(*Role, by_list=True)
 def mailing_list(slug: str) -> ResponseReturnValue:
     (found,) = get_lists([slug])
     now, days = utcnow(), _period()
-    (growth,) = [item for item in overview.growth(now, days) if item.mailing_list.id == found.id]
+    (growth,) = [item for item in overview.growth(now, days, own_lists()) if item.mailing_list.id == found.id]
     return render_template(
         "staff/list.html",
         list=found,
@@ -61,8 +66,8 @@ def mailing_list(slug: str) -> ResponseReturnValue:
         line=charts.line([day.members for day in growth.days], 720, 120),
         days=days,
         periods=PERIODS,
-        campaigns=campaign_rows(history.sent_campaigns(found.id)),
-        usual=history.usual(found.id, now),
+        campaigns=campaign_rows(history.sent_campaigns(found.id, within=own_lists())),
+        usual=history.usual(found.id, now, within=own_lists()),
         heat=_heat(found.id),
         cells=cells(),
         as_of=now,
@@ -75,7 +80,7 @@ def _period() -> int:
 
 
 def _heat(list_id: int) -> dict[str, Any]:
-    found = history.best_time(list_id)
+    found = history.best_time(list_id, within=own_lists())
     highest = max(map(max, found.counts))
     locale = get_locale()
     names = locale.days["stand-alone"]["wide"] if locale else {}

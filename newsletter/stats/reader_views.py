@@ -25,7 +25,7 @@ def page() -> ResponseReturnValue:
 
 # By POST, so that the address stands in no URL, and so in no log and no history.
 @bp.post("/readers")
-@needs(Role.PRIVACY)
+@needs(Role.PRIVACY, fresh=True)
 def show() -> ResponseReturnValue:
     address = request.form.get("address", "")[:320].strip()
     try:

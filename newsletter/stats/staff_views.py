@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_security import current_user
 
-from newsletter.campaigns.drafts import get_campaign, lists_of
+from newsletter.campaigns.drafts import get_campaign, lists_of, require_within
 from newsletter.campaigns.models import Campaign, CampaignStatus
 from newsletter.campaigns.staff_views import STATUS_LABELS
 from newsletter.clock import utcnow
@@ -17,7 +17,7 @@ from newsletter.config import settings
 from newsletter.errors import N_
 from newsletter.i18n import translate
 from newsletter.sending.breaker import REASONS
-from newsletter.staff.access import WRITERS, is_one_of, staff_only
+from newsletter.staff.access import WRITERS, is_one_of, needs, own_lists
 from newsletter.staff.models import Role
 from newsletter.stats import breakdown, charts, history, letter
 from newsletter.stats.breakdown import Timeline
@@ -55,16 +55,16 @@ DIMENSION_LABELS = {
 
 
 @bp.get("/")
-@staff_only
+@needs(*Role, by_list=True)
 def home() -> ResponseReturnValue:
     return redirect(url_for("overview.page", lang=request.args.get("lang")))
 
 
 @bp.get("/campaigns")
-@staff_only
+@needs(*Role, by_list=True)
 def campaigns() -> ResponseReturnValue:
     before, after = request.args.get("before", type=int), request.args.get("after", type=int)
-    page = page_of_campaigns(before=before, after=after, size=PAGE)
+    page = page_of_campaigns(before=before, after=after, size=PAGE, lists=own_lists())
     return render_template(
         "staff/campaigns.html",
         may_write=is_one_of(*WRITERS),
@@ -76,7 +76,7 @@ def campaigns() -> ResponseReturnValue:
 
 
 @bp.get("/campaigns/<int:campaign_id>")
-@staff_only
+@needs(*Role, by_list=True)
 def campaign(campaign_id: int) -> ResponseReturnValue:
     found, now = get_campaign(campaign_id), utcnow()
     figures, line, shown_cells = campaign_figures(found, now), breakdown.timeline(found, now), cells()
@@ -103,7 +103,7 @@ def campaign(campaign_id: int) -> ResponseReturnValue:
 
 
 @bp.get("/campaigns/<int:campaign_id>.csv")
-@staff_only
+@needs(*Role, fresh=True, by_list=True)
 def campaign_file(campaign_id: int) -> ResponseReturnValue:
     found = get_campaign(campaign_id)
     text = io.StringIO(newline="")
@@ -112,7 +112,7 @@ def campaign_file(campaign_id: int) -> ResponseReturnValue:
 
 
 @bp.get("/campaigns/<int:campaign_id>/letter/<int:edition_id>")
-@staff_only
+@needs(*Role, by_list=True)
 def campaign_letter(campaign_id: int, edition_id: int) -> ResponseReturnValue:
     edition = letter.get_edition(get_campaign(campaign_id), edition_id)
     response = Response(letter.draw(edition, cells()), mimetype="text/html")
@@ -192,7 +192,7 @@ def _comparison(found: Campaign, figures: Figures) -> dict[str, Any]:
     lists = lists_of(found)
     others = [
         campaign
-        for campaign in page_of_campaigns(size=OFFERED + 1)
+        for campaign in page_of_campaigns(size=OFFERED + 1, lists=own_lists())
         if campaign.id != found.id and campaign.started_at
     ][:OFFERED]
     chosen = {f"list-{item.id}": item for item in lists}
@@ -200,9 +200,11 @@ def _comparison(found: Campaign, figures: Figures) -> dict[str, Any]:
         "lists": lists, "others": others, "asked": asked, "ours": history.as_usual(figures), "theirs": None,
     }  # fmt: skip
     if asked in chosen:
-        data["theirs"] = history.usual(chosen[asked].id, now, but=found.id)
+        data["theirs"] = history.usual(chosen[asked].id, now, but=found.id, within=own_lists())
         data["name"] = chosen[asked].name
     elif asked.isdigit() and len(asked) < 10 and int(asked) != found.id:  # noqa: PLR2004 - a number of ours
+        if (mine := own_lists()) is not None:
+            require_within(int(asked), mine)
         other = get_campaign(int(asked))
         data["theirs"] = history.as_usual(totals_figures(other.totals, now))
         data["name"] = other.subject

@@ -9,7 +9,8 @@ from flask.typing import ResponseReturnValue
 from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.i18n import NATIVE_NAMES, language, speaking
-from newsletter.staff.access import staff_only
+from newsletter.staff.access import needs, own_lists
+from newsletter.staff.models import Role
 from newsletter.subscribers import funnel
 from newsletter.subscribers.browser import is_a_look
 from newsletter.subscribers.lists import all_lists
@@ -34,16 +35,17 @@ def form() -> ResponseReturnValue:
 
 
 @bp.get("/staff/embed")
-@staff_only
+@needs(*Role, by_list=True)
 def embed() -> ResponseReturnValue:
-    chosen = [item.slug for item in all_lists()]
+    own = all_lists(own_lists())
+    chosen = [item.slug for item in own]
     asked = "form_language" in request.args
     if asked:
         chosen = request.args.getlist("lists")
-    lists, spoken = [item for item in all_lists() if item.slug in chosen], _form_language()
+    lists, spoken = [item for item in own if item.slug in chosen], _form_language()
     return render_template(
         "staff/embed.html",
-        all_lists=all_lists(),
+        all_lists=own,
         chosen=chosen,
         errors={"lists"} if asked and not lists else set(),
         form_languages=[{"code": code, "name": NATIVE_NAMES[code]} for code in settings().languages],
@@ -55,18 +57,20 @@ def embed() -> ResponseReturnValue:
 
 
 @bp.get("/staff/embed/preview/<kind>")
-@staff_only
+@needs(*Role, by_list=True)
 def preview(kind: str) -> ResponseReturnValue:
     if kind not in KINDS:
         abort(404)
-    lists, spoken = _lists(request.args.getlist("lists")), _form_language()
+    lists = _lists(request.args.getlist("lists"), own_lists())
+    spoken = _form_language()
     page = render_template("staff/embed_preview.html", code=_code(kind, lists, spoken), language=spoken)
     return allow_frames(make_response(page))
 
 
-def _lists(slugs: Sequence[str]) -> Sequence[MailingList]:
+def _lists(slugs: Sequence[str], within: Sequence[str] | None = None) -> Sequence[MailingList]:
     """Return the lists named, else all: a form on another site outlives a list."""
-    return [item for item in all_lists() if item.slug in slugs] or all_lists()
+    every = all_lists(within)
+    return [item for item in every if item.slug in slugs] or every
 
 
 def _form_language() -> str:

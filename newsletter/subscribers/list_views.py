@@ -12,7 +12,7 @@ from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.db import db
 from newsletter.i18n import NATIVE_NAMES, translate
-from newsletter.staff.access import actor, needs, staff_only
+from newsletter.staff.access import actor, needs, own_lists
 from newsletter.staff.models import Role
 from newsletter.subscribers.lists import ListExists, ListInvalid, all_lists, create_list
 from newsletter.subscribers.models import Subscription, SubscriptionStatus
@@ -23,7 +23,7 @@ FIELDS = ("slug", "name", "language", "topics", "frequency")
 
 
 @bp.get("/")
-@staff_only
+@needs(*Role, by_list=True)
 def page() -> ResponseReturnValue:
     return _lists_page({})
 
@@ -55,7 +55,7 @@ def _lists_page(errors: dict[str, str]) -> str:
         counts[list_id][status.value] = number
     return render_template(
         "staff/lists.html",
-        lists=all_lists(),
+        lists=all_lists(own_lists()),
         counts=counts,
         names=NATIVE_NAMES,
         offered=settings().languages,

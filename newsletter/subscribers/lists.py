@@ -49,14 +49,26 @@ _BY_SLUG = (
 )
 
 
-def all_lists() -> Sequence[MailingList]:
-    """Return every list, oldest first."""
-    return db.session.scalars(sa.select(MailingList).order_by(MailingList.id)).all()
+def all_lists(within: Sequence[str] | None = None) -> Sequence[MailingList]:
+    """Return every list, or those of these slugs alone, oldest first."""
+    found = db.session.scalars(sa.select(MailingList).order_by(MailingList.id)).all()
+    return found if within is None else [item for item in found if item.slug in within]
 
 
-def get_lists(slugs: Iterable[str]) -> list[MailingList]:
-    """Return the lists of these slugs, oldest first; raise UnknownList for the first unknown one."""
+def require_within(slug: str, within: Sequence[str]) -> None:
+    """Raise UnknownList for a list that is not among these: to whom is limited to them, there is none."""
+    if slug not in within:
+        raise UnknownList(slug=slug[:60])
+
+
+def get_lists(slugs: Iterable[str], within: Sequence[str] | None = None) -> list[MailingList]:
+    """Return the lists of these slugs, oldest first.
+
+    Raises UnknownList for the first unknown one, and for one that is not ``within``.
+    """
     wanted = set(slugs)
+    for slug in sorted(wanted) if within is not None else ():
+        require_within(slug, within or ())
     possible = [slug for slug in wanted if _SLUG.fullmatch(slug)]  # the rest may be no text at all
     found = list(db.session.scalars(_BY_SLUG, {"slugs": possible}))
     missing = wanted - {mailing_list.slug for mailing_list in found}

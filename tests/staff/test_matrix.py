@@ -1,6 +1,7 @@
 """SS-2: every endpoint answers every level as the table in the docs says, and nobody else at all."""
 
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def test_every_staff_page_says_whom_it_lets_in(app):
 
 
 def test_only_these_are_open_to_everybody(app):
-    assert {path for _method, path, levels, _again in rows(app) if EVERYBODY in levels} == {
+    assert {row.path for row in rows(app) if EVERYBODY in row.levels} == {
         "/staff/login",
         "/staff/login/code",
         "/staff/first/<token>",
@@ -50,13 +51,49 @@ def test_only_these_are_open_to_everybody(app):
 
 
 def test_what_matters_is_asked_for_again(app):
-    again = {path for _method, path, _levels, is_fresh in rows(app) if is_fresh}
+    """Exports, sends, changes of levels, erasures; what reveals a person; what cannot be taken back."""
+    again = {(row.method, row.path) for row in rows(app) if row.again}
+    files = {(row.method, row.path) for row in rows(app) if row.path.endswith((".csv", "/export"))}
 
-    assert {
-        "/staff/accounts/",
-        "/staff/accounts/<int:number>/level",
-        "/staff/account/second-step",
-    } <= again
+    assert len(files) >= 5
+    assert files <= again
+    assert {("POST", f"/staff/{path}") for path in MATTERS} <= again
+
+
+MATTERS = (
+    *(
+        "accounts/",
+        "accounts/<int:number>/level",
+        "accounts/<int:number>/close",
+        "accounts/<int:number>/reset",
+    ),
+    *("accounts/<int:number>/second-step", "account/second-step", "account/recovery-codes"),
+    *(f"campaigns/<int:campaign_id>/{act}" for act in ("send", "resume", "cancel", "undelivered")),
+    *(f"privacy/requests/<int:number>/{act}" for act in ("carry-out", "refuse", "extend", "lift")),
+    *("privacy/copy", "privacy/audit/export", "privacy/incidents/affected", "privacy/notices"),
+    *("privacy/holds/<int:number>/end", "proof", "readers", "subscribers/end"),
+)
+
+
+@pytest.mark.parametrize("level", ["privacy", "admin"])
+def test_a_session_left_alone_does_nothing_that_matters(app, client, enter, clock, level):
+    enter(role=Role(level))
+    token = Page(client.get("/staff/account/")).value("csrf_token")
+    clock.shift(timedelta(minutes=16))
+    done = []
+    for row in rows(app):
+        method, path = row.method, row.path
+        if row.again and level in row.levels:
+            answer = client.open(
+                fill(path), method=method, data={"csrf_token": token} if method == "POST" else None
+            )
+            asks = (
+                answer.status_code == 403 if method == "POST" else answer.location.startswith("/staff/verify")
+            )
+            if not asks:
+                done.append((method, path, answer.status_code))
+
+    assert done == []
 
 
 def fill(path: str) -> str:

@@ -8,7 +8,7 @@ from flask.testing import FlaskClient
 
 from newsletter.db import db
 from newsletter.staff.accounts import change_role, close
-from newsletter.staff.models import Role, StaffSession
+from newsletter.staff.models import Role, StaffInvitation, StaffSession
 from newsletter.staff.sessions import forget_old
 from tests.staff.conftest import PASSWORD, sign_in_as
 from tests.subscribers.pages import Page
@@ -184,20 +184,42 @@ def test_a_new_password_takes_the_old_one_and_a_good_one(enter, submit, current,
     assert (page.status, page.errors) == (422, errors)
 
 
-def test_what_matters_asks_again_after_a_quarter_of_an_hour(client, enter, submit, clock):
+def test_what_matters_asks_again_after_a_quarter_of_an_hour_and_then_goes_on(client, enter, submit, clock):
     enter(role=Role.ADMIN)
     clock.shift(timedelta(minutes=16))
 
-    asked = submit("/staff/accounts/", address="kalle@kirjakauppa.example", role="viewer")
+    asked = Page(submit("/staff/accounts/", address="kalle@kirjakauppa.example", role="viewer"))
+    assert (asked.status, asked.heading) == (403, "Vahvista henkilöllisyytesi")
+    fields = {"address": "kalle@kirjakauppa.example", "role": "viewer"}
+    assert {name: asked.value(name) for name in fields} == fields
+    wrong = Page(submit("/staff/accounts/", proof="väärin tämäkin", **fields))
+    assert (wrong.errors, wrong.value("role")) == ({"proof": "Salasana on väärin."}, "viewer")
+    assert db.session.scalars(sa.select(StaffInvitation)).all() == []
 
-    assert (asked.status_code, asked.location) == (303, "/staff/verify")
-    assert Page(submit("/staff/verify", proof="väärin tämäkin")).errors == {"proof": "Salasana on väärin."}
-    proved = submit("/staff/verify?next=/staff/accounts/", proof=PASSWORD)
+    proved = submit("/staff/accounts/", proof=PASSWORD, **fields)
+
     assert (proved.status_code, proved.location) == (303, "/staff/accounts/")
-    assert (
-        submit("/staff/accounts/", address="k@kirjakauppa.example", role="viewer").location
-        == "/staff/accounts/"
-    )
+    assert [row.address for row in db.session.scalars(sa.select(StaffInvitation))] == [fields["address"]]
+    assert submit("/staff/accounts/", address="k@kirjakauppa.example", role="viewer").status_code == 303
+
+
+def test_a_proof_without_the_token_of_the_form_is_no_try(client, enter, clock):
+    enter(role=Role.ADMIN)
+    clock.shift(timedelta(minutes=16))
+
+    assert client.post("/staff/accounts/", data={"proof": PASSWORD, "role": "viewer"}).status_code == 400
+    assert client.get("/staff/overview.csv").status_code == 303
+
+
+def test_a_file_asks_again_and_leads_back_to_the_page_it_stands_on(client, enter, submit, clock):
+    enter()
+    clock.shift(timedelta(minutes=16))
+
+    asked = client.get("/staff/overview.csv", headers={"Referer": "http://localhost/staff/overview?days=30"})
+
+    assert asked.location == "/staff/verify?next=/staff/overview?days%3D30"
+    assert submit(asked.location, proof=PASSWORD).location == "/staff/overview?days=30"
+    assert client.get("/staff/overview.csv").mimetype == "text/csv"
 
 
 def test_proving_who_one_is_never_leads_to_another_site(enter, submit):

@@ -70,6 +70,10 @@ class Page:
         ]
         return url
 
+    def links(self, selector: str) -> list[str]:
+        """Return where each link of a kind leads."""
+        return [str(link.attributes["href"]) for link in self._tree.css(selector)]
+
     def texts(self, selector: str) -> list[str]:
         """Return the words of each element of a kind."""
         return [_squeezed(element.text()) for element in self._tree.css(selector)]
