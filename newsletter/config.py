@@ -206,6 +206,25 @@ def _domain(text: str) -> str:
     return next(iter(_host_labels(text)), "")
 
 
+def _addresses(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(str(ipaddress.ip_address(word)) for word in _words(text))
+    except ValueError:
+        raise ValueError("give IP addresses such as 192.0.2.25,2001:db8::25") from None
+
+
+def _name_server(text: str) -> tuple[str, int] | None:
+    """Read an IPv4 address, or one in brackets, with a port behind it or none."""
+    found = re.fullmatch(r"(?:\[([0-9a-fA-F:]+)\]|([0-9.]+))(?::(\d{1,5}))?", text)
+    if not text:
+        return None
+    try:
+        six, four, port = found.groups() if found else ("", "", "")
+        return str(ipaddress.ip_address(six or four)), int(port or 53)
+    except ValueError:
+        raise ValueError("give an address such as 192.0.2.53 or [2001:db8::53]:5353") from None
+
+
 def _one_line(text: str) -> str:
     if any(ord(character) < 32 for character in text):  # noqa: PLR2004 - control characters
         raise ValueError("keep it on one line")
@@ -245,6 +264,12 @@ class Settings:
     dkim_domain: str = setting(_domain, "")
     dkim_selector: tuple[str, ...] = setting(_host_labels, "")
     dkim_key: tuple[str, ...] = setting(_dkim_keys, "", secret=True)
+    #: The addresses that mail leaves from into the world; empty where that is a relay's business.
+    mail_addresses: tuple[str, ...] = setting(_addresses, "")
+    #: Whom to ask for names instead of the machine's own name servers: address and port.
+    dns_server: tuple[str, int] | None = setting(_name_server, "")
+    #: Whether SPF, DKIM and the like have to be in order for a campaign: "always" also while trying out.
+    preflight: str = setting(_one_of("auto", "always"), "auto")
     queue_url: str = setting(_one_line, "", secret=True)
     proxy_hops: int = setting(_integer(0, 10), "0")
     timezone: ZoneInfo = setting(_timezone, "Europe/Helsinki")
@@ -376,6 +401,8 @@ class Settings:
                 text = MASK if value else ""
             elif item.name == "purge_at":
                 text = f"{value[0]} {value[1]:02}:{value[2]:02}"
+            elif item.name == "dns_server":
+                text = f"[{value[0]}]:{value[1]}" if value else ""
             elif isinstance(value, tuple):
                 text = ",".join(value)
             else:

@@ -10,7 +10,7 @@ from newsletter.campaigns import compose
 from newsletter.campaigns.models import Edition
 from newsletter.config import Settings, settings
 from newsletter.mail.dkim import signer_of
-from newsletter.mail.message import sender_address, sender_domain
+from newsletter.mail.message import feedback_sender, sender_address, sender_domain
 from newsletter.sending.compiled import CompiledMessage, compile_message, hole
 from newsletter.subscribers import links as person_links
 from newsletter.subscribers.links import path_of
@@ -125,7 +125,7 @@ def _headers(edition: Edition, chosen: Settings) -> list[tuple[str, str]]:
         ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),  # RFC 8058
         ("List-Help", f"<{chosen.base_url}/privacy?lang={edition.language}>"),
         ("List-Post", "NO"),
-        ("Feedback-ID", f"{edition.campaign_id}:{hole('list')}:campaign:newsletter"),
+        ("Feedback-ID", f"{edition.campaign_id}:{hole('list')}:campaign:{feedback_sender(chosen)}"),
     ]
 
 

@@ -157,7 +157,7 @@ def test_a_key_that_cannot_sign_stops_the_start_and_is_not_shown(tmp_path, key, 
 
 def test_the_doctor_masks_the_key(make_app):
     with make_app(dkim_selector="s1", dkim_key=rsa_pem()).app_context():
-        data, text = examine()
+        data, text, _code = examine(NOW)
 
     shown = {row["name"]: row["value"] for row in data["settings"]}
     assert (shown["NEWSLETTER_DKIM_KEY"], shown["NEWSLETTER_DKIM_SELECTOR"]) == ("********", "s1")
