@@ -13,8 +13,8 @@ from newsletter.running.schema import require_current
 
 #: Commands that go on and on, and tell the log what they do; the others answer on the console.
 SERVERS = {"run", "web", "worker"}
-#: Commands that bring the database up themselves, or do not need it.
-WITHOUT_DATABASE = {"run", "db", "restore"}
+#: Commands that bring the database up themselves, do not need it, or tell what is wrong with it.
+WITHOUT_DATABASE = {"run", "db", "restore", "doctor"}
 
 
 def main() -> None:

@@ -18,6 +18,9 @@ from typing import Any, Self, cast
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from flask import current_app
 from limits import parse_many
 from sqlalchemy.engine import URL, make_url
@@ -29,6 +32,8 @@ PREFIX = "NEWSLETTER_"
 KNOWN_LANGUAGES = ("fi", "en")
 TRACKING_MODES = ("consent", "notice", "aggregate", "off")
 MASK = "********"
+#: RFC 8301 has 1024 as the least, and asks for this.
+SHORTEST_DKIM_KEY = 2048
 
 
 class SettingsInvalid(StartRefused):
@@ -171,6 +176,55 @@ def _picture(text: str) -> str:
     return text
 
 
+def _dkim_keys(text: str) -> tuple[str, ...]:
+    """Read private keys, each the path of a PEM file or its content; commas stand between them."""
+    found = []
+    for word in _words(text.replace("\\n", "\n")):
+        try:
+            pem = word if word.startswith("-----BEGIN") else Path(word).read_text(encoding="ascii")
+            key = load_pem_private_key(pem.encode("ascii"), password=None)
+        except OSError as error:
+            raise ValueError(f"the file cannot be read: {error.strerror}") from None
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            # Never what stands in it.
+            raise ValueError("give the path or the content of a PEM file with a key, no password") from None
+        is_long = isinstance(key, rsa.RSAPrivateKey) and key.key_size >= SHORTEST_DKIM_KEY
+        if not is_long and not isinstance(key, ed25519.Ed25519PrivateKey):
+            raise ValueError(f"give an RSA key of {SHORTEST_DKIM_KEY} bits or more, or an Ed25519 key")
+        found.append(pem)
+    return tuple(found)
+
+
+def _host_labels(text: str) -> tuple[str, ...]:
+    found = _words(text.lower())
+    if any(not re.fullmatch(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?", word) for word in found):
+        raise ValueError("use letters, digits, hyphens and dots")
+    return found
+
+
+def _domain(text: str) -> str:
+    return next(iter(_host_labels(text)), "")
+
+
+def _addresses(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(str(ipaddress.ip_address(word)) for word in _words(text))
+    except ValueError:
+        raise ValueError("give IP addresses such as 192.0.2.25,2001:db8::25") from None
+
+
+def _name_server(text: str) -> tuple[str, int] | None:
+    """Read an IPv4 address, or one in brackets, with a port behind it or none."""
+    found = re.fullmatch(r"(?:\[([0-9a-fA-F:]+)\]|([0-9.]+))(?::(\d{1,5}))?", text)
+    if not text:
+        return None
+    try:
+        six, four, port = found.groups() if found else ("", "", "")
+        return str(ipaddress.ip_address(six or four)), int(port or 53)
+    except ValueError:
+        raise ValueError("give an address such as 192.0.2.53 or [2001:db8::53]:5353") from None
+
+
 def _one_line(text: str) -> str:
     if any(ord(character) < 32 for character in text):  # noqa: PLR2004 - control characters
         raise ValueError("keep it on one line")
@@ -205,6 +259,17 @@ class Settings:
     #: The same for each domain that mail goes to, and how many mails may be under way to it at once.
     mail_domain_rate: int = setting(_integer(0, 1_000_000), "0")
     mail_domain_connections: int = setting(_integer(0, 200), "0")
+    #: Who signs our mails (RFC 6376); no domain means that of SENDER_ADDRESS. One selector for each
+    #: key: an RSA key, an Ed25519 key, or both.
+    dkim_domain: str = setting(_domain, "")
+    dkim_selector: tuple[str, ...] = setting(_host_labels, "")
+    dkim_key: tuple[str, ...] = setting(_dkim_keys, "", secret=True)
+    #: The addresses that mail leaves from into the world; empty where that is a relay's business.
+    mail_addresses: tuple[str, ...] = setting(_addresses, "")
+    #: Whom to ask for names instead of the machine's own name servers: address and port.
+    dns_server: tuple[str, int] | None = setting(_name_server, "")
+    #: Whether SPF, DKIM and the like have to be in order for a campaign: "always" also while trying out.
+    preflight: str = setting(_one_of("auto", "always"), "auto")
     queue_url: str = setting(_one_line, "", secret=True)
     proxy_hops: int = setting(_integer(0, 10), "0")
     timezone: ZoneInfo = setting(_timezone, "Europe/Helsinki")
@@ -284,6 +349,9 @@ class Settings:
             else:
                 # Several machines would each make their own, and no link would open on two of them.
                 problems.append(f"{PREFIX}{key.upper()}: missing; with PostgreSQL set it yourself")
+        keys, selectors = values.get("dkim_key", ()), values.get("dkim_selector", ())
+        if keys and len(keys) != len(selectors):
+            problems.append(f"{PREFIX}DKIM_SELECTOR: name one for each of the {len(keys)} keys in DKIM_KEY")
         if problems:
             raise SettingsInvalid(reason="\n".join(problems))
         return cls(**values, sources=sources)
@@ -333,6 +401,8 @@ class Settings:
                 text = MASK if value else ""
             elif item.name == "purge_at":
                 text = f"{value[0]} {value[1]:02}:{value[2]:02}"
+            elif item.name == "dns_server":
+                text = f"[{value[0]}]:{value[1]}" if value else ""
             elif isinstance(value, tuple):
                 text = ",".join(value)
             else:

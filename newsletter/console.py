@@ -5,6 +5,7 @@ Exit 0 done, 1 refused, 2 misused.
 
 import functools
 import json
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -24,10 +25,12 @@ class Refusal(click.ClickException):
         super().__init__(str(error))  # the console speaks English, whatever the pages speak
 
 
-def report(command: Callable[..., tuple[object, str] | None]) -> Callable[..., None]:
+def report(
+    command: Callable[..., tuple[object, str] | tuple[object, str, int] | None],
+) -> Callable[..., None]:
     """Print what a command returns, (data, text): the text, or the data with ``--json``.
 
-    One that returns None has printed all there is itself.
+    A third part is the exit code. One that returns None has printed all there is itself.
 
     A NewsletterError becomes one line and exit 1; what the command had not committed is undone.
     """
@@ -42,7 +45,9 @@ def report(command: Callable[..., tuple[object, str] | None]) -> Callable[..., N
             db.session.rollback()
             raise Refusal(error) from error
         if done is not None:
-            data, text = done
+            data, text, *code = done
             click.echo(json.dumps(data, ensure_ascii=False, default=str) if as_json else text)
+            if code:
+                sys.exit(code[0])
 
     return run

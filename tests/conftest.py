@@ -35,6 +35,7 @@ from tests.support.apps import Client, clean, on_its_own, rolled_back, running
 from tests.support.clock import NOW
 from tests.support.mailbox import Mailbox
 from tests.support.missing import lacking
+from tests.support.names import NameServer
 from tests.support.postgres import Postgres, clear_away, folder_of_this_run, left_behind
 from tests.support.server import LiveServer
 from tests.support.smtp import SmtpServer
@@ -316,6 +317,14 @@ def smtp_server(start_smtp_server: Callable[..., SmtpServer]) -> SmtpServer:
     It can be told to misbehave: ``answer``, ``drop``, ``stall``, ``greylist``, ``stop``.
     """
     return start_smtp_server()
+
+
+@pytest.fixture
+def name_server() -> Iterator[NameServer]:
+    """A name server (``make_app(dns_server=name_server.setting)``) that knows its ``zone``."""
+    server = NameServer()
+    yield server
+    server.stop()
 
 
 # --- the real program, and a browser ---------------------------------------------------------------

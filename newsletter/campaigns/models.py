@@ -45,6 +45,10 @@ class Campaign(Base):
     held_reason: Mapped[HeldReason | None]
     #: Who asked for it to be sent, where SECOND_PERSON wants another to agree; NULL when nobody has.
     proposed_by: Mapped[str | None]
+    #: The administrator who let it go although the preflight found something; NULL when nobody did.
+    overridden_by: Mapped[str | None]
+    #: Over how many minutes its recipients are spread; NULL means that all are written to at once.
+    spread_minutes: Mapped[int | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     #: What the breaker found wrong on our side when it paused the campaign (a ``Fault``), and what the

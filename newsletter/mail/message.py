@@ -1,5 +1,6 @@
 """From a template to the bytes of a message (RFC 5322, RFC 2045, RFC 2369)."""
 
+import re
 import secrets
 from collections.abc import Mapping
 from datetime import datetime
@@ -54,6 +55,13 @@ def sender_address(chosen: Settings) -> str:
         chosen.sender_address
         or f"newsletter@{'localhost' if chosen.is_local else urlsplit(chosen.base_url).hostname}"
     )
+
+
+def feedback_sender(chosen: Settings) -> str:
+    """Return who we are in a Feedback-ID: 5 to 15 letters, the same in every mail of this sender."""
+    labels = sender_domain(chosen).lower().split(".")
+    name = re.sub(r"[^a-z0-9-]", "", labels[-2] if len(labels) > 1 else labels[0])[:15].strip("-")
+    return name if len(name) >= 5 else f"{name}-news"  # noqa: PLR2004 - the least that providers take
 
 
 def make_message_id(chosen: Settings) -> str:

@@ -1,4 +1,4 @@
-"""The outbox: every mail that is not part of a campaign."""
+"""The outbox: every mail that is not part of a campaign. And how the world sees our mail."""
 
 import enum
 from datetime import datetime
@@ -74,3 +74,28 @@ class OutboxMail(Base):
     accepted_at: Mapped[datetime | None]
     #: The mail server's code, or NULL when none was heard.
     reply_code: Mapped[int | None]
+
+
+class Grade(enum.Enum):
+    """What is to be thought of one thing that was looked at."""
+
+    FINE = "fine"
+    #: Nothing is wrong; somebody may want to know.
+    NOTE = "note"
+    #: It could not be asked.
+    UNKNOWN = "unknown"
+    FAILED = "failed"
+
+
+class Standing(Base):
+    """What was last found of one thing that decides whether our mail arrives; nothing about anybody."""
+
+    __tablename__ = "standings"
+
+    #: "spf", "dkim" and so on.
+    code: Mapped[str] = mapped_column(primary_key=True)
+    grade: Mapped[Grade]
+    #: Names the sentence, and what stands in it.
+    word: Mapped[str]
+    details: Mapped[dict[str, Any]]
+    checked_at: Mapped[datetime]

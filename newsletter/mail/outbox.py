@@ -16,6 +16,7 @@ from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.db import db, table_of
 from newsletter.leases import LEASE, dead_owners, owner
+from newsletter.mail.dkim import signer_of
 from newsletter.mail.message import compose, make_message_id, sender_address
 from newsletter.mail.models import MailStatus, OutboxMail
 from newsletter.mail.transport import Reply, Transport, open_transport
@@ -103,7 +104,7 @@ def deliver_due(now: datetime | None = None) -> int:
     accepted = 0
     with open_transport() as transport:
         while (mail := _claim(now or utcnow())) is not None:
-            reply = _write_and_send(mail, transport)
+            reply = _write_and_send(mail, transport, now or utcnow())
             _record(mail, reply, now or utcnow())
             accepted += reply.is_accepted
             if reply.code == 0 and not reply.is_uncertain:
@@ -160,11 +161,11 @@ def _claim(now: datetime) -> OutboxMail | None:
     return mail
 
 
-def _write_and_send(mail: OutboxMail, transport: Transport) -> Reply:
+def _write_and_send(mail: OutboxMail, transport: Transport, now: datetime) -> Reply:
     if mail.address is None:
         return Reply(550, "no address")  # erased between the claim and now
     try:
-        message = _write(mail, mail.address)
+        message = _write(mail, mail.address, now)
     except Exception:
         # A mistake of ours in one template must not hold up the mails behind it.
         log.exception("mail not written", extra={"mail_id": mail.id, "template": mail.template})
@@ -172,9 +173,9 @@ def _write_and_send(mail: OutboxMail, transport: Transport) -> Reply:
     return transport.send(sender_address(settings()), mail.address, message)
 
 
-def _write(mail: OutboxMail, address: str) -> bytes:
+def _write(mail: OutboxMail, address: str, now: datetime) -> bytes:
     if mail.context and "raw" in mail.context:
-        return str(mail.context["raw"]).encode("ascii")  # a test mail, compiled as newsletters are
+        return str(mail.context["raw"]).encode("ascii")  # a test mail, compiled and signed as newsletters are
     context = {
         key: datetime.fromisoformat(value) if key.endswith("_at") else value
         for key, value in (mail.context or {}).items()
@@ -187,7 +188,8 @@ def _write(mail: OutboxMail, address: str) -> bytes:
         message_id=mail.message_id,
         now=mail.created_at,
     )
-    return message.as_bytes()
+    signer = signer_of(settings())
+    return signer.sign(message.as_bytes(), now=now) if signer else message.as_bytes()
 
 
 def _record(mail: OutboxMail, reply: Reply, now: datetime) -> None:

@@ -164,11 +164,16 @@ class NewsMail(flask_mail.Mail):
 
 
 class SafeConnection(flask_mail.Connection):
-    """A connection that checks the server's certificate and gives up after MAIL_TIMEOUT seconds."""
+    """A connection that checks the server's certificate and gives up after a while."""
+
+    @property
+    def patience(self) -> float:
+        """How many seconds to wait for whatever the server has to say."""
+        return settings().mail_timeout
 
     def configure_host(self) -> smtplib.SMTP:
         """Open the connection: STARTTLS before AUTH, as configured."""
-        mail, timeout = self.mail, settings().mail_timeout
+        mail, timeout = self.mail, self.patience
         context = ssl.create_default_context()
         if mail.use_ssl:
             host: smtplib.SMTP = smtplib.SMTP_SSL(mail.server, mail.port, timeout=timeout, context=context)

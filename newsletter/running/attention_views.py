@@ -14,7 +14,7 @@ from newsletter.campaigns.models import Campaign, CampaignStatus, CampaignTotals
 from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.privacy.models import PurgeRun
-from newsletter.running.doctor import findings
+from newsletter.running.doctor_settings import findings
 from newsletter.running.health import warnings
 from newsletter.staff.access import staff_only
 from newsletter.staff.models import Role, Staff

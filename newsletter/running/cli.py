@@ -116,10 +116,11 @@ def check() -> tuple[object, str]:
 
 
 @click.command()
+@click.option("--mail-to", metavar="ADDRESS", help="Send a mail there, and tell what the server says.")
 @report
-def doctor() -> tuple[object, str]:
-    """Show every setting with its source, and what is wrong."""
-    return examine()
+def doctor(mail_to: str | None) -> tuple[object, str, int]:
+    """Show every setting with its source, and what is wrong; exit 1 when something has failed."""
+    return examine(utcnow(), mail_to)
 
 
 @click.command()

@@ -1,58 +1,68 @@
-"""``newsletter doctor``: every setting with its source, and what stands in the way of real use."""
+"""``newsletter doctor``: every setting with its source, and all that has to be in order for real use."""
+
+from datetime import datetime
 
 from newsletter.config import settings
-from newsletter.running import schema
-from newsletter.sending.preflight import SENDER_SETTINGS
-from newsletter.tracking.networks import Networks, RangesUnreadable
+from newsletter.mail.models import Grade
+from newsletter.running import doctor_machine, doctor_mail
+from newsletter.running.doctor_machine import Point
+from newsletter.running.doctor_settings import findings
 
-SHORTEST_KEY = 32
+_SHOWN = {Grade.FINE: "ok", Grade.NOTE: "note", Grade.UNKNOWN: "unknown", Grade.FAILED: "FAILED"}
 
 
-def examine() -> tuple[dict[str, object], str]:
-    """Return the settings and the findings, as data and as text."""
-    rows = settings().report()
-    found = findings()
-    width = max(len(name) for name, _value, _source in rows)
-    lines = [f"{name:<{width}}  {value}  ({source})" for name, value, source in rows]
-    lines += [
-        "",
-        f"Database: {settings().database_url.get_backend_name()}, revision {schema.current()}",
-    ]
-    lines += [f"Note: {finding}" for finding in found] or ["Nothing stands in the way."]
+def examine(now: datetime, mail_to: str | None = None) -> tuple[dict[str, object], str, int]:
+    """Return what was found as data and as text, and 1 where something failed, else 0.
+
+    ``mail_to``: send a mail to this address as well.
+    """
+    points = doctor_machine.look_at_machine(now) + doctor_mail.look_at_mail(now)
+    if doctor_machine.is_ready():
+        points += doctor_mail.look_at_messages(now)
+    if mail_to:
+        points.append(doctor_mail.send_check(mail_to, now))
+    rows, notes, records = settings().report(), findings(), doctor_mail.dkim_records()
+    failed = sum(point.grade is Grade.FAILED for point in points)
     data: dict[str, object] = {
         "settings": [{"name": name, "value": value, "source": source} for name, value, source in rows],
         "database": {
             "engine": settings().database_url.get_backend_name(),
-            "revision": schema.current(),
+            "revision": doctor_machine.revision(),
         },
-        "notes": found,
+        "checks": [_as_data(point) for point in points],
+        "dkim_records": records,
+        "notes": notes,
+        "failed": failed,
+        "as_of": now.isoformat(),
     }
-    return data, "\n".join(lines)
+    return data, "\n".join(_lines(rows, points, records, notes, failed)), int(failed > 0)
 
 
-def findings() -> list[str]:
-    """Name what stands in the way of real use."""
-    chosen = settings()
-    found = []
-    missing = [f"NEWSLETTER_{name.upper()}" for name in SENDER_SETTINGS if not getattr(chosen, name)]
-    if missing:
-        found.append(f"recipients must see who writes to them; set {', '.join(missing)}.")
-    if chosen.uses_mailbox:
-        found.append("no NEWSLETTER_MAIL_SERVER is set, so mails stay in the built-in mailbox.")
-    if chosen.mail_server and not (chosen.mail_use_tls or chosen.mail_use_ssl):
-        found.append(
-            "mail leaves without TLS; set NEWSLETTER_MAIL_USE_TLS unless the server is on this machine."
-        )
-    if chosen.tracking == "notice":
-        found.append(
-            "NEWSLETTER_TRACKING=notice measures people who said nothing; EU guidance asks for their consent."
-        )
-    try:
-        Networks.of(chosen.relay_ranges, chosen.scanner_ranges)
-    except RangesUnreadable as error:
-        found.append(f"networks of machines: {error}")
-    if min(len(chosen.secret_key), len(chosen.suppression_key)) < SHORTEST_KEY:
-        found.append("a secret key is short enough to guess; make each from 32 random bytes.")
-    if not chosen.is_local and chosen.base_url.startswith("http://"):
-        found.append("NEWSLETTER_BASE_URL is not https.")
-    return found
+def _lines(
+    rows: list[tuple[str, str, str]],
+    points: list[Point],
+    records: list[dict[str, str]],
+    notes: list[str],
+    failed: int,
+) -> list[str]:
+    width = max(len(name) for name, _value, _source in rows)
+    lines = [f"{name:<{width}}  {value}  ({source})" for name, value, source in rows] + [""]
+    area_width = max(len(point.area) for point in points)
+    for point in points:
+        lines.append(f"{_SHOWN[point.grade]:<7}  {point.area:<{area_width}}  {point.message}")
+        if point.advice:
+            lines.append(f"{'':<7}  {'':<{area_width}}  {point.advice}")
+    lines += [f"DNS      {record['name']}  TXT  {record['value']}" for record in records]
+    lines += [f"Note: {note}" for note in notes]
+    if failed:
+        return [*lines, "", f"Failed: {failed}"]
+    return lines if notes else [*lines, "Nothing stands in the way."]
+
+
+def _as_data(point: Point) -> dict[str, str]:
+    return {
+        "area": point.area,
+        "grade": point.grade.value,
+        "message": point.message,
+        "advice": point.advice,
+    }

@@ -9,7 +9,8 @@ from email.utils import format_datetime
 from newsletter.campaigns import compose
 from newsletter.campaigns.models import Edition
 from newsletter.config import Settings, settings
-from newsletter.mail.message import sender_address, sender_domain
+from newsletter.mail.dkim import signer_of
+from newsletter.mail.message import feedback_sender, sender_address, sender_domain
 from newsletter.sending.compiled import CompiledMessage, compile_message, hole
 from newsletter.subscribers import links as person_links
 from newsletter.subscribers.links import path_of
@@ -74,6 +75,7 @@ class Filler:
         }
         self._domain = sender_domain(chosen)
         self._mode = chosen.tracking
+        self._signer, self._now = signer_of(chosen), now
 
     def fill(self, subscriber_id: int, address: str, list_id: int, *, is_measured: bool) -> bytes:
         """Return one person's copy, ready for the wire."""
@@ -89,7 +91,8 @@ class Filler:
             "preferences": self._token(person_links.PREFERENCES, subscriber_id),
             "hit": hit,
         }
-        return (self._copies.measured if counted else self._copies.plain).fill(values)
+        copy = (self._copies.measured if counted else self._copies.plain).fill(values)
+        return self._signer.sign(copy, now=self._now) if self._signer else copy
 
     def _token(self, link: SignedLink, *values: int) -> bytes:
         return link.encode(self._signers[link], *values)
@@ -122,7 +125,7 @@ def _headers(edition: Edition, chosen: Settings) -> list[tuple[str, str]]:
         ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),  # RFC 8058
         ("List-Help", f"<{chosen.base_url}/privacy?lang={edition.language}>"),
         ("List-Post", "NO"),
-        ("Feedback-ID", f"{edition.campaign_id}:{hole('list')}:campaign:newsletter"),
+        ("Feedback-ID", f"{edition.campaign_id}:{hole('list')}:campaign:{feedback_sender(chosen)}"),
     ]
 
 

@@ -1,7 +1,7 @@
 """Deliveries: one campaign to one subscriber, true after any crash."""
 
 import enum
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy import ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
@@ -67,3 +67,13 @@ class Delivery(Base):
 
 #: Still on the way.
 PENDING = (DeliveryStatus.QUEUED, DeliveryStatus.DEFERRED, DeliveryStatus.SENDING)
+
+
+class SendingDay(Base):
+    """How many newsletters were handed over on one day of the business time zone, while warming up."""
+
+    __tablename__ = "sending_days"
+
+    day: Mapped[date] = mapped_column(primary_key=True)
+    #: Set aside by workers in small lots; what one did not use goes back.
+    taken: Mapped[int]

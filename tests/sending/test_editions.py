@@ -181,7 +181,7 @@ def test_the_headers_of_a_copy(press):
         "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
         "List-Help": "<http://127.0.0.1:8000/privacy?lang=fi>",
         "List-Post": "NO",
-        "Feedback-ID": f"{made.edition.campaign_id}:uutiset:campaign:newsletter",
+        "Feedback-ID": f"{made.edition.campaign_id}:uutiset:campaign:kirjakauppa",
         "MIME-Version": "1.0",
     }
 

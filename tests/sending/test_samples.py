@@ -119,7 +119,7 @@ def test_mf4_and_mf5_headers_and_links_hold_nothing_personal(app, make_list, mak
     parsed = parse(sample_message(campaign, campaign.editions[0], to=ANNA, now=NOW))
 
     assert (parsed["List-Id"], parsed["List-Post"]) == ("<suomeksi.kirjakauppa.example>", "NO")
-    assert parsed["Feedback-ID"].split(":")[1:] == ["suomeksi", "campaign", "newsletter"]
+    assert parsed["Feedback-ID"].split(":")[1:] == ["suomeksi", "campaign", "kirjakauppa"]
     text = str(parsed).replace(f"To: {ANNA}", "")
     assert ANNA not in text
     html = LexborHTMLParser(parsed.get_body(("html",)).get_content())
