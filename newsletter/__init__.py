@@ -9,6 +9,7 @@ from newsletter import db, i18n, limits, wakeups, web
 from newsletter.api import cli as api_cli
 from newsletter.api import document as api_document
 from newsletter.api import subscriptions as api_subscriptions
+from newsletter.bounces.cli import bounces
 from newsletter.campaigns import archive_views, drafts
 from newsletter.campaigns import staff_views as writing_views
 from newsletter.campaigns.cli import campaigns
@@ -139,6 +140,6 @@ def _add_commands(app: Flask) -> None:
     assert {"send", "pause", "stats"} <= set(campaigns.commands), (sending_cli, control_cli, stats_cli)  # noqa: S101
     for group in (
         subscribers_cli.lists, subscribers_cli.subscribers, campaigns, privacy_cli.privacy, staff_cli.staff,
-        verify_cli.stats, tokens_cli.tokens, api_cli.webhooks,
+        verify_cli.stats, tokens_cli.tokens, api_cli.webhooks, bounces,
     ):  # fmt: skip
         app.cli.add_command(group)

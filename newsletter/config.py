@@ -225,6 +225,25 @@ def _name_server(text: str) -> tuple[str, int] | None:
         raise ValueError("give an address such as 192.0.2.53 or [2001:db8::53]:5353") from None
 
 
+def _bounce_address(text: str) -> str:
+    address = _one_line(text)
+    local, _at, domain = address.rpartition("@")
+    # RFC 5321 leaves 64 characters before the @; a token with its sign and letter takes 42.
+    if address not in {"", "off"} and not (domain and re.fullmatch(r"[\w.+=-]{1,22}", local, re.ASCII)):
+        raise ValueError("give an address with at most 22 characters before the @, or off")
+    return address
+
+
+def _share(text: str) -> float:
+    try:
+        percent = float(text.removesuffix("%").replace(",", "."))
+    except ValueError:
+        percent = 0.0
+    if not 0 < percent <= 100:  # noqa: PLR2004 - per cent
+        raise ValueError("give a percentage above 0, such as 0.30")
+    return percent / 100
+
+
 def _one_line(text: str) -> str:
     if any(ord(character) < 32 for character in text):  # noqa: PLR2004 - control characters
         raise ValueError("keep it on one line")
@@ -302,6 +321,32 @@ class Settings:
     keep_backups_days: int = setting(_integer(1, 365), "35")
     #: Where erasures are noted for restored backups; several machines share one.
     erasure_journal: str = setting(_one_line, "")
+    #: Where mails come back to, each to a tag of its own; "" is the sender's address, "off" uses no tags.
+    bounce_address: str = setting(_bounce_address, "")
+    #: Where reports are fetched from each minute: a Maildir folder, an IMAP mailbox; both are emptied.
+    bounce_maildir: str = setting(_one_line, "")
+    bounce_imap_server: str = setting(_one_line, "")
+    bounce_imap_port: int = setting(_integer(1, 65535), "993")
+    bounce_imap_use_ssl: bool = setting(_boolean, "true")
+    bounce_imap_username: str = setting(_one_line, "")
+    bounce_imap_password: str = setting(_one_line, "", secret=True)
+    bounce_imap_folder: str = setting(_one_line, "INBOX")
+    #: Of the accepted: where staff are warned, and where a campaign stops by itself.
+    complaint_warn: float = setting(_share, "0.10")
+    complaint_stop: float = setting(_share, "0.30")
+    bounce_stop: float = setting(_share, "5")
+    #: A smaller campaign is judged as if it had so many.
+    bounce_first: int = setting(_integer(1, 1_000_000), "500")
+    #: So many campaigns in a row that came back for now, over so many days, and nothing more is sent.
+    soft_campaigns: int = setting(_integer(2, 100), "5")
+    soft_days: int = setting(_integer(0, 365), "14")
+    #: What opens ``/hooks/…`` to reports of each relay: its signing key, login, token or topic.
+    hook_key: str = setting(_one_line, "", secret=True)
+    hook_brevo_token: str = setting(_one_line, "", secret=True)
+    hook_mailgun_key: str = setting(_one_line, "", secret=True)
+    hook_postmark_login: str = setting(_one_line, "", secret=True)
+    hook_sendgrid_key: str = setting(_one_line, "", secret=True)
+    hook_ses_topic: str = setting(_one_line, "")
     sender_name: str = setting(_one_line, "")
     sender_address: str = setting(_one_line, "")
     sender_postal: str = setting(_one_line, "")
@@ -352,6 +397,7 @@ class Settings:
         keys, selectors = values.get("dkim_key", ()), values.get("dkim_selector", ())
         if keys and len(keys) != len(selectors):
             problems.append(f"{PREFIX}DKIM_SELECTOR: name one for each of the {len(keys)} keys in DKIM_KEY")
+        problems += _misaligned(values)
         if problems:
             raise SettingsInvalid(reason="\n".join(problems))
         return cls(**values, sources=sources)
@@ -399,6 +445,8 @@ class Settings:
                 text = _without_password(value)
             elif item.metadata["secret"]:
                 text = MASK if value else ""
+            elif item.metadata["parse"] is _share:
+                text = f"{value * 100:g}"
             elif item.name == "purge_at":
                 text = f"{value[0]} {value[1]:02}:{value[2]:02}"
             elif item.name == "dns_server":
@@ -514,6 +562,18 @@ def _parse(texts: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
         except ValueError as error:
             problems.append(f"{PREFIX}{item.name.upper()}: {error}")
     return values
+
+
+def _misaligned(values: Mapping[str, Any]) -> list[str]:
+    """Find a return path that SPF could not speak for the sender with (RFC 7489, 3.1.2)."""
+    theirs, ours = (
+        values.get(name, "").rpartition("@")[2].lower() for name in ("bounce_address", "sender_address")
+    )
+    if not theirs or theirs == "off" or not ours or theirs == ours:
+        return []
+    if theirs.endswith(f".{ours}") or ours.endswith(f".{theirs}"):
+        return []
+    return [f"{PREFIX}BOUNCE_ADDRESS: take the domain of SENDER_ADDRESS, or one below it"]
 
 
 def _kept_key(path: Path) -> str:

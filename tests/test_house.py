@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from newsletter.bounces.models import Kind
 from newsletter.db import Base, UtcDateTime, db
 from newsletter.mail.outbox import deliver_due
 from newsletter.privacy.erasure import erase_person
@@ -47,6 +48,7 @@ NOT_EXPORTED = {
 #: What a row of these has to look like for the product to work with it.
 SHAPES: dict[str, dict[str, Any]] = {
     "audit": {"object": f"subscriber:{PERSON}"},
+    "bounces": {"kind": Kind.HARD},
     "consents": {"kind": ConsentKind.CONFIRMED},
     "holds": {"ended_at": NOW},
     "outbox": {

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0009_delivery"
-down_revision = "0007_staff"
+down_revision = "0008_bounces"
 branch_labels = None
 depends_on = None
 

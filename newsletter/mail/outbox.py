@@ -17,8 +17,9 @@ from newsletter.config import settings
 from newsletter.db import db, table_of
 from newsletter.leases import LEASE, dead_owners, owner
 from newsletter.mail.dkim import signer_of
-from newsletter.mail.message import compose, make_message_id, sender_address
+from newsletter.mail.message import compose, make_message_id
 from newsletter.mail.models import MailStatus, OutboxMail
+from newsletter.mail.return_path import OUTBOX, return_paths
 from newsletter.mail.transport import Reply, Transport, open_transport
 from newsletter.wakeups import wake
 
@@ -170,7 +171,7 @@ def _write_and_send(mail: OutboxMail, transport: Transport, now: datetime) -> Re
         # A mistake of ours in one template must not hold up the mails behind it.
         log.exception("mail not written", extra={"mail_id": mail.id, "template": mail.template})
         return Reply(554, "not written")
-    return transport.send(sender_address(settings()), mail.address, message)
+    return transport.send(return_paths().of(OUTBOX, mail.id), mail.address, message)
 
 
 def _write(mail: OutboxMail, address: str, now: datetime) -> bytes:

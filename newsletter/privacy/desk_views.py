@@ -192,7 +192,7 @@ def end_hold(number: int) -> ResponseReturnValue:
 
 
 @bp.post("/blocks/lift")
-@_guard
+@_guard_again
 def lift_block() -> ResponseReturnValue:
     posted = request.form
     bars.lift_bars(posted.get("address", ""), posted.get("text", ""), now=utcnow(), actor=_me())

@@ -30,7 +30,7 @@ _TRIES = 40
 #: The tables that hold people, for PostgreSQL's vacuum.
 _TABLES = (
     "subscribers", "subscriptions", "signups", "fresh_links", "consents", "outbox", "deliveries",
-    "events", "link_readers", "rights_requests", "disclosures", "holds", "audit",
+    "bounces", "complaints", "events", "link_readers", "rights_requests", "disclosures", "holds", "audit",
 )  # fmt: skip
 
 

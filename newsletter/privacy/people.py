@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from newsletter import audit, journal
+from newsletter.bounces import personal_data as bounce_data
 from newsletter.config import settings
 from newsletter.db import db
 from newsletter.mail.mailbox import forget_mails_to
@@ -28,6 +29,7 @@ def collect(subscriber: Subscriber) -> dict[str, Any]:
     return (
         subscriber_data.export(subscriber)
         | sending_data.export(subscriber)
+        | bounce_data.export(subscriber)
         | tracking_data.export(subscriber)
         | personal_data.export(subscriber)
         | {"acts": audit.export(subscriber.id)}
@@ -59,6 +61,7 @@ def erase_rows(subscriber_ids: People, *, now: datetime) -> dict[str, int]:
     """Erase the people themselves, in the caller's transaction; return how many rows went."""
     personal_data.erase(subscriber_ids)
     audit.erase(subscriber_ids)
+    bounce_data.erase(subscriber_ids)
     return subscriber_data.erase(
         subscriber_ids, keep_until=end_of_year_after(now, settings().keep_proof_years)
     )

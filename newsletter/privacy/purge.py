@@ -11,6 +11,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from newsletter import audit, sealing
+from newsletter.bounces.personal_data import erase_strays
 from newsletter.campaigns.models import CampaignTotals, Edition
 from newsletter.db import change, db, insert_or_ignore
 from newsletter.errors import N_, NewsletterError, NotFound
@@ -217,6 +218,7 @@ class _Purge:
     def _delete_people(self) -> None:
         """Erase those whose turn it is and who have not come back meanwhile."""
         people.forget_mailbox(self._gone)
+        erase_strays(self.now)
         total = db.session.scalar(sa.select(sa.func.count()).select_from(PurgePerson)) or 0
         db.session.rollback()
         noted, done, stride = 0, 0, Stride(1000, most=5000)

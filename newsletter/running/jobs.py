@@ -13,6 +13,8 @@ from flask import Flask
 from newsletter import limits, tallies, wakeups
 from newsletter.api import gate, webhooks
 from newsletter.audit import seal_log
+from newsletter.bounces import breaker, fetching
+from newsletter.bounces.personal_data import forget_old as forget_old_bounces
 from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.mail import outbox
@@ -89,6 +91,8 @@ def sweep() -> None:
     outbox.release_expired(utcnow())
     deliver.sweep()
     deliver_outbox()
+    fetching.fetch(utcnow())
+    breaker.stop_if_needed(utcnow())
     start_due(utcnow())
     wakeups.wake_now("campaigns")
     expire_requests(utcnow())
@@ -97,6 +101,7 @@ def sweep() -> None:
     sessions.forget_old(utcnow())
     gate.forget_old(utcnow())
     db.session.commit()
+    forget_old_bounces(utcnow())
     seal_ledger()
     seal_log()
     keep_up(utcnow())
@@ -128,6 +133,7 @@ def work_until_idle() -> int:
         return 0
     outbox.release_expired(utcnow())
     deliver.sweep()
+    fetching.fetch(utcnow())
     start_due(utcnow())
     accepted = _deliver_single() + deliver.deliver_due()
     expire_requests(utcnow())

@@ -17,7 +17,7 @@ from newsletter.campaigns.models import Campaign, CampaignStatus, Edition
 from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.db import change, db
-from newsletter.mail.message import sender_address
+from newsletter.mail.return_path import return_paths
 from newsletter.mail.transport import Deed, Fault, Reply, Transport, open_transport
 from newsletter.sending.breaker import Breaker, pause_for
 from newsletter.sending.claim import Claimed, Leased, release, release_expired
@@ -82,7 +82,7 @@ class Pass:
         chosen = settings()
         self.breaker = Breaker()
         self._connections, self._pace = connections, Pace(chosen.mail_rate)
-        self._sender = sender_address(chosen)
+        self._return_paths = return_paths()
         self._fillers = _fillers(campaign_id)
         waiting = Waiting(rate=chosen.mail_domain_rate, at_once=chosen.mail_domain_connections)
         # Under a rate nothing is announced: the server would wait for it, not knowing how long.
@@ -144,10 +144,13 @@ class Pass:
             # What is wrong with one copy must not hold up the others.
             log.exception("copy not written", extra={"campaign_id": claimed.campaign_id})
             return Reply(554, "not written")
-        following = (self._sender, ahead.address) if ahead else None
+        sender, *others = (
+            self._return_paths.of(claimed.campaign_id, one.subscriber_id) for one in (claimed, ahead) if one
+        )
+        following = (others[0], ahead.address) if ahead else None
         return (
             yield from transport.sending(
-                self._sender, claimed.address, message, following=following, is_dotless=True
+                sender, claimed.address, message, following=following, is_dotless=True
             )
         )
 

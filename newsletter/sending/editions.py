@@ -11,6 +11,7 @@ from newsletter.campaigns.models import Edition
 from newsletter.config import Settings, settings
 from newsletter.mail.dkim import signer_of
 from newsletter.mail.message import feedback_sender, sender_address, sender_domain
+from newsletter.mail.return_path import return_paths
 from newsletter.sending.compiled import CompiledMessage, compile_message, hole
 from newsletter.subscribers import links as person_links
 from newsletter.subscribers.links import path_of
@@ -73,6 +74,7 @@ class Filler:
             "date": format_datetime(now).encode("ascii"),
             "everybody": HIT.make(edition.id, 0).encode("ascii"),
         }
+        self._return_paths = return_paths()
         self._domain = sender_domain(chosen)
         self._mode = chosen.tracking
         self._signer, self._now = signer_of(chosen), now
@@ -89,6 +91,7 @@ class Filler:
             "list": self._slugs[list_id].encode("ascii"),
             "unsubscribe": self._token(person_links.UNSUBSCRIBE, subscriber_id, list_id, campaign_id),
             "preferences": self._token(person_links.PREFERENCES, subscriber_id),
+            "leave": self._return_paths.leave_token(campaign_id, subscriber_id),
             "hit": hit,
         }
         copy = (self._copies.measured if counted else self._copies.plain).fill(values)
@@ -121,12 +124,24 @@ def _headers(edition: Edition, chosen: Settings) -> list[tuple[str, str]]:
         ("Message-ID", f"<{hole('message_id')}@{sender_domain(chosen)}>"),
         ("Content-Language", edition.language),
         ("List-Id", f"<{hole('list')}.{sender_domain(chosen)}>"),
-        ("List-Unsubscribe", f"<{unsubscribe}>"),
+        ("List-Unsubscribe", ", ".join((f"<{unsubscribe}>", *_leaving_by_mail()))),
         ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),  # RFC 8058
         ("List-Help", f"<{chosen.base_url}/privacy?lang={edition.language}>"),
         ("List-Post", "NO"),
         ("Feedback-ID", f"{edition.campaign_id}:{hole('list')}:campaign:{feedback_sender(chosen)}"),
+        *_for_relay(chosen),
     ]
+
+
+def _leaving_by_mail() -> list[str]:
+    """Offer leaving by mail where the operator has said which mailbox is read for it."""
+    address = return_paths().leave_address(hole("leave"))
+    return [f"<mailto:{address}?subject=unsubscribe>"] if address else []
+
+
+def _for_relay(chosen: Settings) -> list[tuple[str, str]]:
+    """Postmark reports under a number of its own: it hands back what such a header says."""
+    return [("X-PM-Metadata-message", hole("message_id"))] if chosen.hook_postmark_login else []
 
 
 def _person_address(endpoint: str, name: str, language: str) -> str:

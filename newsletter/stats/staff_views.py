@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_security import current_user
 
+from newsletter.bounces import breaker as bounce_breaker
 from newsletter.campaigns.drafts import get_campaign, lists_of, require_within
 from newsletter.campaigns.models import Campaign, CampaignStatus
 from newsletter.campaigns.staff_views import STATUS_LABELS
@@ -16,7 +17,7 @@ from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.errors import N_
 from newsletter.i18n import translate
-from newsletter.sending.breaker import REASONS
+from newsletter.sending import breaker
 from newsletter.staff.access import WRITERS, is_one_of, needs, own_lists
 from newsletter.staff.models import Role
 from newsletter.stats import breakdown, charts, history, letter
@@ -165,7 +166,8 @@ def _head(found: Campaign, lists: list[str]) -> dict[str, Any]:
 def _paused_because(found: Campaign) -> str | None:
     if found.status is not CampaignStatus.PAUSED or found.pause_reason is None:
         return None
-    return translate(REASONS[found.pause_reason])
+    reasons = breaker.REASONS | bounce_breaker.REASONS
+    return translate(reasons[found.pause_reason])
 
 
 def _row(found: Campaign, lists: list[str]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from newsletter.db import db
 from newsletter.leases import owner
 from newsletter.mail.models import MailStatus, OutboxMail
 from newsletter.mail.outbox import RETRY_AFTER, deliver_due, enqueue, release_expired
+from newsletter.mail.return_path import OUTBOX, return_paths
 from tests.support.apps import on_its_own
 from tests.support.server import ROOT
 
@@ -84,12 +85,12 @@ def test_a_mail_that_is_not_due_waits(put, deliver, clock, now):
     assert deliver() == 1
 
 
-def test_the_envelope_is_from_our_sender(put, deliver, smtp_server):
-    put()
+def test_sb4_the_envelope_names_the_mail_to_us_alone(put, deliver, smtp_server):
+    mail = put()
 
     deliver()
 
-    assert smtp_server.messages[0].sender == "uutiset@kirjakauppa.example"
+    assert smtp_server.messages[0].sender == return_paths().of(OUTBOX, mail.id)
 
 
 def test_the_message_keeps_the_id_it_was_given(put, deliver, smtp_server):

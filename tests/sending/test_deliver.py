@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from newsletter.campaigns.models import CampaignStatus
 from newsletter.db import db
+from newsletter.mail.return_path import return_paths
 from newsletter.sending.models import Delivery, DeliveryStatus
 from tests.support.clock import NOW
 
@@ -52,14 +53,14 @@ def test_a_mail_server_gets_what_the_mailbox_gets(
     start, make_list, make_subscriber, send_due, smtp_app, smtp_server, outgoing
 ):
     fi = make_list()
-    make_subscriber("Matti.Meikalainen+lehti@example.com", [fi])
+    reader = make_subscriber("Matti.Meikalainen+lehti@example.com", [fi])
     for through in (None, smtp_app):
-        start([fi])
+        campaign = start([fi])
         send_due(through)
 
     (received,) = smtp_server.messages
     assert (received.sender, received.recipients) == (
-        "uutiset@kirjakauppa.example",
+        return_paths().of(campaign.id, reader.id),
         ("Matti.Meikalainen+lehti@example.com",),
     )
     assert received.parsed["To"] == outgoing.last["To"]
