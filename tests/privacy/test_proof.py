@@ -16,7 +16,8 @@ from newsletter.subscribers.addresses import parse_address
 from newsletter.subscribers.confirm import confirm
 from newsletter.subscribers.evidence import Visit, seal_ledger
 from newsletter.subscribers.models import Purpose, Subscriber
-from newsletter.subscribers.signup import SignupForm, request_subscription
+from newsletter.subscribers.signup import SignupForm
+from newsletter.subscribers.signup_store import request_subscription
 from newsletter.subscribers.unsubscribe import leave
 from newsletter.subscribers.wordings import wording_text
 
@@ -36,7 +37,7 @@ def subscribe(app, mailing_list, now):
 
     def go(after=timedelta(minutes=5), *, tracking=False, at=now, agent=MAIL.user_agent):
         form = SignupForm(
-            address=parse_address(ADDRESS), lists=[mailing_list], language="fi", wants_tracking=tracking
+            address=parse_address(ADDRESS), list_ids=[mailing_list.id], language="fi", wants_tracking=tracking
         )
         request_subscription(form, now=at, visit=FORM)
         mail = db.session.scalars(sa.select(OutboxMail).order_by(OutboxMail.id.desc()).limit(1)).one()
