@@ -65,6 +65,7 @@ def public_page(request, app, make_list, make_subscriber) -> str:
 
 
 def test_a_public_page_is_kept_by_nobody_and_tells_nobody(client, public_page):
+    """PP-1."""
     headers = client.get(public_page).headers
 
     assert headers["Content-Security-Policy"] == CSP
@@ -76,12 +77,14 @@ def test_a_public_page_is_kept_by_nobody_and_tells_nobody(client, public_page):
 
 
 def test_a_public_page_sets_no_cookie(client, public_page):
+    """PP-1."""
     response = client.get(public_page)
 
     assert response.headers.getlist("Set-Cookie") == []
 
 
 def test_a_public_page_loads_nothing_from_elsewhere(client, public_page):
+    """PP-1."""
     html = client.get(public_page).text
 
     assert [part for part in ("src=", "http-equiv", "<script", "style=", "@import") if part in html] == []

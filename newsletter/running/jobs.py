@@ -88,7 +88,7 @@ def sweep() -> None:
     wakeups.forget_waiting()
     outbox.release_expired(utcnow())
     deliver.sweep()
-    load_spool()
+    _load_once(load_spool)
     deliver_outbox()
     start_due(utcnow())
     wakeups.wake_now("campaigns")

@@ -232,10 +232,18 @@ def _line(request: Request) -> bytes:
 
 
 def _store_lines(data: bytes) -> int:
-    requests = [_read(line) for line in data.splitlines() if line]
+    requests = list(_requests(data))
     if requests:
         store(requests)
     return len(requests)
+
+
+def _requests(data: bytes) -> Iterator[Request]:
+    for line in filter(None, data.splitlines()):
+        try:
+            yield _read(line)
+        except (ValueError, TypeError, AttributeError):
+            log.exception("unreadable signup")  # it must not hold up those behind it
 
 
 def _read(line: bytes) -> Request:

@@ -119,6 +119,7 @@ def test_who_left_and_came_back_consented_twice(subscribe, now):
     ],
 )
 def test_a_confirm_as_a_scanner_makes_it_counts_and_is_remarked_on(subscribe, seconds, agent, remarks):
+    """CO-6."""
     subscribe(after=timedelta(seconds=seconds), agent=agent)
 
     (story,) = find_proof(ADDRESS).stories
@@ -174,6 +175,7 @@ def test_the_command_prints_json(subscribe, run):
 def test_the_page_to_print_is_one_file_that_needs_nothing_else(
     subscribe, run, tmp_path, language, heading, when
 ):
+    """SU-5."""
     subscribe()
     page = tmp_path / "proof.html"
 
