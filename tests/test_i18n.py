@@ -97,7 +97,7 @@ def test_the_address_of_the_site_leads_to_the_form_in_the_language_asked_for(cli
 
 
 def test_a_redirect_keeps_the_language_asked_for(client):
-    by_address, by_form = client.get("/staff/?lang=en"), client.post("/staff/lists", data={"lang": "en"})
+    by_address, by_form = client.get("/staff/?lang=en"), client.post("/staff/lists/", data={"lang": "en"})
 
     assert [parse_qs(urlsplit(answer.location).query)["lang"] for answer in (by_address, by_form)] == [
         ["en"]
