@@ -151,14 +151,15 @@ def load_for_ever(app: Flask) -> None:
     told = threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: told.set())
     # A thread of their own: signups do not wait behind a flood of hits.
-    signups = threading.Thread(target=_keep_loading, args=(app, intake.load, SIGNUP_SECONDS, told))
+    signups = threading.Thread(target=keep_loading, args=(app, intake.load, SIGNUP_SECONDS, told))
     with intake.loading(app.config["NEWSLETTER"].instance_path):
         signups.start()
-        _keep_loading(app, load_hits, LOAD_SECONDS, told)
+        keep_loading(app, load_hits, LOAD_SECONDS, told)
         signups.join()
 
 
-def _keep_loading(app: Flask, load: Callable[[], object], pause: float, told: threading.Event) -> None:
+def keep_loading(app: Flask, load: Callable[[], object], pause: float, told: threading.Event) -> None:
+    """Load again and again until told to end, and then once more."""
     failures = 0
     for turn in count():
         with app.app_context():
