@@ -32,7 +32,7 @@ from newsletter.stats import cli as stats_cli
 from newsletter.stats import funnel_views, overview_views, reader_views, rollups, verify_cli
 from newsletter.stats import staff_views as stats_views
 from newsletter.subscribers import cli as subscribers_cli
-from newsletter.subscribers import embed_views, funnel, list_views, lists, own_views, people_views
+from newsletter.subscribers import embed_views, funnel, intake, list_views, lists, own_views, people_views
 from newsletter.subscribers import staff_views as subscribers_staff_views
 from newsletter.subscribers import views as subscribers_views
 from newsletter.tracking.gateway import TrackingGateway
@@ -64,7 +64,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     db.init_app(app)
     for part in (wakeups, i18n, limits):
         part.init_app(app, chosen)
-    for plain_part in (web, transport, jobs, health, funnel):
+    for plain_part in (web, transport, jobs, health, funnel, intake):
         plain_part.init_app(app)
     writing_views.init_app(app)  # before whoever reads the form: pictures are larger than forms
     access.init_app(app, chosen)

@@ -177,9 +177,9 @@ def among(column: sa.ColumnElement[Any], name: str, *, for_sqlite: bool) -> sa.C
     return column == sa.any_(sa.bindparam(name, type_=postgresql.ARRAY(column.type)))
 
 
-def listed(values: Iterable[int]) -> str | list[int]:
+def listed(values: Iterable[int] | Iterable[str]) -> str | list[int] | list[str]:
     """Return a list as a statement with ``among`` takes it."""
-    return json.dumps(list(values)) if is_sqlite() else list(values)
+    return json.dumps(list(values)) if is_sqlite() else list(values)  # type: ignore[return-value] # of one kind
 
 
 def insert_or_ignore(table: type[Base], *rows: dict[str, Any]) -> int:

@@ -50,6 +50,12 @@ class NotAllowed(NewsletterError):
     message = N_("Your user level does not give access to this page. Ask an administrator for it.")
 
 
+class Unavailable(NewsletterError):
+    """It would be done if something of ours worked; worth another try."""
+
+    message = N_("Something went wrong. Try again later.")
+
+
 class StartRefused(NewsletterError):
     """The program cannot start as it is set up; the message says what to change."""
 

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from datetime import date, datetime
 from functools import lru_cache
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 import flask_babel
 from babel.numbers import format_decimal, format_percent
-from flask import Flask, has_request_context, request
+from flask import Flask, Response, has_request_context, request
 from flask_babel import Babel, force_locale, gettext
 from werkzeug.exceptions import HTTPException
 
@@ -32,6 +32,7 @@ def init_app(app: Flask, chosen: Settings) -> None:
     app.jinja_env.filters |= {"date": format_date, "datetime": format_datetime}
     app.jinja_env.filters |= {"number": format_number, "percent": format_share}
     app.context_processor(_languages_of_page)
+    app.after_request(_keep_language)
 
 
 def choose_language() -> str:
@@ -104,6 +105,17 @@ def _decimal(number: float, code: str) -> str:
 @lru_cache(maxsize=5_000)
 def _percent(share: float, code: str) -> str:
     return str(format_percent(share, "#,##0.#\u00a0%", locale=code))
+
+
+def _keep_language(response: Response) -> Response:
+    """Let a redirect lead to the next page in the language that this one was asked for in."""
+    location = response.headers.get("Location", "")
+    if location.startswith("/") and not location.startswith("//"):
+        asked, here = request.values.get("lang", ""), urlsplit(location)
+        if asked in settings().languages and "lang" not in parse_qs(here.query):
+            query = f"{here.query}&lang={asked}" if here.query else f"lang={asked}"
+            response.headers["Location"] = urlunsplit(here._replace(query=query))
+    return response
 
 
 def _languages_of_page() -> dict[str, Any]:

@@ -8,10 +8,12 @@ and not in it: a flood at the door then never touches the database's write lock.
 import hmac
 import ipaddress
 import logging
+import math
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import TypeVar
@@ -64,6 +66,8 @@ def init_app(app: Flask, chosen: Settings) -> None:
     app.config["RATELIMIT_IN_MEMORY_FALLBACK_ENABLED"] = True
     app.config["RATELIMIT_KEY_PREFIX"] = "newsletter"
     limiter.init_app(app)
+    # Pages that are limited say so where they are written; looking at every request finds no others.
+    app.before_request_funcs[None].remove(limiter._check_request_limit)  # noqa: SLF001 - no other way
     app.after_request(_say_when_to_return)
 
 
@@ -134,6 +138,19 @@ def give_back(rule: str, *key: str) -> None:
         _ask(lambda storage, name=name: storage.clear(name))  # type: ignore[misc]
 
 
+def seconds_until_room(rule: str, *key: str) -> int:
+    """Return how long a rule refuses from now on; at least a second."""
+    full = [item for item in items_of(rule) if sum_of(item, *key) >= item.amount]
+    ends = max((end_of(item, *key) for item in full), default=0.0)
+    return max(1, math.ceil(ends - time.time()))
+
+
+def together() -> AbstractContextManager[None]:
+    """Count everything inside at a fraction of the cost of each for itself. Keep it short: others wait."""
+    storage = limiter.storage
+    return storage.together() if isinstance(storage, SqliteFileStorage) else nullcontext()
+
+
 def is_first_use(name: str, seconds: int) -> bool:
     """Tell, once in all processes within so many seconds, that something had not been used before."""
     return _ask(lambda storage: storage.incr(f"used/{name}", seconds)) == 1
@@ -189,6 +206,17 @@ class SqliteFileStorage(Storage):
             .fetchall()[0]
         )
         return int(row[0])
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Do everything inside in one transaction, which also an exception ends well."""
+        with suppress(sqlite3.Error):
+            self._connection().execute("begin immediate").close()
+        try:
+            yield
+        finally:
+            with suppress(sqlite3.Error):
+                self._connection().commit()
 
     def get(self, key: str) -> int:
         """Return the sum of the running window."""

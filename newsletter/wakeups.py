@@ -87,8 +87,8 @@ def forget_waiting() -> None:
         huey.storage.delete_data(_waiting(job))
 
 
-def _wake_unless_waiting(job: str) -> None:
-    """A flood of commits needs one wake-up, and none of them a write to the queue but the first."""
+def wake_soon(job: str) -> None:
+    """Do as ``wake_now`` unless a wake-up is waiting: a flood needs one, and one write to the queue."""
     storage = queue(current_app).storage
     if not storage.has_data_for_key(_waiting(job)):
         storage.put_data(_waiting(job), b"1")
@@ -103,7 +103,7 @@ def _waiting(job: str) -> str:
 def _send(session: Session) -> None:
     for job in sorted(session.info.pop("wakeups", ())):
         try:
-            _wake_unless_waiting(job)
+            wake_soon(job)
         except Exception:
             # The work itself is committed; the sweep will find it within a minute.
             log.exception("wake-up failed", extra={"job": job})

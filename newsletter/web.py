@@ -21,7 +21,7 @@ from werkzeug.exceptions import HTTPException
 
 from newsletter import db as database
 from newsletter.config import settings
-from newsletter.errors import LinkExpired, LinkInvalid, NewsletterError, NotAllowed, NotFound
+from newsletter.errors import LinkExpired, LinkInvalid, NewsletterError, NotAllowed, NotFound, Unavailable
 from newsletter.i18n import language, translate
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ CSP = (
 #: What other sites may show in a frame when its address says ``embedded=1``: the form and its answers.
 EMBEDDABLE = {"subscribers.subscribe", "subscribers.sign_up", "subscribers.sent"}
 #: The status of a refusal by its kind; any other refusal is 422.
-STATUS = {NotFound: 404, LinkInvalid: 404, LinkExpired: 410, NotAllowed: 403}
+STATUS = {NotFound: 404, LinkInvalid: 404, LinkExpired: 410, NotAllowed: 403, Unavailable: 503}
 
 
 def init_app(app: Flask) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -52,6 +53,7 @@ def offer(app, monkeypatch):
     ],
 )
 def test_a_page_speaks_the_language_asked_for(client, asked, accepted, spoken_then):
+    """PP-3."""
     page = Page(client.get(f"/subscribe/sent{asked}", headers={"Accept-Language": accepted}))
 
     assert page.language == spoken_then
@@ -92,6 +94,14 @@ def test_the_address_of_the_site_leads_to_the_form_in_the_language_asked_for(cli
     response = client.get("/?lang=en", headers={"Accept-Language": "fi"})
 
     assert Page(client.get(response.location, headers={"Accept-Language": "fi"})).language == "en"
+
+
+def test_a_redirect_keeps_the_language_asked_for(client):
+    by_address, by_form = client.get("/staff/?lang=en"), client.post("/staff/lists/", data={"lang": "en"})
+
+    assert [parse_qs(urlsplit(answer.location).query)["lang"] for answer in (by_address, by_form)] == [
+        ["en"]
+    ] * 2
 
 
 @pytest.mark.parametrize(("code", "written"), [("fi", "fi"), ("en", "en"), ("sv", "fi")])
@@ -146,6 +156,7 @@ PURGE = datetime(2027, 1, 15, 1, 0, tzinfo=UTC)
     ],
 )
 def test_an_instant_is_written_in_the_business_time_zone(app, code, day, instant):
+    """PP-3; a sentence without translation fails `make translations`."""
     with speaking(code):
         assert (format_date(PURGE), format_datetime(PURGE)) == (day, instant)
 

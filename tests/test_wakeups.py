@@ -100,7 +100,13 @@ def test_a_wake_up_calls_its_job_in_the_application(make_app):
 
 
 def test_every_wake_up_that_is_sent_has_its_job(sqlite_app):
-    assert sorted(sqlite_app.extensions["newsletter.jobs"]) == ["campaigns", "outbox", "sweep", "webhooks"]
+    assert sorted(sqlite_app.extensions["newsletter.jobs"]) == [
+        "campaigns",
+        "outbox",
+        "signups",
+        "sweep",
+        "webhooks",
+    ]
 
 
 @pytest.mark.parametrize(

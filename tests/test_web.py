@@ -13,6 +13,7 @@ from newsletter.mail.models import OutboxMail
 from newsletter.subscribers import links
 from newsletter.web import client_ip
 from tests.subscribers.pages import Page
+from tests.support.apps import Client
 
 CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; script-src 'self'; connect-src 'self';"
@@ -45,7 +46,7 @@ PUBLIC_PAGES = (
 def public_page(request, app, make_list, make_subscriber) -> str:
     """The path of each kind of public page: for someone who asks, and for someone who is here."""
     form = {"email": "meri@example.com", "lists": make_list().slug, "consent": "yes"}
-    FlaskClient(app).post("/subscribe", data=form)
+    Client(app).post("/subscribe", data=form)
     asked = db.session.scalars(sa.select(OutboxMail.context)).one() or {}
     subscriber = make_subscriber()
     paths = {
@@ -64,6 +65,7 @@ def public_page(request, app, make_list, make_subscriber) -> str:
 
 
 def test_a_public_page_is_kept_by_nobody_and_tells_nobody(client, public_page):
+    """PP-1."""
     headers = client.get(public_page).headers
 
     assert headers["Content-Security-Policy"] == CSP
@@ -75,12 +77,14 @@ def test_a_public_page_is_kept_by_nobody_and_tells_nobody(client, public_page):
 
 
 def test_a_public_page_sets_no_cookie(client, public_page):
+    """PP-1."""
     response = client.get(public_page)
 
     assert response.headers.getlist("Set-Cookie") == []
 
 
 def test_a_public_page_loads_nothing_from_elsewhere(client, public_page):
+    """PP-1."""
     html = client.get(public_page).text
 
     assert [part for part in ("src=", "http-equiv", "<script", "style=", "@import") if part in html] == []
@@ -201,7 +205,7 @@ def test_our_own_fault_shows_a_calm_page(client):
 
 def test_our_own_fault_leaves_no_address_in_the_log(client, make_list, caplog):
     make_list("suomeksi")
-    db.session.execute(sa.text("ALTER TABLE subscribers RENAME TO gone"))
+    db.session.execute(sa.text("ALTER TABLE lists RENAME TO gone"))
     caplog.set_level(logging.DEBUG)
 
     form = {"email": "meri@example.com", "lists": "suomeksi", "consent": "yes"}

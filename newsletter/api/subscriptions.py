@@ -21,8 +21,8 @@ from newsletter.i18n import language, speaking, translate
 from newsletter.subscribers import breaker, signup
 from newsletter.subscribers.evidence import Visit
 from newsletter.subscribers.forms import read_form
+from newsletter.subscribers.intake import take_in
 from newsletter.subscribers.pages import visit
-from newsletter.subscribers.signup_views import limited
 from newsletter.web import allow_reading
 
 bp = Blueprint("api_subscriptions", __name__, url_prefix="/api/v1")
@@ -37,7 +37,6 @@ TYPES: dict[str, type] = {"email": str, "lists": list, "consent": bool, "trackin
 
 # Flask would answer OPTIONS itself, without the headers a browser asks for before it posts.
 @bp.post("/subscriptions", provide_automatic_options=False)
-@limited
 def create() -> ResponseReturnValue:
     sent = _read_json()
     asked = sent.get("language")
@@ -47,11 +46,9 @@ def create() -> ResponseReturnValue:
         if errors | filled.errors or filled.request is None:
             detail = _("Please check these points")
             return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, filled.errors | errors)
-        if not breaker.lets_in("", now=utcnow()):
+        if not take_in(filled.request, now=utcnow(), visit=_visit(), method="api"):
             db.session.commit()  # the alert
             return _busy()
-        signup.request_subscription(filled.request, now=utcnow(), visit=_visit(), method="api")
-        db.session.commit()
         return jsonify(message=translate(signup.ANSWER)), HTTPStatus.ACCEPTED
 
 

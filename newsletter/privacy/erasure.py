@@ -45,6 +45,7 @@ def erase_person(address: str, *, now: datetime, actor: str) -> dict[str, int]:
 
     Raises AddressInvalid, UnknownSubscriber or PersonHeld. Commits as it goes; run again after a crash.
     """
+    load_spool()  # who has signed up a moment ago is somebody too
     return erase_subscriber(get_subscriber(address).id, now=now, actor=actor)
 
 

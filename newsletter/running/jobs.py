@@ -26,8 +26,9 @@ from newsletter.privacy.purge import purge_if_due
 from newsletter.sending import deliver
 from newsletter.sending.release import start_due
 from newsletter.staff import sessions
-from newsletter.stats.rollups import load_spool
+from newsletter.stats.rollups import load_hits, load_spool
 from newsletter.stats.upkeep import keep_up
+from newsletter.subscribers import intake
 from newsletter.subscribers.confirm import expire_requests
 from newsletter.subscribers.evidence import seal_ledger
 from newsletter.subscribers.fresh_links import forget_links
@@ -41,6 +42,8 @@ _asked_again = threading.Event()
 
 #: How long after a hit its figures may be looked at.
 LOAD_SECONDS = 1.0
+#: Whoever has signed up looks into the mailbox next.
+SIGNUP_SECONDS = 0.2
 LONGEST_PAUSE = 30.0
 TURNS_BETWEEN_CLEANING = 60
 #: How long a look at a form may wait in memory.
@@ -80,6 +83,11 @@ def deliver_campaigns() -> None:
         _delivering.release()
 
 
+def load_signups() -> None:
+    """Store the signups of this machine, where no loader runs that does."""
+    intake.load()
+
+
 def tell_webhooks() -> None:
     """Tell other programs what is due; apart from the sweep, as they may be slow."""
     webhooks.deliver(utcnow())
@@ -90,6 +98,7 @@ def sweep() -> None:
     wakeups.forget_waiting()
     outbox.release_expired(utcnow())
     deliver.sweep()
+    _load_once(load_spool)
     deliver_outbox()
     fetching.fetch(utcnow())
     breaker.stop_if_needed(utcnow())
@@ -118,6 +127,7 @@ JOBS: dict[str, Callable[[], None]] = {
     "outbox": deliver_outbox,
     "campaigns": deliver_campaigns,
     "webhooks": tell_webhooks,
+    "signups": load_signups,
     "sweep": sweep,
 }
 
@@ -135,40 +145,50 @@ def work_until_idle() -> int:
     deliver.sweep()
     fetching.fetch(utcnow())
     start_due(utcnow())
+    load_spool()
     accepted = _deliver_single() + deliver.deliver_due()
     expire_requests(utcnow())
     forget_links(utcnow())
     seal_ledger()
     seal_log()
     index_new()
-    load_spool()
     keep_up(utcnow())
     return accepted
 
 
 def load_for_ever(app: Flask) -> None:
-    """Move hits from this machine's spool into the database until TERM, and then once more.
+    """Move hits and signups from this machine's spools into the database until TERM, and then once more.
 
-    While the database is away, or full, the spool keeps everything; tries become fewer.
+    While the database is away, or full, the spools keep everything; tries become fewer.
     """
-    os.nice(10)  # whoever waits for an answer goes first; hits can wait
+    os.nice(10)  # whoever waits for an answer goes first
     told = threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: told.set())
+    # A thread of their own: signups do not wait behind a flood of hits.
+    signups = threading.Thread(target=keep_loading, args=(app, intake.load, SIGNUP_SECONDS, told))
+    with intake.loading(app.config["NEWSLETTER"].instance_path):
+        signups.start()
+        keep_loading(app, load_hits, LOAD_SECONDS, told)
+        signups.join()
+
+
+def keep_loading(app: Flask, load: Callable[[], object], pause: float, told: threading.Event) -> None:
+    """Load again and again until told to end, and then once more."""
     failures = 0
     for turn in count():
         with app.app_context():
             if turn % TURNS_BETWEEN_CLEANING == 0:
                 limits.forget_ended()  # the file of each machine that serves pages
-            failures = 0 if _load_once() else failures + 1
+            failures = 0 if _load_once(load) else failures + 1
         if told.is_set():
             return
-        if told.wait(min(LOAD_SECONDS * 2**failures, LONGEST_PAUSE)):
-            continue  # whoever serves pages has ended: what they left is loaded now
+        # Ended by TERM, whoever serves pages has ended too: what they left is loaded now.
+        told.wait(min(pause * 2**failures, LONGEST_PAUSE))
 
 
-def _load_once() -> bool:
+def _load_once(load: Callable[[], object]) -> bool:
     try:
-        load_spool()
+        load()
     except Exception:
         log.exception("spool not loaded")
         db.session.rollback()

@@ -102,6 +102,8 @@ def init_app(app: Flask, chosen: Settings) -> None:
         PERMANENT_SESSION_LIFETIME=timedelta(hours=12),
     )
     security.init_app(app, datastore, register_blueprint=False)
+    # It looks for a session at every request, of subscribers too; we ask by role, and nobody asks it.
+    app.before_request_funcs[None].remove(security.principal._on_before_request)  # noqa: SLF001 - no other way
     second_step.init_app(app, chosen)
     app.context_processor(_staff_of_page)
 

@@ -24,6 +24,7 @@ from newsletter.stats.changes import Changes, hour_of
 from newsletter.stats.copies import Copy, measured_copies
 from newsletter.stats.groups import GroupNames, ensure_groups, take_turn
 from newsletter.stats.haste import Click
+from newsletter.subscribers import intake
 from newsletter.subscribers.unsubscribe import left
 from newsletter.tracking.classify import HUMAN, RULES_VERSION, TRAP, Rules
 from newsletter.tracking.loader import Hit, load
@@ -38,7 +39,13 @@ def campaigns_of(edition_ids: set[int]) -> dict[int, int]:
 
 
 def load_spool() -> int:
-    """Load this machine's spool into the tables and the roll-ups; return how many hits were read."""
+    """Load all that this machine has taken in and not stored yet; return how many hits were read."""
+    intake.load()
+    return load_hits()
+
+
+def load_hits() -> int:
+    """Load this machine's hits into the tables and the roll-ups; return how many were read."""
     return load(settings().instance_path / "spool", store=store)
 
 

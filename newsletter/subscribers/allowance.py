@@ -11,20 +11,19 @@ from datetime import UTC, datetime, timedelta
 from newsletter import limits
 from newsletter.config import settings
 from newsletter.subscribers.addresses import Address, hash_address
-from newsletter.subscribers.models import MailingList
 
 #: A mail may wait so long for its turn at a domain; its link works for days.
 LONGEST_WAIT = timedelta(hours=24)
 
 
-def take(address: Address, lists: Sequence[MailingList]) -> list[MailingList]:
+def take(address: Address, list_ids: Sequence[int]) -> list[int]:
     """Return those of the lists that one mail may ask about now, and count that mail.
 
     Of several requests at once for one address, one gets the list.
     """
     who = hash_address(address.key)
     rule = settings().signup_limit_address
-    return [item for item in lists if limits.take(rule, "address", who, str(item.id))]
+    return [list_id for list_id in list_ids if limits.take(rule, "address", who, str(list_id))]
 
 
 def take_turn(address: Address, now: datetime) -> datetime | None:
@@ -40,6 +39,6 @@ def take_turn(address: Address, now: datetime) -> datetime | None:
 
 
 def give_back(address_hash: str, list_ids: Collection[int]) -> None:
-    """Let a person who confirmed be asked anew: nobody else could have confirmed for them."""
+    """Let an address be asked about lists anew: its person confirmed, or no mail went after all."""
     for list_id in list_ids:
         limits.give_back(settings().signup_limit_address, "address", address_hash, str(list_id))

@@ -13,18 +13,15 @@ from limits import RateLimitItem
 
 from newsletter import audit, limits
 from newsletter.config import settings
-from newsletter.subscribers import proof_of_work
 
 log = logging.getLogger(__name__)
 
 _KEY = "all signups"
 
 
-def lets_in(solution: str, *, now: datetime) -> bool:
-    """Count a signup and tell whether it may go on; ``solution`` is what its form sent as ``altcha``."""
-    if all(_count(item, now) for item in limits.items_of(settings().signup_breaker)):
-        return True
-    return proof_of_work.is_solved(solution, now=now)
+def holds(now: datetime) -> bool:
+    """Count a signup and tell whether it may go on without a proof of work."""
+    return all(_count(item, now) for item in limits.items_of(settings().signup_breaker))
 
 
 def is_open() -> bool:

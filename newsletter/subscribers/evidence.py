@@ -48,7 +48,10 @@ def record_consent(
 ) -> None:
     """Append a fact; without a list it is about tracking."""
     list_id = mailing_list.id if mailing_list else None
-    fact = consent_row(kind, subscriber.id, list_id, wording_id, now=now, method=method, visit=visit)
+    notice = notice_version()
+    fact = consent_row(
+        kind, subscriber.id, list_id, wording_id, now=now, method=method, visit=visit, notice=notice
+    )
     db.session.add(Consent(**fact, mail_id=mail_id))
 
 
@@ -61,6 +64,7 @@ def consent_row(
     now: datetime,
     method: str,
     visit: Visit,
+    notice: int,
 ) -> dict[str, Any]:
     """Return the columns of a fact; without a list it is about tracking."""
     return {
@@ -69,7 +73,7 @@ def consent_row(
         "purpose": Purpose.NEWSLETTER if list_id else Purpose.TRACKING,
         "list_id": list_id,
         "wording_id": wording_id,
-        "notice_version": notice_version(),
+        "notice_version": notice,
         "at": now,
         "method": method,
         "form_url": visit.form_url,

@@ -9,7 +9,7 @@ from werkzeug.datastructures import MultiDict
 from newsletter.errors import AddressInvalid, NewsletterError
 from newsletter.i18n import translate
 from newsletter.subscribers.addresses import parse_address
-from newsletter.subscribers.lists import UnknownList, get_lists
+from newsletter.subscribers.lists import UnknownList, ids_of
 from newsletter.subscribers.models import MailingList
 from newsletter.subscribers.signup import ConsentMissing, ListMissing, SignupForm
 
@@ -41,16 +41,16 @@ def read_form(posted: MultiDict[str, str], language: str, browser_hash: str | No
         }
     )
     problems: dict[str, NewsletterError] = {}
-    lists: list[MailingList] = []
+    list_ids: list[int] = []
     try:
         address = parse_address(posted.get("email", ""))
     except AddressInvalid as error:
         problems["email"] = error
     try:
-        lists = get_lists(filled.values["lists"])
+        list_ids = ids_of(filled.values["lists"])
     except UnknownList as error:
         problems["lists"] = error
-    if not lists:
+    if not list_ids:
         problems.setdefault("lists", ListMissing())
     if not filled.values["consent"]:
         problems["consent"] = ConsentMissing()
@@ -59,7 +59,7 @@ def read_form(posted: MultiDict[str, str], language: str, browser_hash: str | No
     else:
         filled.request = SignupForm(
             address=address,
-            lists=lists,
+            list_ids=list_ids,
             language=language,
             wants_tracking=filled.values["tracking"],
             browser_hash=browser_hash,

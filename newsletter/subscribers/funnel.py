@@ -76,7 +76,7 @@ def note(
 ) -> None:
     """Count a look, without touching the database."""
     looks: Looks = current_app.extensions["newsletter.looks"]
-    looks.add(_keys(step, [item.id for item in lists], language, form_host, now))
+    looks.add(keys_of(step, [item.id for item in lists], language=language, form_host=form_host, now=now))
 
 
 def note_opened(signup: Signup, *, now: datetime) -> None:
@@ -95,9 +95,14 @@ def record(
     step: FunnelStep, list_ids: Iterable[int], *, language: str, form_host: str, now: datetime
 ) -> None:
     """Count a step in the caller's transaction, and store what was noted meanwhile."""
+    record_all(keys_of(step, list_ids, language=language, form_host=form_host, now=now))
+
+
+def record_all(keys: Iterable[Key]) -> None:
+    """Count many steps, as ``record`` counts one."""
     looks: Looks = current_app.extensions["newsletter.looks"]
     counts = looks.take()
-    counts.update(_keys(step, list_ids, language, form_host, now))
+    counts.update(keys)
     _store(counts)
 
 
@@ -114,9 +119,9 @@ def store_looks() -> None:
         raise
 
 
-def of_mail(lists: Iterable[MailingList], language: str, form_host: str | None) -> list[Any] | None:
+def of_mail(list_ids: Iterable[int], language: str, form_host: str | None) -> list[Any] | None:
     """Return what a confirmation mail carries along to be counted when it is accepted."""
-    return None if form_host is None else [[item.id for item in lists], language, form_host]
+    return None if form_host is None else [list(list_ids), language, form_host]
 
 
 def _record_accepted(_sender: object, *, mail: OutboxMail, now: datetime) -> None:
@@ -126,9 +131,10 @@ def _record_accepted(_sender: object, *, mail: OutboxMail, now: datetime) -> Non
         record(FunnelStep.MAIL_ACCEPTED, list_ids, language=language, form_host=form_host, now=now)
 
 
-def _keys(
-    step: FunnelStep, list_ids: Iterable[int], language: str, form_host: str, now: datetime
+def keys_of(
+    step: FunnelStep, list_ids: Iterable[int], *, language: str, form_host: str, now: datetime
 ) -> list[Key]:
+    """Return what a step is counted under, once for each list."""
     day = now.astimezone(settings().timezone).date()
     return [(day, list_id, language, form_host, step) for list_id in list_ids]
 

@@ -23,9 +23,16 @@ UNDO = SignedLink("undo", "II")
 FRESH = SignedLink("fresh", "16s")
 
 
+_HERE = "token-goes-here"
+
+
 def address_of(endpoint: str, token: str, language: str) -> str:
     """Return the full address of a token page, in the language of the mail it stands in."""
-    return settings().base_url + path_of(endpoint, token=token, lang=language)
+    patterns: dict[tuple[str, str], str] = current_app.extensions.setdefault("newsletter.link_patterns", {})
+    if (endpoint, language) not in patterns:
+        # A token needs no quoting, and building a path anew would cost more than making the token.
+        patterns[endpoint, language] = path_of(endpoint, token=_HERE, lang=language)
+    return settings().base_url + patterns[endpoint, language].replace(_HERE, token)
 
 
 def path_of(endpoint: str, **values: Any) -> str:  # noqa: ANN401 - url_for's own

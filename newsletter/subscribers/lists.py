@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
+from flask import current_app
 
 from newsletter import audit
 from newsletter.config import settings
-from newsletter.db import db, insert_or_ignore
+from newsletter.db import db, insert_or_ignore, reading
 from newsletter.errors import N_, NewsletterError, NotFound
 from newsletter.i18n import speaking, translate
 from newsletter.subscribers.models import MailingList
@@ -75,6 +76,20 @@ def get_lists(slugs: Iterable[str], within: Sequence[str] | None = None) -> list
     if missing:
         raise UnknownList(slug=min(missing)[:60])
     return found
+
+
+def ids_of(slugs: Iterable[str]) -> list[int]:
+    """Do as ``get_lists`` for a form: return ids, as a rule without asking the database.
+
+    Ends the transaction of the session when it has to.
+    """
+    known: dict[str, int] = current_app.extensions.setdefault("newsletter.list_ids", {})
+    wanted = set(slugs)
+    if not wanted <= known.keys():
+        with reading():  # for names that nobody knows, nobody shall wait
+            known.update({item.slug: item.id for item in get_lists(wanted)})
+            db.session.rollback()
+    return sorted(known[slug] for slug in wanted)
 
 
 def create_list(

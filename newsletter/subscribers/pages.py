@@ -1,6 +1,7 @@
 """What the public pages of subscribers share: their blueprint, where a request came from, the way on."""
 
-from urllib.parse import urlsplit, urlunsplit
+from functools import lru_cache
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from flask import Blueprint, request, url_for
 from flask.typing import ResponseReturnValue
@@ -17,8 +18,15 @@ bp = Blueprint("subscribers", __name__)
 
 def visit(form_url: str | None = None) -> Visit:
     """Return where this request came from, as the evidence wants it; the form's address if it is known."""
-    page = _page(form_url or request.referrer or "") or _page(request.base_url)
+    page = _page(form_url or request.referrer or "") or _page_of(
+        request.scheme, request.host, request.script_root + request.path
+    )
     return Visit(ip=client_ip(), user_agent=user_agent(), form_url=page)
+
+
+@lru_cache(maxsize=100)
+def _page_of(scheme: str, host: str, path: str) -> str | None:
+    return _page(f"{scheme}://{host}{quote(path)}")
 
 
 def _page(url: str) -> str | None:

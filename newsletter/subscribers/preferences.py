@@ -15,7 +15,8 @@ from newsletter.subscribers.evidence import Visit
 from newsletter.subscribers.fresh_links import send_link, use_link
 from newsletter.subscribers.measuring import measured_states
 from newsletter.subscribers.models import LinkPurpose, MailingList, Subscriber, SubscriptionStatus
-from newsletter.subscribers.signup import SignupForm, request_subscription
+from newsletter.subscribers.signup import SignupForm
+from newsletter.subscribers.signup_store import request_subscription
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def _ask(
 ) -> None:
     form = SignupForm(
         address=Address(subscriber.address, subscriber.address_key),
-        lists=lists,
+        list_ids=[mailing_list.id for mailing_list in lists],
         language=language,
         wants_tracking=False,
     )

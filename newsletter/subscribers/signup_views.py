@@ -10,8 +10,7 @@ from flask_babel import gettext as _
 from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.db import db
-from newsletter.i18n import language, translate
-from newsletter.limits import limiter
+from newsletter.i18n import choose_language, language, translate
 from newsletter.subscribers import breaker, funnel, proof_of_work, signup, trap
 from newsletter.subscribers.browser import (
     is_a_look,
@@ -19,18 +18,12 @@ from newsletter.subscribers.browser import (
     remember_browser,
 )
 from newsletter.subscribers.forms import FilledForm, empty_form, read_form
+from newsletter.subscribers.intake import take_in
 from newsletter.subscribers.lists import all_lists
 from newsletter.subscribers.models import FunnelStep, MailingList, Purpose
 from newsletter.subscribers.pages import bp, visit
 from newsletter.subscribers.wordings import wording_text
 from newsletter.web import embedding, message_page
-
-#: The form and the API count together; a form with a fault counts for nothing.
-limited = limiter.shared_limit(
-    lambda: settings().signup_limit_ip,
-    scope="signup",
-    deduct_when=lambda response: response.status_code in {HTTPStatus.SEE_OTHER, HTTPStatus.ACCEPTED},
-)
 
 
 @bp.get("/")
@@ -48,19 +41,23 @@ def subscribe() -> ResponseReturnValue:
 
 
 @bp.post("/subscribe")
-@limited
 def sign_up() -> ResponseReturnValue:
     secret, browser_hash = make_browser_secret()
-    filled = read_form(request.form, language(), browser_hash)
+    tongue = choose_language()
+    filled = read_form(request.form, tongue, browser_hash)
     if filled.request is None:
         return _show_form(filled), 422
-    if not trap.is_caught(request.form, utcnow()):
-        if not breaker.lets_in(request.form.get("altcha", ""), now=utcnow()):
-            db.session.commit()  # the alert
-            return _show_busy(filled)
-        signup.request_subscription(filled.request, now=utcnow(), visit=visit())
-        db.session.commit()
-    sent_url = url_for("subscribers.sent", lang=language(), **embedding())
+    is_in = take_in(
+        filled.request,
+        now=utcnow(),
+        visit=visit(),
+        solution=request.form.get("altcha", ""),
+        is_trapped=trap.is_caught(request.form, utcnow()),
+    )
+    if not is_in:
+        db.session.commit()  # the alert
+        return _show_busy(filled)
+    sent_url = url_for("subscribers.sent", lang=tongue, **embedding())
     return remember_browser(redirect(sent_url, 303), secret)
 
 

@@ -3,13 +3,15 @@
 Kept as a keyed hash, so the list survives erasure without keeping the address.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, cast
 
 import sqlalchemy as sa
 
 from newsletter import journal
-from newsletter.db import change, db, insert_or_ignore, table_of
+from newsletter.db import among, change, db, insert_or_ignore, is_sqlite, listed, table_of
 from newsletter.journal import Line
 from newsletter.subscribers.addresses import hash_address, suppression_key_id
 from newsletter.subscribers.models import Suppression, SuppressionReason
@@ -20,9 +22,6 @@ LIFTED_BY_CONFIRMING = {
     SuppressionReason.COMPLAINED,
     SuppressionReason.OBJECTED,
 }
-
-_SUPPRESSIONS = table_of(Suppression)
-_REASON = sa.select(_SUPPRESSIONS.c.reason).where(_SUPPRESSIONS.c.address_hash == sa.bindparam("hash"))
 
 
 def suppress(address_key: str, reason: SuppressionReason, now: datetime) -> None:
@@ -53,8 +52,23 @@ def find_suppression(address_key: str) -> Suppression | None:
 
 def is_barred(address_key: str) -> bool:
     """Tell whether not even a confirmation mail may go to an address."""
-    found = db.session.connection().execute(_REASON, {"hash": hash_address(address_key)}).scalar()
-    return found is not None and found not in LIFTED_BY_CONFIRMING
+    address_hash = hash_address(address_key)
+    return address_hash in barred_among([address_hash])
+
+
+def barred_among(hashes: Sequence[str]) -> set[str]:
+    """Return those of the hashes whose addresses not even a confirmation mail may go to."""
+    rows = db.session.connection().execute(_barred(for_sqlite=is_sqlite()), {"hashes": listed(hashes)})
+    return set(rows.scalars())
+
+
+@cache
+def _barred(*, for_sqlite: bool) -> sa.Select[str]:
+    table = table_of(Suppression)
+    return sa.select(table.c.address_hash).where(
+        among(table.c.address_hash, "hashes", for_sqlite=for_sqlite),
+        table.c.reason.not_in(LIFTED_BY_CONFIRMING),
+    )
 
 
 def lift_by_confirming(address_key: str, *, now: datetime) -> None:

@@ -28,7 +28,8 @@ def stamp(posted: Mapping[str, str], now: datetime) -> str:
 
 def is_caught(posted: Mapping[str, str], now: datetime) -> bool:
     """Tell whether a program filled in the form, and count that in the log."""
-    shown_at = _shown_at(posted.get("shown", ""))
+    token = posted.get("shown", "")
+    shown_at = _shown_at(token) if token else None
     # Below nought is the clock of another machine, and tells nothing.
     hasty = shown_at is not None and 0 <= _milliseconds(now) - shown_at < LEAST_MILLISECONDS
     reason = "honeypot" if posted.get("website") else "haste" if hasty else ""

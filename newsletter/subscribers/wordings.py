@@ -1,10 +1,12 @@
 """The words of the boxes, and the version of them that somebody saw."""
 
+from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 
 import sqlalchemy as sa
 
-from newsletter.db import db, insert_or_ignore, table_of
+from newsletter.db import UtcDateTime, db, insert_or_ignore
 from newsletter.errors import N_
 from newsletter.i18n import speaking, translate
 from newsletter.subscribers.models import Purpose, Wording
@@ -12,7 +14,7 @@ from newsletter.subscribers.models import Purpose, Wording
 #: The version of the privacy notice before the first was published.
 FIRST_NOTICE = 1
 #: A table of a rung above.
-_NOTICES = sa.table("notices", sa.column("version"))
+_NOTICES = sa.table("notices", sa.column("version"), sa.column("published_at", UtcDateTime))
 _NEWEST_NOTICE = sa.select(sa.func.max(_NOTICES.c.version))
 
 TEXTS = {
@@ -32,12 +34,6 @@ _SAME = sa.select(Wording).where(
     Wording.language == sa.bindparam("language"),
     Wording.text == sa.bindparam("text"),
 )
-_WORDINGS = table_of(Wording)
-_SAME_ID = sa.select(_WORDINGS.c.id).where(
-    _WORDINGS.c.purpose == sa.bindparam("purpose"),
-    _WORDINGS.c.language == sa.bindparam("language"),
-    _WORDINGS.c.text == sa.bindparam("text"),
-)
 
 
 def notice_version() -> int:
@@ -45,10 +41,21 @@ def notice_version() -> int:
     return db.session.connection().execute(_NEWEST_NOTICE).scalar() or FIRST_NOTICE
 
 
+def notices() -> Sequence[tuple[int, datetime]]:
+    """Return the versions of the privacy notice and since when each was shown, oldest first."""
+    rows = db.session.connection().execute(sa.select(_NOTICES).order_by(_NOTICES.c.version))
+    return [(version, published_at) for version, published_at in rows]
+
+
 def wording_text(purpose: Purpose, language: str) -> str:
     """Return the label of a box as a page in this language shows it."""
+    return _translated(TEXTS[purpose], language)
+
+
+@cache
+def _translated(text: str, language: str) -> str:
     with speaking(language):
-        return translate(TEXTS[purpose])
+        return translate(text)
 
 
 def shown_wording(purpose: Purpose, language: str, now: datetime) -> Wording:
@@ -57,14 +64,6 @@ def shown_wording(purpose: Purpose, language: str, now: datetime) -> Wording:
     The first to see new words stores them; two at once agree on one row.
     """
     return store_wording(purpose, language, wording_text(purpose, language), now)
-
-
-def shown_wording_id(purpose: Purpose, language: str, now: datetime) -> int:
-    """Do as ``shown_wording`` at a fraction of its cost, and return the id."""
-    text = wording_text(purpose, language)
-    same = {"purpose": purpose, "language": language, "text": text}
-    found = db.session.connection().execute(_SAME_ID, same).scalar()
-    return int(found) if found is not None else store_wording(purpose, language, text, now).id
 
 
 def store_wording(purpose: Purpose, language: str, text: str, now: datetime) -> Wording:

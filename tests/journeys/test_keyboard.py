@@ -32,6 +32,7 @@ def tab_to(plain_page) -> Callable[[Locator], None]:
 @pytest.mark.timeout(300)
 @pytest.mark.xdist_group("one server")
 def test_a_keyboard_is_enough_to_subscribe_and_leave(shared_server, plain_page, tab_to, find_mail):
+    """PP-2."""
     page = plain_page
     keys = page.keyboard
 

@@ -33,7 +33,8 @@ from newsletter.subscribers.models import (
     SuppressionReason,
 )
 from newsletter.subscribers.queries import UnknownSubscriber
-from newsletter.subscribers.signup import SignupForm, request_subscription
+from newsletter.subscribers.signup import SignupForm
+from newsletter.subscribers.signup_store import request_subscription
 from newsletter.subscribers.suppressions import find_suppression, suppress
 from tests.support.clock import NOW
 
@@ -67,7 +68,9 @@ class House(RuleBasedStateMachine):
     @rule(who=st.sampled_from(PEOPLE), answers=st.booleans())
     def sign_up(self, who, answers):
         self.tick()
-        form = SignupForm(address=parse_address(who), lists=[self.list], language="fi", wants_tracking=False)
+        form = SignupForm(
+            address=parse_address(who), list_ids=[self.list.id], language="fi", wants_tracking=False
+        )
         request_subscription(form, now=self.now, visit=VISIT)
         db.session.commit()
         mail = db.session.scalars(

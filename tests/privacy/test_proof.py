@@ -16,7 +16,8 @@ from newsletter.subscribers.addresses import parse_address
 from newsletter.subscribers.confirm import confirm
 from newsletter.subscribers.evidence import Visit, seal_ledger
 from newsletter.subscribers.models import Purpose, Subscriber
-from newsletter.subscribers.signup import SignupForm, request_subscription
+from newsletter.subscribers.signup import SignupForm
+from newsletter.subscribers.signup_store import request_subscription
 from newsletter.subscribers.unsubscribe import leave
 from newsletter.subscribers.wordings import wording_text
 
@@ -36,7 +37,7 @@ def subscribe(app, mailing_list, now):
 
     def go(after=timedelta(minutes=5), *, tracking=False, at=now, agent=MAIL.user_agent):
         form = SignupForm(
-            address=parse_address(ADDRESS), lists=[mailing_list], language="fi", wants_tracking=tracking
+            address=parse_address(ADDRESS), list_ids=[mailing_list.id], language="fi", wants_tracking=tracking
         )
         request_subscription(form, now=at, visit=FORM)
         mail = db.session.scalars(sa.select(OutboxMail).order_by(OutboxMail.id.desc()).limit(1)).one()
@@ -118,6 +119,7 @@ def test_who_left_and_came_back_consented_twice(subscribe, now):
     ],
 )
 def test_a_confirm_as_a_scanner_makes_it_counts_and_is_remarked_on(subscribe, seconds, agent, remarks):
+    """CO-6."""
     subscribe(after=timedelta(seconds=seconds), agent=agent)
 
     (story,) = find_proof(ADDRESS).stories
@@ -173,6 +175,7 @@ def test_the_command_prints_json(subscribe, run):
 def test_the_page_to_print_is_one_file_that_needs_nothing_else(
     subscribe, run, tmp_path, language, heading, when
 ):
+    """SU-5."""
     subscribe()
     page = tmp_path / "proof.html"
 

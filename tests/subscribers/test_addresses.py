@@ -1,4 +1,4 @@
-"""What counts as an address, and when two are the same."""
+"""What counts as an address, and when two are the same (SU-9)."""
 
 import pytest
 from hypothesis import example, given, settings

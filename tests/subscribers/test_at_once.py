@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from newsletter.mail.models import OutboxMail
-from newsletter.subscribers import links
+from newsletter.subscribers import intake, links
 from newsletter.subscribers.models import (
     Consent,
     ConsentKind,
@@ -17,7 +17,7 @@ from newsletter.subscribers.models import (
     SubscriptionStatus,
 )
 from tests.subscribers.pages import Page
-from tests.support.apps import at_once
+from tests.support.apps import at_once, on_its_own
 
 SPELLINGS = ("meri@example.com", "MERI@example.com", "Meri@Example.Com", "meri@EXAMPLE.com")
 
@@ -31,7 +31,9 @@ def post_at_once(real_app) -> Callable[..., list[TestResponse]]:
             browser = FlaskClient(real_app, real_app.response_class, use_cookies=False)
             return lambda: browser.post(path, data=form)
 
-        return at_once(real_app, *(sender(path, form) for path, form in requests))
+        answers = at_once(real_app, *(sender(path, form) for path, form in requests))
+        on_its_own(real_app, intake.load)
+        return answers
 
     return post
 

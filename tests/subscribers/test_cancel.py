@@ -27,6 +27,7 @@ def test_the_page_names_what_would_be_cancelled(client, request_link, english):
 
 
 def test_cancelling_erases_the_request_and_the_person_at_once(client, request_link, stored):
+    """CO-4."""
     path = request_link("cancel", tracking="yes")
 
     page = Page(client.post(path))
@@ -101,6 +102,7 @@ def test_cancelling_one_request_leaves_the_other(client, request_link, english, 
 
 @pytest.mark.parametrize(("method", "status"), [("GET", 302), ("POST", 303)])
 def test_after_confirming_the_cancel_link_leads_to_unsubscribing(client, sign_up, stored, method, status):
+    """CO-4: the link goes on working."""
     sign_up()
     context = stored(OutboxMail)[0].context
     client.post(context["confirm_url"])

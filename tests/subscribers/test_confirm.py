@@ -42,6 +42,7 @@ def token_of(path: str) -> str:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_looking_at_the_link_changes_nothing(client, request_link, dump, method):
+    """CO-2."""
     path = request_link()
     before = dump()
 
@@ -51,6 +52,7 @@ def test_looking_at_the_link_changes_nothing(client, request_link, dump, method)
 
 
 def test_the_page_asks_for_one_press(client, request_link):
+    """CO-2."""
     page = Page(client.get(request_link()))
 
     assert page.texts("main button") == ["Vahvista tilaus"]
@@ -59,6 +61,7 @@ def test_the_page_asks_for_one_press(client, request_link):
 
 
 def test_the_page_holds_no_script(client, request_link):
+    """CO-2: nothing can press by itself."""
     html = client.get(request_link()).text
 
     assert ("<script" in html, "onload" in html, 'http-equiv="refresh"' in html) == (False, False, False)
@@ -133,6 +136,7 @@ def test_the_evidence_never_holds_the_token(client, request_link, stored):
 
 
 def test_the_request_keeps_only_a_hash_of_the_links_secret(request_link, stored):
+    """CO-5."""
     secret, _issued = links.CONFIRM.read(token_of(request_link()))
 
     (signup,) = stored(Signup)
@@ -140,6 +144,7 @@ def test_the_request_keeps_only_a_hash_of_the_links_secret(request_link, stored)
 
 
 def test_pressing_twice_says_so_and_keeps_the_first_consent(client, request_link, clock, dump):
+    """CO-5."""
     path = request_link()
     client.post(path, environ_base={"REMOTE_ADDR": "203.0.113.7"})
     before = dump()
@@ -194,6 +199,7 @@ def test_who_had_left_is_back_after_confirming_anew(client, make_subscriber, fin
 
 @pytest.mark.parametrize("reason", [SuppressionReason.BOUNCED, SuppressionReason.COMPLAINED])
 def test_confirming_ends_an_ordinary_suppression(client, request_link, reason):
+    """RP-5."""
     suppress("meri@example.com", reason, NOW)
     path = request_link()
     assert find_suppression("meri@example.com") is not None
@@ -204,6 +210,7 @@ def test_confirming_ends_an_ordinary_suppression(client, request_link, reason):
 
 
 def test_a_suppression_by_staff_outlives_a_link_already_sent(client, request_link):
+    """RP-5."""
     path = request_link()
     suppress("meri@example.com", SuppressionReason.BANNED, NOW)
 
@@ -270,6 +277,7 @@ def test_tracking_is_granted_only_by_confirming(client, request_link, stored):
 
 
 def test_without_the_box_nothing_is_said_about_tracking(client, request_link, stored):
+    """SU-3."""
     client.post(request_link())
 
     assert [(row.tracking, row.tracking_chosen_at) for row in stored(Subscriber)] == [
@@ -333,6 +341,7 @@ def test_its_unsubscribe_link_is_for_the_one_list_it_is_about(
 def test_no_newsletter_goes_to_an_unconfirmed_address(
     sign_up, finnish, make_subscriber, make_campaign, send_due, outgoing
 ):
+    """CO-1."""
     sign_up("meri@example.com")
     make_subscriber("kalle@example.com", [finnish])
     start_campaign(make_campaign([finnish]).id, now=NOW, actor="staff:1")
@@ -383,6 +392,7 @@ def test_a_link_signed_with_another_key_is_refused(client, request_link, make_ap
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_after_seven_days_the_page_offers_a_new_signup(client, request_link, clock, stored, method):
+    """CO-5."""
     path = request_link()
 
     clock.shift(timedelta(days=7))
@@ -415,6 +425,7 @@ def expire(app) -> Callable[..., int]:
 
 
 def test_an_expired_request_goes_with_the_person_of_whom_nothing_else_is_known(sign_up, expire, stored):
+    """CO-5."""
     sign_up()
 
     assert expire(days=7) == 1

@@ -8,7 +8,7 @@ from sqlalchemy.exc import OperationalError
 
 from newsletter.db import db
 from newsletter.mail.models import OutboxMail
-from newsletter.subscribers import funnel, links
+from newsletter.subscribers import funnel, intake, links
 from newsletter.subscribers.models import FunnelCount, FunnelStep, Signup, Subscriber, SuppressionReason
 from newsletter.subscribers.suppressions import suppress
 from tests.support.apps import at_once, on_its_own
@@ -219,6 +219,7 @@ def test_requests_at_once_lose_no_count(real_app, finnish, english, counted):
     ]
 
     at_once(real_app, *[_poster(real_app, form) for form in forms])
+    on_its_own(real_app, intake.load)
 
     assert counted()[SENT_IN] == 16
 

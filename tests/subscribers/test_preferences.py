@@ -51,6 +51,7 @@ def test_looking_changes_nothing(client, meri, dump, method):
 
 
 def test_the_address_is_shown_masked(client, meri):
+    """MU-6."""
     html = client.get(details_of(meri)).text
 
     assert ("Osoite: m•••@example.com" in html, "meri@" in html) == (True, False)

@@ -23,7 +23,7 @@ from newsletter.subscribers.models import (
 from newsletter.subscribers.suppressions import suppress
 from tests.subscribers.pages import Page
 from tests.support.clock import NOW
-from tests.support.mailbox import links_of, text_of
+from tests.support.mailbox import html_of, links_of, text_of
 
 WEB_FORM = "https://www.kirjakauppa.example/tilaa?kampanja=7#lomake"
 BROWSER = {"Referer": WEB_FORM, "User-Agent": "Firefox/140.0"}
@@ -101,6 +101,33 @@ def test_the_mail_speaks_its_lists_language_or_else_the_pages(
     assert outgoing.last["Subject"] == subject
 
 
+def test_the_mail_is_fixed_and_holds_nothing_that_the_visitor_wrote(sign_up, send_due, outgoing):
+    """CO-3: three links, no picture, no offer."""
+    sign_up(
+        "voita-nyt@example.com",
+        name="Ilmainen lahja https://www.huijaus.example/",
+        headers={"Referer": "https://www.huijaus.example/", "User-Agent": "Ilmainen lahja"},
+    )
+
+    send_due()
+
+    mail = outgoing.last
+    written = text_of(mail) + html_of(mail)
+    assert mail["Auto-Submitted"] == "auto-generated"
+    assert [word for word in ("lahja", "huijaus", "<img", "/o/", "/c/") if word in written] == []
+    assert [len(links_of(mail, kind)) for kind in ("confirm", "cancel", "preferences")] == [1, 1, 1]
+
+
+def test_nobody_is_reminded(sign_up, clock, send_due, outgoing):
+    """CO-6."""
+    sign_up()
+    for _day in range(9):
+        send_due()
+        clock.shift(timedelta(days=1))
+
+    assert len(outgoing.subjects) == 1
+
+
 def test_the_evidence_has_a_row_for_each_box_and_list(sign_up, finnish, english, stored):
     sign_up(lists=["suomeksi", "in-english"], tracking="yes")
 
@@ -112,6 +139,7 @@ def test_the_evidence_has_a_row_for_each_box_and_list(sign_up, finnish, english,
 
 
 def test_the_evidence_says_when_how_and_from_where(sign_up, stored):
+    """SU-5."""
     sign_up(headers=BROWSER, ip="203.0.113.7")
 
     (row,) = stored(Consent)
@@ -146,6 +174,7 @@ def test_a_broken_referrer_stops_nobody(sign_up, stored, referrer):
 
 @pytest.mark.parametrize("language", ["fi", "en"])
 def test_the_wordings_kept_are_those_on_the_page(client, sign_up, stored, language):
+    """SU-5."""
     page = Page(client.get(f"/subscribe?lang={language}"))
 
     sign_up(tracking="yes", lang=language)
@@ -172,18 +201,21 @@ def test_a_bare_form_of_another_site_needs_no_cookie_and_no_token(app, finnish, 
 
 
 def test_no_box_is_ticked_beforehand(client, finnish, english):
+    """SU-1."""
     page = Page(client.get("/subscribe?lang=fi"))
 
     assert (page.checked, page.value("email")) == ([], "")
 
 
 def test_the_only_list_needs_no_choosing(client, finnish):
+    """SU-1: none is chosen beforehand when there are several."""
     page = Page(client.get("/subscribe?lang=fi"))
 
     assert (page.value("lists"), page.checked) == ("suomeksi", [])
 
 
 def test_the_form_says_who_writes_about_what_and_how_often(client, make_list):
+    """SU-4."""
     make_list(topics="Uutuudet ja tapahtumat", frequency="Kerran kuussa")
 
     page = Page(client.get("/subscribe?lang=fi"))
@@ -204,6 +236,7 @@ def test_without_lists_there_is_nothing_to_fill_in(client):
 
 
 def test_where_nothing_is_measured_nobody_is_asked_about_it(client, finnish, change_settings):
+    """SU-3: no other personal field is asked either."""
     change_settings(tracking="off")
 
     page = Page(client.get("/subscribe?lang=fi"))
@@ -245,6 +278,7 @@ BAD_FORMS = [
 
 @pytest.mark.parametrize(("fields", "errors"), BAD_FORMS)
 def test_a_bad_form_comes_back_and_nothing_is_stored_or_sent(sign_up, english, dump, fields, errors):
+    """SU-2."""
     before = dump()
 
     page = Page(sign_up(**fields))
@@ -264,6 +298,7 @@ def test_a_nul_in_a_field_is_a_fault_of_the_form_not_of_ours(sign_up, dump, fiel
 
 
 def test_the_form_comes_back_as_it_was_filled_in(sign_up, english):
+    """SU-2."""
     page = Page(sign_up('"<meri>"', lists=["suomeksi", "in-english"], tracking="yes"))
 
     assert page.value("email") == '"<meri>"'
@@ -271,6 +306,7 @@ def test_the_form_comes_back_as_it_was_filled_in(sign_up, english):
 
 
 def test_a_summary_leads_to_each_fault(sign_up, english):
+    """PP-2."""
     page = Page(sign_up("", lists=None, consent=None, lang="en"))
 
     assert page.summary == [
@@ -290,6 +326,7 @@ def test_a_bad_form_says_so_in_its_title(sign_up):
 
 
 def test_the_answer_is_the_same_whoever_the_address_is(client, sign_up, make_subscriber, finnish):
+    """SU-6."""
     make_subscriber("pending@example.com", [finnish], SubscriptionStatus.PENDING)
     make_subscriber("confirmed@example.com", [finnish])
     make_subscriber("gone@example.com", [finnish], SubscriptionStatus.UNSUBSCRIBED)
@@ -308,6 +345,7 @@ def test_the_answer_is_the_same_whoever_the_address_is(client, sign_up, make_sub
 
 @pytest.mark.parametrize("reason", [SuppressionReason.BANNED, SuppressionReason.NOT_REQUESTED])
 def test_who_wants_no_mail_at_all_gets_none_and_is_not_stored(sign_up, dump, reason):
+    """RP-5: only staff can lift these."""
     suppress("meri@example.com", reason, NOW)
     before = dump()
 
@@ -318,6 +356,7 @@ def test_who_wants_no_mail_at_all_gets_none_and_is_not_stored(sign_up, dump, rea
 
 @pytest.mark.parametrize("reason", [SuppressionReason.BOUNCED, SuppressionReason.COMPLAINED])
 def test_an_ordinary_suppression_lets_the_person_ask_anew(sign_up, send_due, outgoing, reason):
+    """RP-5."""
     suppress("meri@example.com", reason, NOW)
 
     sign_up("meri@example.com")
@@ -330,6 +369,7 @@ def test_an_ordinary_suppression_lets_the_person_ask_anew(sign_up, send_due, out
 
 
 def test_another_spelling_is_the_same_person_with_the_first_spelling(sign_up, stored):
+    """SU-9."""
     sign_up("Meri@example.com")
     sign_up("MERI@EXAMPLE.COM")
 
@@ -337,6 +377,7 @@ def test_another_spelling_is_the_same_person_with_the_first_spelling(sign_up, st
 
 
 def test_a_plus_tag_and_a_dot_make_other_people(sign_up, stored):
+    """SU-9."""
     for address in ("meri@example.com", "meri+kirjat@example.com", "me.ri@example.com"):
         sign_up(address)
 
@@ -348,6 +389,7 @@ def test_a_plus_tag_and_a_dot_make_other_people(sign_up, stored):
 
 
 def test_a_domain_beyond_ascii_gets_its_mail_at_the_a_label(sign_up, send_due, outgoing):
+    """SU-9."""
     sign_up("meri@pöytä.example")
 
     send_due()
@@ -356,6 +398,7 @@ def test_a_domain_beyond_ascii_gets_its_mail_at_the_a_label(sign_up, send_due, o
 
 
 def test_a_subscriber_who_signs_up_again_keeps_everything(sign_up, make_subscriber, finnish, dump):
+    """SU-8."""
     make_subscriber("meri@example.com", [finnish], tracking=TrackingState.REFUSED)
     before = dump()
 
@@ -377,6 +420,7 @@ def test_a_subscriber_who_signs_up_again_is_told_so(sign_up, make_subscriber, fi
 
 
 def test_a_subscriber_is_told_at_most_once_in_24_hours(sign_up, make_subscriber, finnish, clock, stored):
+    """SU-8."""
     make_subscriber("meri@example.com", [finnish])
     sign_up("meri@example.com")
 
@@ -390,6 +434,7 @@ def test_a_subscriber_is_told_at_most_once_in_24_hours(sign_up, make_subscriber,
 
 
 def test_only_the_new_list_becomes_pending(sign_up, make_subscriber, finnish, english, stored):
+    """SU-8."""
     make_subscriber("meri@example.com", [finnish])
 
     sign_up("meri@example.com", lists=["suomeksi", "in-english"])
@@ -424,6 +469,7 @@ def test_who_has_left_may_come_back_and_stays_away_until_confirming(
 
 
 def test_an_address_is_asked_about_a_list_once_a_day(sign_up, change_settings, clock, stored):
+    """SU-7."""
     change_settings(signup_limit_address="1/day;3/30day")
     sign_up()
 
@@ -484,6 +530,7 @@ def allow_per_ip(real_app, change_settings, monkeypatch) -> Callable[[str], None
     ],
 )
 def test_too_many_signups_from_one_ip_see_a_page_that_says_so(sign_up, allow_per_ip, dump, language, text):
+    """SU-7."""
     allow_per_ip("2/minute")
     sign_up("yksi@example.com")
     sign_up("kaksi@example.com")

@@ -63,6 +63,7 @@ def test_looking_at_the_link_changes_nothing(client, meri, finnish, dump, method
 
 
 def test_the_page_asks_about_this_list_and_all_lists(client, meri, finnish):
+    """MU-3."""
     page = Page(client.get(way_out(meri, finnish)))
 
     assert page.heading == "Haluatko poistua uutiskirjeeltä?"
@@ -109,6 +110,7 @@ def test_leaving_all_lists_leaves_none(client, meri, finnish, statuses):
 
 
 def test_leaving_is_recorded_with_its_time_and_way(client, meri, finnish, stored):
+    """MU-7."""
     client.post(
         way_out(meri, finnish),
         data={"scope": "list"},
@@ -133,6 +135,7 @@ def test_the_page_says_when_the_data_goes(client, meri):
 
 @pytest.mark.parametrize("form", [{"scope": "list"}, {"scope": "all"}, ONE_CLICK, {}])
 def test_leaving_again_changes_nothing(client, meri, finnish, clock, dump, form):
+    """MU-7."""
     path = way_out(meri, finnish)
     client.post(path, data=form)
     before = dump()
@@ -166,6 +169,7 @@ def test_who_has_left_all_lists_is_held_by_nothing(client, meri):
 def test_one_click_leaves_the_list_without_cookie_or_redirect(
     app, client, meri, finnish, statuses, content_type
 ):
+    """MU-4."""
     mail_client = app.test_client(use_cookies=False)
 
     response = mail_client.post(
@@ -261,6 +265,7 @@ def test_undoing_brings_back_every_list_that_was_left(client, meri, statuses):
 
 
 def test_undoing_is_a_new_consent(client, meri, finnish, clock, stored):
+    """MU-3."""
     page = Page(client.post(way_out(meri, finnish), data={"scope": "list"}))
     clock.shift(timedelta(minutes=1))
 
@@ -301,6 +306,7 @@ def test_undoing_adds_no_list_that_was_never_confirmed(
 
 @pytest.mark.parametrize(("method", "form"), [("GET", {}), ("POST", {"scope": "all"}), ("POST", ONE_CLICK)])
 def test_the_link_of_someone_purged_says_not_on_the_list(client, meri, finnish, method, form):
+    """MU-2."""
     path = way_out(meri, finnish)
     personal_data.erase([meri.id], keep_until=None)
 
@@ -327,6 +333,7 @@ def test_the_page_of_someone_who_left_says_not_on_the_list(client, meri):
     ],
 )
 def test_a_link_that_is_not_ours_is_refused(client, meri, dump, make_token, method, form):
+    """MU-2: a forged one gets 404."""
     before = dump()
 
     page = Page(client.open(f"/unsubscribe/{make_token()}?lang=fi", method=method, data=form))

@@ -17,8 +17,9 @@ from sqlalchemy.engine import URL
 from newsletter import create_app
 from newsletter.config import PREFIX, Settings
 from newsletter.db import db
-from newsletter.limits import limiter
+from newsletter.limits import _spare, limiter
 from newsletter.mail.transport import mailbox_folder
+from newsletter.subscribers import intake
 from newsletter.wakeups import queue
 from tests.support.gateway import gateway_of
 
@@ -103,18 +104,22 @@ def clean(app: Flask) -> None:
     app.config["NEWSLETTER"].journal_path.unlink(missing_ok=True)
     if limiter.storage.check():
         limiter.reset()
+    _spare.reset()
     if limiter._fallback_limiter is not None:
         limiter._fallback_limiter.storage.reset()
 
 
 def empty(app: Flask) -> None:
-    """Forget mails, hits and wake-ups."""
+    """Forget mails, hits, signups and wake-ups."""
     app.extensions["newsletter.looks"].take()
     gateway = gateway_of(app)
     gateway.spool.close()
     gateway._targets.clear()
+    app.extensions["newsletter.intake"].close()
+    app.extensions.pop("newsletter.list_ids", None)
     instance = Path(app.instance_path)
-    shutil.rmtree(instance / "spool", ignore_errors=True)
+    for folder in ("spool", "intake"):
+        shutil.rmtree(instance / folder, ignore_errors=True)
     shutil.rmtree(mailbox_folder(app.config["NEWSLETTER"]), ignore_errors=True)
     if app.config["NEWSLETTER"].queue_url == "memory://":
         queue(app).flush()
@@ -164,6 +169,7 @@ class Client(FlaskClient):
         try:
             return contextvars.Context().run(super().open, *args, **kwargs)
         finally:
+            contextvars.Context().run(_in_context, self.application, intake.load)  # as a loader would
             db.session.expire_all()
 
 

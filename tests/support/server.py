@@ -2,12 +2,16 @@
 
 import http.client
 import os
+import random
+import signal
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import IO
+
+import psutil  # type: ignore[import-untyped] # comes with PostgreSQL for tests; nobody else needs its types
 
 from newsletter.config import PREFIX
 from tests.support.mailbox import Mailbox
@@ -106,3 +110,14 @@ def free_port() -> int:
     """Return a port that nobody listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
+
+
+def kill_some(server: LiveServer, chance: random.Random) -> None:
+    """Kill -9 some of the children of a server, or all."""
+    assert server.process is not None
+    children = psutil.Process(server.process.pid).children(recursive=True)
+    for child in chance.sample(children, min(len(children), chance.choice([1, 1, 2, len(children)]))):
+        try:
+            os.kill(child.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue

@@ -1,16 +1,13 @@
 """The real processes, killed under load: every answered hit is counted exactly once."""
 
 import http.client
-import os
 import random
-import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import psutil  # type: ignore[import-untyped] # comes with PostgreSQL for tests; nobody else needs its types
 import pytest
 import sqlalchemy as sa
 from flask import Flask
@@ -21,7 +18,7 @@ from newsletter.subscribers.models import TrackingState
 from newsletter.tracking.links import HIT
 from newsletter.tracking.models import Event
 from tests.support.apps import DEFAULTS
-from tests.support.server import LiveServer
+from tests.support.server import LiveServer, kill_some
 
 SECONDS = 4.0
 KILLS = 5
@@ -99,16 +96,6 @@ def test_kill_nine_of_pages_loader_or_both_loses_and_doubles_nothing(real_app, m
     assert max(stored.values()) == 1
     assert list(spool.glob("*.hits")) == []
     assert verify() == (1, [])
-
-
-def kill_some(server: LiveServer, chance: random.Random) -> None:
-    assert server.process is not None
-    children = psutil.Process(server.process.pid).children(recursive=True)
-    for child in chance.sample(children, min(len(children), chance.choice([1, 1, 2, len(children)]))):
-        try:
-            os.kill(child.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
 
 
 def test_a_stopped_program_leaves_no_hit_behind(real_app, make_subscriber, send, server):
