@@ -30,7 +30,8 @@ _TRIES = 40
 #: The tables that hold people, for PostgreSQL's vacuum.
 _TABLES = (
     "subscribers", "subscriptions", "signups", "fresh_links", "consents", "outbox", "deliveries",
-    "events", "link_readers", "rights_requests", "disclosures", "holds", "audit",
+    "events", "link_readers", "rights_requests", "disclosures", "holds", "audit", "statements",
+    "notification_tasks", "recent_clicks", "address_parts",
 )  # fmt: skip
 
 
