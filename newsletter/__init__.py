@@ -15,7 +15,7 @@ from newsletter.campaigns import staff_views as writing_views
 from newsletter.campaigns.cli import campaigns
 from newsletter.config import Settings, data_folder
 from newsletter.mail import mailbox, transport
-from newsletter.privacy import backup_cli, desk_views, letters, office_views, request_views
+from newsletter.privacy import backup_cli, desk_views, letters, office_views, own_data, request_views
 from newsletter.privacy import cli as privacy_cli
 from newsletter.privacy import own_views as own_data_views
 from newsletter.privacy import staff_views as privacy_staff_views
@@ -74,6 +74,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     _add_commands(app)
     rollups.listen()
     letters.listen()
+    own_data.listen()
     return app
 
 

@@ -130,6 +130,13 @@ DISCLOSURE = Rule(
     N_("The day you left"),
     N_("Erased with the subscription"),
 )
+TOLD = Rule(
+    "told",
+    N_("Letters to those who received data about you, so that they correct or erase it too"),
+    N_("Until they have been told"),
+    N_("Your request"),
+    N_("Blanked"),
+)
 HOLD = Rule(
     "hold",
     N_("A reason why data must be kept, such as an open invoice"),
@@ -192,6 +199,7 @@ RULES = (
     RAW_BOUNCE,
     DESK,
     DISCLOSURE,
+    TOLD,
     HOLD,
     AUDIT,
     LOGS,

@@ -6,47 +6,30 @@ import sqlalchemy as sa
 
 from newsletter import audit, journal
 from newsletter.db import db, insert_or_ignore
-from newsletter.errors import N_, NewsletterError
+from newsletter.i18n import translate
 from newsletter.journal import Line
 from newsletter.privacy import desk, letters
 from newsletter.privacy.access import copy_for
 from newsletter.privacy.erasure import PersonHeld, erase_subscriber
-from newsletter.privacy.models import (
-    Ban,
-    Disclosure,
-    NotificationTask,
-    RequestKind,
-    RequestStatus,
-    RightsRequest,
-)
+from newsletter.privacy.models import Ban, RequestKind, RequestStatus, RightsRequest
 from newsletter.privacy.people import is_held
+from newsletter.privacy.rectifying import Change, Corrections, rectify
+from newsletter.privacy.telling import TOLD_ON, tell_others
 from newsletter.subscribers import unsubscribe
-from newsletter.subscribers.addresses import hash_address, parse_address
+from newsletter.subscribers.addresses import hash_address
 from newsletter.subscribers.evidence import Visit
 from newsletter.subscribers.models import Subscriber, SuppressionReason
 from newsletter.subscribers.suppressions import suppress
 
-#: Of these, whoever received the data is told (GDPR art. 19).
-TOLD_ON = {RequestKind.RECTIFICATION, RequestKind.ERASURE, RequestKind.RESTRICTION}
 NOBODY = Visit(ip="")
 
 
-class ValueMissing(NewsletterError):
-    """A rectification needs what is right."""
-
-    message = N_("Enter the right address.")
-
-
-class AddressTaken(NewsletterError):
-    """Another subscriber has it."""
-
-    message = N_("Another subscriber already has this address.")
-
-
-def carry_out(number: int, *, now: datetime, actor: str, reply_by: str, value: str = "") -> RightsRequest:
+def carry_out(
+    number: int, *, now: datetime, actor: str, reply_by: str, right: Corrections | None = None
+) -> RightsRequest:
     """Do what a request asks for and write the answer. Commits.
 
-    Raises UnknownRequest, RequestClosed, PersonHeld, ValueMissing, AddressInvalid or AddressTaken.
+    Raises UnknownRequest, RequestClosed, PersonHeld, and what ``rectify`` raises.
     """
     request = desk.get_open(number)
     person = _person(request)
@@ -54,18 +37,19 @@ def carry_out(number: int, *, now: datetime, actor: str, reply_by: str, value: s
         return _answer_nothing(request, now=now, actor=actor, reply_by=reply_by)
     if request.kind is RequestKind.ERASURE and is_held(person.id):
         raise PersonHeld
+    changes: list[Change] = []
     if request.kind is RequestKind.RECTIFICATION:
-        _rectify(person, value)
+        changes = rectify(person, right or Corrections(), now=now, actor=actor)
     elif request.kind is RequestKind.RESTRICTION:
         _restrict(person, now)
     elif request.kind is RequestKind.OBJECTION:
         _ban(person, request, now)
-    if request.kind in TOLD_ON:
-        _make_tasks(request, person, now)
+    told = _tell(request, person, changes, now)
     wants_copy = request.kind in {RequestKind.ACCESS, RequestKind.PORTABILITY}
     with letters.in_language_of(request):
         data = copy_for(person, now) if wants_copy else None
-        letters.send(request, letters.carried_out(request, data), now=now, by=reply_by)
+        said = [translate(*change) for change in changes]
+        letters.send(request, letters.carried_out(request, data, said, told), now=now, by=reply_by)
     audit.record(f"{request.kind.value} carried out", actor=actor, now=now, object=f"subscriber:{person.id}")
     desk.close(request, RequestStatus.DONE, now=now, actor=actor, reply_by=reply_by)
     db.session.commit()
@@ -136,15 +120,10 @@ def _answer_nothing(request: RightsRequest, *, now: datetime, actor: str, reply_
     return request
 
 
-def _rectify(person: Subscriber, value: str) -> None:
-    if not value.strip():
-        raise ValueMissing
-    address = parse_address(value)
-    taken = sa.select(Subscriber.id).where(Subscriber.address_key == address.key, Subscriber.id != person.id)
-    if db.session.scalar(taken) is not None:
-        raise AddressTaken
-    person.address, person.address_key = address.text, address.key
-    person.address_hash = hash_address(address.key)
+def _tell(request: RightsRequest, person: Subscriber, changes: list[Change], now: datetime) -> list[str]:
+    if request.kind not in TOLD_ON:
+        return []
+    return tell_others(request, person, now=now, changes=changes)
 
 
 def _restrict(person: Subscriber, now: datetime) -> None:
@@ -182,9 +161,3 @@ def _store_bans(address_key: str, scopes: str, now: datetime) -> None:
         suppress(address_key, SuppressionReason.BANNED, now)
     elif "direct_marketing" in chosen:
         suppress(address_key, SuppressionReason.OBJECTED, now)
-
-
-def _make_tasks(request: RightsRequest, person: Subscriber, now: datetime) -> None:
-    recipients = sa.select(Disclosure.recipient).where(Disclosure.subscriber_id == person.id).distinct()
-    for recipient in db.session.scalars(recipients).all():
-        db.session.add(NotificationTask(request_id=request.id, recipient=recipient, created_at=now))

@@ -11,10 +11,11 @@ from newsletter.config import settings
 from newsletter.db import db
 from newsletter.errors import NewsletterError
 from newsletter.i18n import NATIVE_NAMES, translate
-from newsletter.privacy import access, bars, carrying_out, desk, disclosures, readable
+from newsletter.privacy import access, bars, carrying_out, desk, disclosures, readable, telling
 from newsletter.privacy.clocks import local_day
 from newsletter.privacy.daily import late
 from newsletter.privacy.models import RequestKind, RequestStatus, RightsRequest
+from newsletter.privacy.rectifying import Corrections
 from newsletter.staff.access import needs
 from newsletter.staff.models import Role
 
@@ -35,7 +36,7 @@ def office() -> ResponseReturnValue:
         everything=everything,
         late=late(now),
         holds=disclosures.standing_holds(),
-        tasks=disclosures.open_tasks(),
+        tasks=telling.open_tasks(),
         reasons={code: translate(words) for code, words in desk.REASONS.items()},
     )
 
@@ -82,6 +83,8 @@ def show(number: int) -> ResponseReturnValue:
         row=_row(found),
         scopes=[translate(desk.SCOPES[scope]) for scope in found.scopes.split(",") if scope in desk.SCOPES],
         reasons={code: translate(words) for code, words in desk.REASONS.items()},
+        tongues={code: NATIVE_NAMES[code] for code in settings().languages},
+        told=telling.tasks_of(number),
         can_extend=found.extended_at is None and local_day(utcnow()) <= found.due_on,
         is_open=found.status is RequestStatus.OPEN,
     )
@@ -90,9 +93,14 @@ def show(number: int) -> ResponseReturnValue:
 @bp.post("/requests/<int:number>/carry-out")
 @_guard_again
 def carry_out(number: int) -> ResponseReturnValue:
-    carrying_out.carry_out(
-        number, now=utcnow(), actor=_me(), reply_by=_reply_by(), value=request.form.get("value", "")
+    posted = request.form
+    right = Corrections(
+        address=posted.get("address", ""),
+        language=posted.get("right_language", ""),
+        refuses_tracking=posted.get("tracking") == "refused",
+        statement=posted.get("statement", ""),
     )
+    carrying_out.carry_out(number, now=utcnow(), actor=_me(), reply_by=_reply_by(), right=right)
     return _back(number, _("The request has been carried out."))
 
 
@@ -158,6 +166,7 @@ def disclose() -> ResponseReturnValue:
         what=posted.get("what", ""),
         why=posted.get("why", ""),
         ground=posted.get("ground", ""),
+        contact=posted.get("contact", ""),
         now=utcnow(),
         actor=_me(),
     )
@@ -201,12 +210,20 @@ def lift_block() -> ResponseReturnValue:
     return redirect(url_for("privacy_desk.office"), 303)
 
 
+@bp.get("/tasks/<int:number>")
+@_guard
+def task(number: int) -> ResponseReturnValue:
+    found = telling.read_task(number, now=utcnow(), actor=_me())
+    db.session.commit()
+    return render_template("staff/privacy/task.html", task=found, tongue=settings().languages[0])
+
+
 @bp.post("/tasks/<int:number>/done")
 @_guard
 def task_done(number: int) -> ResponseReturnValue:
-    disclosures.finish_task(number, now=utcnow(), actor=_me())
+    telling.finish_task(number, now=utcnow(), actor=_me())
     db.session.commit()
-    flash(_("Noted: the recipient has been told."))
+    flash(_("Noted: they have been told."))
     return redirect(url_for("privacy_desk.office"), 303)
 
 

@@ -1,4 +1,4 @@
-"""Disclosures, third-party holds, and the tasks of telling those who received data."""
+"""Disclosures of personal data, and third parties' reasons to keep it."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,7 +9,8 @@ from newsletter import audit
 from newsletter.db import db
 from newsletter.errors import N_, NewsletterError, NotFound
 from newsletter.privacy.desk import ReasonMissing
-from newsletter.privacy.models import Ban, Disclosure, Hold, NotificationTask
+from newsletter.privacy.models import Ban, Disclosure, Hold
+from newsletter.subscribers.addresses import parse_address
 from newsletter.subscribers.queries import get_subscriber
 
 #: Whose reasons keep data that would otherwise go.
@@ -27,9 +28,20 @@ class NotHere(NotFound):
 
 
 def disclose(
-    address: str, *, recipient: str, what: str, why: str, ground: str, now: datetime, actor: str
+    address: str,
+    *,
+    recipient: str,
+    what: str,
+    why: str,
+    ground: str,
+    now: datetime,
+    actor: str,
+    contact: str = "",
 ) -> Disclosure:
-    """Enter what is given to whom; raise UnknownSubscriber, ReasonMissing or DisclosureBanned."""
+    """Enter what is given to whom, and the recipient's own address if it is to be told by mail.
+
+    Raises UnknownSubscriber, ReasonMissing, DisclosureBanned or AddressInvalid.
+    """
     person = get_subscriber(address)
     if not all(text.strip() for text in (recipient, what, why, ground)):
         raise ReasonMissing
@@ -38,6 +50,7 @@ def disclose(
     made = Disclosure(
         subscriber_id=person.id,
         recipient=recipient.strip()[:300],
+        contact=parse_address(contact).text if contact.strip() else None,
         what=what.strip()[:1000],
         why=why.strip()[:1000],
         ground=ground.strip()[:300],
@@ -75,19 +88,3 @@ def end_hold(number: int, *, now: datetime, actor: str) -> None:
 def standing_holds() -> Sequence[Hold]:
     """Return the holds in force."""
     return db.session.scalars(sa.select(Hold).where(Hold.ended_at.is_(None)).order_by(Hold.id)).all()
-
-
-def open_tasks() -> Sequence[NotificationTask]:
-    """Return who is still to be told."""
-    waiting = sa.select(NotificationTask).where(NotificationTask.done_at.is_(None))
-    return db.session.scalars(waiting.order_by(NotificationTask.id)).all()
-
-
-def finish_task(number: int, *, now: datetime, actor: str) -> None:
-    """Note that a recipient was told; raise NotHere."""
-    found = db.session.get(NotificationTask, number, with_for_update=True)
-    if found is None:
-        raise NotHere
-    if found.done_at is None:
-        found.done_at, found.actor = now, actor
-        audit.record("recipient told", actor=actor, now=now, object=f"request:{found.request_id}")

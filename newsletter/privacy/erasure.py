@@ -31,6 +31,7 @@ _TRIES = 40
 _TABLES = (
     "subscribers", "subscriptions", "signups", "fresh_links", "consents", "outbox", "deliveries",
     "bounces", "complaints", "events", "link_readers", "rights_requests", "disclosures", "holds", "audit",
+    "statements", "notification_tasks", "recent_clicks", "address_parts",
 )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """The letters of the desk, in the person's language: the same words by mail and on paper."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -38,12 +39,17 @@ class Letter:
         return "\n\n".join(lines)
 
 
-def carried_out(request: RightsRequest, data: dict[str, Any] | None = None) -> Letter:
-    """Return the letter that says what was done."""
+def carried_out(
+    request: RightsRequest,
+    data: dict[str, Any] | None = None,
+    changes: Sequence[str] = (),
+    told: Sequence[str] = (),
+) -> Letter:
+    """Return the letter that says what was done, what was put right, and who else is told."""
     done = {
         RequestKind.ACCESS: _("Below is everything we hold on you."),
         RequestKind.PORTABILITY: _("Below is your data. We also give it as files (JSON and CSV) if you ask."),
-        RequestKind.RECTIFICATION: _("We have put your data right. Those who received it are told."),
+        RequestKind.RECTIFICATION: _("We have put your data right:"),
         RequestKind.ERASURE: _(
             "We have erased your data. What stays, without your address, until the end of year"
             " %(years)s from now: proof of what you agreed to and when, a block of your address if there"
@@ -68,7 +74,9 @@ def carried_out(request: RightsRequest, data: dict[str, Any] | None = None) -> L
             _("Recipients: nobody but those listed below."),
             _("How long each kind is kept stands in our privacy notice."),
         ]
-    return Letter(_subject(request), [done[request.kind], *about, *_ends()], sections)
+    if told:
+        about.append(_("We tell those who received your data: %(names)s", names=", ".join(told)))
+    return Letter(_subject(request), [done[request.kind], *changes, *about, *_ends()], sections)
 
 
 def nothing_held(request: RightsRequest) -> Letter:

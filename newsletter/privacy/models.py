@@ -160,6 +160,8 @@ class Disclosure(Base):
         ForeignKey("subscribers.id", ondelete="CASCADE"), index=True, info=ruled(retention.DISCLOSURE)
     )
     recipient: Mapped[str] = mapped_column(info=kept(retention.DISCLOSURE))
+    #: Where to write to the recipient; NULL where it is told by other means.
+    contact: Mapped[str | None]
     what: Mapped[str] = mapped_column(info=kept(retention.DISCLOSURE))
     why: Mapped[str] = mapped_column(info=kept(retention.DISCLOSURE))
     ground: Mapped[str]
@@ -167,18 +169,44 @@ class Disclosure(Base):
     actor: Mapped[str]
 
 
+class Told(enum.Enum):
+    """Who is told."""
+
+    RECIPIENT = "recipient"
+    #: Where we had the data from, when it was wrong there.
+    SOURCE = "source"
+
+
 class NotificationTask(Base):
-    """Somebody who received a person's data, to be told of a rectification, erasure or restriction."""
+    """Somebody who is to be told of a rectification, erasure or restriction (GDPR art. 19)."""
 
     __tablename__ = "notification_tasks"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     request_id: Mapped[int] = mapped_column(ForeignKey("rights_requests.id", ondelete="CASCADE"), index=True)
+    kind: Mapped[Told] = mapped_column(default=Told.RECIPIENT)
     recipient: Mapped[str]
+    #: What they are told; it names the person, so it goes once they have been.
+    letter: Mapped[str | None] = mapped_column(info=kept(retention.TOLD))
     created_at: Mapped[datetime]
     #: NULL until they were told.
     done_at: Mapped[datetime | None]
+    #: Who told them: "staff:7", or "mail".
     actor: Mapped[str | None]
+
+
+class Statement(Base):
+    """What a person says is wrong in the evidence, which is sealed and cannot change (GDPR art. 16)."""
+
+    __tablename__ = "statements"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    subscriber_id: Mapped[int] = mapped_column(
+        ForeignKey("subscribers.id", ondelete="CASCADE"), index=True, info=ruled(retention.EVIDENCE)
+    )
+    text: Mapped[str] = mapped_column(info=kept(retention.EVIDENCE))
+    created_at: Mapped[datetime]
+    actor: Mapped[str]
 
 
 class Notice(Base):

@@ -10,9 +10,12 @@ from newsletter import audit
 from newsletter.db import db
 from newsletter.privacy import desk
 from newsletter.privacy.erasure import PersonHeld, erase_person
-from newsletter.privacy.models import RequestKind, RequestStatus
+from newsletter.privacy.models import RequestKind, RequestStatus, RightsRequest
 from newsletter.privacy.people import collect, is_held
+from newsletter.privacy.rectifying import address_change
+from newsletter.privacy.telling import has_recipients, tell_others
 from newsletter.stats.rollups import load_spool
+from newsletter.subscribers.change_address import address_changed
 from newsletter.subscribers.fresh_links import find_link, use_link
 from newsletter.subscribers.models import LinkPurpose, Subscriber
 
@@ -40,12 +43,23 @@ def erase_oneself(token: str, *, now: datetime) -> None:
     if is_held(subscriber.id):
         raise PersonHeld
     address = subscriber.address
-    _register(RequestKind.ERASURE, subscriber, now)
+    tell_others(_register(RequestKind.ERASURE, subscriber, now), subscriber, now=now)
     db.session.commit()
     erase_person(address, now=now, actor="person")
 
 
-def _register(kind: RequestKind, subscriber: Subscriber, now: datetime) -> None:
+def listen() -> None:
+    """Hear of changes that people make themselves, so that whoever received their data is told."""
+    address_changed.connect(_tell_of_change)
+
+
+def _tell_of_change(_sender: object, *, subscriber: Subscriber, old: str, now: datetime) -> None:
+    if has_recipients(subscriber):
+        request = _register(RequestKind.RECTIFICATION, subscriber, now)
+        tell_others(request, subscriber, now=now, changes=[address_change(subscriber.address, old)])
+
+
+def _register(kind: RequestKind, subscriber: Subscriber, now: datetime) -> RightsRequest:
     """Enter what the person did on their own pages, as carried out at once."""
     request = desk.receive(
         kind,
@@ -56,3 +70,4 @@ def _register(kind: RequestKind, subscriber: Subscriber, now: datetime) -> None:
         actor="person",
     )
     desk.close(request, RequestStatus.DONE, now=now, actor="person", reply_by="page")
+    return request

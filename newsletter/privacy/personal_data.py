@@ -6,7 +6,15 @@ from typing import Any
 import sqlalchemy as sa
 
 from newsletter.db import change, db
-from newsletter.privacy.models import Ban, Disclosure, Hold, RightsRequest
+from newsletter.privacy.models import (
+    Ban,
+    Disclosure,
+    Hold,
+    NotificationTask,
+    RequestKind,
+    RightsRequest,
+    Statement,
+)
 from newsletter.strides import People
 from newsletter.subscribers.models import Subscriber
 
@@ -40,12 +48,18 @@ def export(subscriber: Subscriber) -> dict[str, Any]:
             }
             for row in _rows(Hold, subscriber)
         ],
+        "statements": [
+            {"created_at": said.created_at.isoformat(), "text": said.text}
+            for said in _rows(Statement, subscriber)
+        ],
+        "told": [_told(task) for task in _tasks(subscriber)],
         "bans": [{"scope": scope} for scope in db.session.scalars(bans)],
     }
 
 
 def erase(people: People) -> None:
     """Blank what the register of requests says of these people; their lines stay under the hash."""
+    _let_go_of_letters(people)
     change(
         sa.update(RightsRequest)
         .where(RightsRequest.subscriber_id.in_(people))
@@ -58,8 +72,35 @@ def erase(people: People) -> None:
             subscriber_id=None,
         )
     )
-    for table in (Disclosure, Hold):
+    for table in (Disclosure, Hold, Statement):
         change(sa.delete(table).where(table.subscriber_id.in_(people)))
+
+
+def _let_go_of_letters(people: People) -> None:
+    """Blank the letters to others, but for those that ask them to erase the person too."""
+    theirs = sa.select(RightsRequest.id).where(
+        RightsRequest.subscriber_id.in_(people), RightsRequest.kind != RequestKind.ERASURE
+    )
+    change(sa.update(NotificationTask).where(NotificationTask.request_id.in_(theirs)).values(letter=None))
+
+
+def _tasks(subscriber: Subscriber) -> Sequence[NotificationTask]:
+    return db.session.scalars(
+        sa.select(NotificationTask)
+        .join(RightsRequest, RightsRequest.id == NotificationTask.request_id)
+        .where(RightsRequest.subscriber_id == subscriber.id)
+        .order_by(NotificationTask.id)
+    ).all()
+
+
+def _told(task: NotificationTask) -> dict[str, Any]:
+    return {
+        "recipient": task.recipient,
+        "request": task.request_id,
+        "asked_at": task.created_at.isoformat(),
+        "done_at": task.done_at.isoformat() if task.done_at else None,
+        "letter": task.letter,
+    }
 
 
 def _request(request: RightsRequest) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from newsletter.config import settings
 from newsletter.db import db
 from newsletter.errors import N_, NotFound
 from newsletter.mail.models import OutboxMail
+from newsletter.privacy.models import Statement
 from newsletter.subscribers.addresses import hash_address, parse_address
 from newsletter.subscribers.models import Consent, MailingList, Subscriber, Wording
 
@@ -78,6 +79,8 @@ class Proof:
     #: None once the person was purged or erased: then only what was confirmed and withdrawn is left.
     subscriber_id: int | None
     facts: Sequence[Fact]
+    #: What the person says is wrong in it, and when.
+    statements: Sequence[tuple[datetime, str]] = ()
 
     @property
     def is_held(self) -> bool:
@@ -124,7 +127,9 @@ def find_proof(address: str) -> Proof:
         raise NothingHeld
     if subscriber is None:
         return Proof(parsed.text, None, facts)
-    return Proof(subscriber.address, subscriber.id, facts)
+    said = sa.select(Statement.created_at, Statement.text).where(Statement.subscriber_id == subscriber.id)
+    statements = [(row.created_at, row.text) for row in db.session.execute(said.order_by(Statement.id))]
+    return Proof(subscriber.address, subscriber.id, facts, statements)
 
 
 def as_data(proof: Proof) -> dict[str, Any]:
@@ -132,6 +137,7 @@ def as_data(proof: Proof) -> dict[str, Any]:
     return {
         "address": proof.address,
         "is_held": proof.is_held,
+        "statements": [{"at": at.isoformat(), "text": text} for at, text in proof.statements],
         "facts": [
             {
                 name: value.isoformat() if isinstance(value := getattr(fact, name), datetime) else value

@@ -18,6 +18,8 @@ HEADINGS = {
     "requests": N_("Your requests about your data"),
     "disclosures": N_("To whom your data was given"),
     "holds": N_("Reasons why your data must stay"),
+    "statements": N_("What you say is wrong in the evidence"),
+    "told": N_("Who was told of your request"),
     "bans": N_("What you have objected to"),
     "acts": N_("What was done to your data"),
 }
@@ -49,6 +51,9 @@ NAMES = {
     "text": N_("Explanation"),
     "created_at": N_("Since"),
     "ended_at": N_("Until"),
+    "request": N_("Request"),
+    "done_at": N_("Told"),
+    "letter": N_("Letter"),
     "scope": N_("Objection to"),
     "action": N_("Act"),
     "actor": N_("By"),

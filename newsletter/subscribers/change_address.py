@@ -7,6 +7,7 @@ address is known here.
 from datetime import datetime
 
 import sqlalchemy as sa
+from blinker import Namespace
 from sqlalchemy.exc import IntegrityError
 
 from newsletter import audit
@@ -33,6 +34,9 @@ from newsletter.subscribers.models import (
 )
 from newsletter.subscribers.signup import REMIND_AFTER
 from newsletter.subscribers.suppressions import find_suppression
+
+#: Sent with ``subscriber``, ``old`` and ``now``, inside the transaction.
+address_changed = Namespace().signal("address_changed")
 
 
 def request_change(token: str, text: str, *, now: datetime) -> None:
@@ -70,6 +74,7 @@ def confirm_change(token: str, *, now: datetime) -> Subscriber:
     waiting = sa.select(Signup).where(Signup.subscriber_id == subscriber.id, Signup.confirmed_at.is_(None))
     withdraw_requests(list(db.session.scalars(waiting)))
     withdraw_links(subscriber)
+    address_changed.send(subscriber=subscriber, old=old, now=now)
     audit.record("address changed", actor="person", now=now, object=f"subscriber:{subscriber.id}")
     outbox.enqueue(
         "address_changed",

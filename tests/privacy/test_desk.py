@@ -12,9 +12,8 @@ from newsletter.audit import AuditEntry
 from newsletter.db import db
 from newsletter.errors import AddressInvalid, LinkExpired
 from newsletter.mail.models import OutboxMail
-from newsletter.privacy import access, daily, desk, disclosures
+from newsletter.privacy import access, daily, desk, disclosures, telling
 from newsletter.privacy.carrying_out import (
-    AddressTaken,
     carry_out,
     extend,
     lift_restriction,
@@ -29,8 +28,24 @@ from newsletter.privacy.desk import (
 )
 from newsletter.privacy.erasure import PersonHeld
 from newsletter.privacy.models import NotificationTask, RequestKind, RequestStatus, RightsRequest
+from newsletter.privacy.own_data import erase_oneself
+from newsletter.privacy.people import collect
+from newsletter.privacy.proof import find_proof
+from newsletter.privacy.rectifying import AddressTaken, Corrections, NothingConfirmed, ValueMissing
+from newsletter.subscribers.change_address import address_changed
+from newsletter.subscribers.evidence import Visit, consent_row
+from newsletter.subscribers.fresh_links import send_link
 from newsletter.subscribers.import_batch import _suppressed
-from newsletter.subscribers.models import SubscriptionStatus, SuppressionReason, TrackingState
+from newsletter.subscribers.models import (
+    Consent,
+    ConsentKind,
+    Import,
+    LinkPurpose,
+    Subscriber,
+    SubscriptionStatus,
+    SuppressionReason,
+    TrackingState,
+)
 from newsletter.subscribers.suppressions import find_suppression, is_barred
 from tests.privacy.purging import addresses
 
@@ -207,38 +222,131 @@ def test_rd4_erasure_leaves_the_line_under_the_hash_and_the_reply(
     assert outgoing.last["To"] == MERI
 
 
-def test_rd5_rectification_tells_who_received_the_data(app, make_subscriber, ask, now):
-    make_subscriber(MERI)
-    disclosures.disclose(
-        MERI,
-        recipient="Paino Oy",
-        what="Osoite",
-        why="Paperiposti",
-        ground="Suostumus",
-        now=now,
-        actor="staff:1",
+@pytest.fixture
+def given_away(make_subscriber, now):
+    """Meri, whose address went to a printer on paper and to a post office with an address of its own."""
+    person = make_subscriber(MERI)
+    for recipient, contact in (("Paino Oy", ""), ("Posti Oy", "tiedot@posti.example")):
+        disclosures.disclose(
+            MERI,
+            recipient=recipient,
+            contact=contact,
+            what="Osoite",
+            why="Paperiposti",
+            ground="Suostumus",
+            now=now,
+            actor="staff:1",
+        )
+    db.session.commit()
+    return person
+
+
+def tasks():
+    found = db.session.scalars(sa.select(NotificationTask).order_by(NotificationTask.id)).all()
+    return [(task.kind.value, task.recipient, task.actor) for task in found]
+
+
+def test_rd5_everything_a_person_may_correct_is_put_right_and_said(app, given_away, ask, now):
+    number = ask(RequestKind.RECTIFICATION)
+    right = Corrections(
+        "oikea@example.com", "en", refuses_tracking=True, statement="En ole käynyt messuilla."
     )
+
+    answer(number, now, right=right)
+
+    person = db.session.scalars(sa.select(Subscriber)).one()
+    assert (person.address, person.language, person.tracking) == (
+        "oikea@example.com",
+        "en",
+        TrackingState.REFUSED,
+    )
+    assert [said["text"] for said in collect(person)["statements"]] == ["En ole käynyt messuilla."]
+    assert find_proof("oikea@example.com").statements == [(now, "En ole käynyt messuilla.")]
+    (own,) = [mail for mail in letters() if mail.address == MERI]
+    assert own.context["paragraphs"][1:5] == [
+        "Osoite: oikea@example.com (aiemmin: meri@example.com)",
+        "Kieli: English",
+        "Avausten ja klikkausten seuranta: ei sallittu",
+        "Henkilön lausuma: En ole käynyt messuilla.",
+    ]
+
+
+def test_rd5_recipients_are_told_by_mail_or_by_a_letter_that_goes_once_they_were(app, given_away, ask, now):
     number = ask(RequestKind.RECTIFICATION)
 
-    answer(number, now, value="oikea@example.com")
+    answer(number, now, right=Corrections("oikea@example.com"))
 
-    (task,) = db.session.scalars(sa.select(NotificationTask))
-    assert addresses() == ["oikea@example.com"]
-    assert (task.recipient, task.request_id, task.done_at) == ("Paino Oy", number, None)
-    disclosures.finish_task(task.id, now=now, actor="staff:1")
-    assert disclosures.open_tasks() == []
+    assert tasks() == [("recipient", "Paino Oy", None), ("recipient", "Posti Oy", "mail")]
+    (mail,) = [mail for mail in letters() if mail.address == "tiedot@posti.example"]
+    changed = "Osoite: oikea@example.com (aiemmin: meri@example.com)"
+    assert changed in mail.context["paragraphs"]
+    (task,) = telling.open_tasks()
+    assert changed in telling.read_task(task.id, now=now, actor="staff:1").letter
+    telling.finish_task(task.id, now=now, actor="staff:1")
+    assert (task.letter, task.actor, telling.open_tasks()) == (None, "staff:1", [])
+
+
+@pytest.mark.parametrize("kind", [RequestKind.ERASURE, RequestKind.RESTRICTION])
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_rd5_recipients_are_told_of_erasure_and_restriction_too(real_app, given_away, ask, now, kind):
+    answer(ask(kind), now)
+
+    assert tasks() == [("recipient", "Paino Oy", None), ("recipient", "Posti Oy", "mail")]
+    (task,) = telling.open_tasks()
+    assert MERI in task.letter  # else nobody could tell whom to erase
+
+
+def test_rd5_the_source_of_wrong_data_is_told(app, make_subscriber, ask, now):
+    person = make_subscriber(MERI)
+    made = Import(file_name="x", file_hash="x", lists="x", actor="console", started_at=now)
+    db.session.add(made)
+    db.session.flush()
+    row = consent_row(
+        ConsentKind.CONFIRMED, person.id, None, None, now=now, method="import", visit=Visit(ip="")
+    )
+    db.session.add(Consent(**row, import_id=made.id, source="Kirjamessut 2025", proof="Lomake 7"))
+    db.session.commit()
+
+    answer(ask(RequestKind.RECTIFICATION), now, right=Corrections(statement="Kieli oli väärin."))
+
+    assert tasks() == [("source", "Kirjamessut 2025", None)]
+
+
+def test_rd5_who_changes_the_address_or_erases_on_their_own_pages_has_recipients_told_too(
+    real_app, given_away, now
+):
+    address_changed.send(subscriber=given_away, old="vanha@example.com", now=now)
+    send_link(given_away, LinkPurpose.ERASURE, now=now)
+    db.session.commit()
+    (mail,) = db.session.scalars(sa.select(OutboxMail).where(OutboxMail.template == "fresh_link"))
+
+    erase_oneself(mail.context["url"].rpartition("/")[2].partition("?")[0], now=now)
+
+    assert [name for _kind, name, _actor in tasks()] == ["Paino Oy", "Posti Oy"] * 2
+    first, last = telling.open_tasks()
+    assert (first.letter, MERI in last.letter) == (None, True)
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
-def test_another_persons_address_is_not_taken(app, make_subscriber, ask, now):
+def test_rd5_a_rectification_that_cannot_be_done_changes_nothing(app, make_subscriber, ask, now):
     make_subscriber(MERI)
     make_subscriber("toinen@example.com")
-    number = ask(RequestKind.RECTIFICATION)
+    make_subscriber("uusi@example.com", status=SubscriptionStatus.PENDING)
+    number, of_pending = ask(RequestKind.RECTIFICATION), ask(RequestKind.RECTIFICATION, "uusi@example.com")
 
-    with pytest.raises(AddressTaken):
-        answer(number, now, value="Toinen@example.com")
-    with pytest.raises(AddressInvalid):
-        answer(number, now, value="toinen")
+    for wrong, error in (
+        (Corrections("Toinen@example.com"), AddressTaken),
+        (Corrections("toinen"), AddressInvalid),
+        (Corrections(), ValueMissing),
+        (Corrections(MERI, "sv"), ValueMissing),
+    ):
+        with pytest.raises(error):
+            answer(number, now, right=wrong)
+    with pytest.raises(NothingConfirmed):
+        answer(of_pending, now, right=Corrections("oikea@example.com"))
+
+    db.session.rollback()
+    assert addresses() == [MERI, "toinen@example.com", "uusi@example.com"]
 
 
 def test_rd6_a_refusal_is_a_certificate_with_reason_and_remedies(app, make_subscriber, ask, now):

@@ -13,9 +13,12 @@ from newsletter.privacy import publishing
 from newsletter.privacy.models import Incident, Notice, RequestStatus, RightsRequest
 from newsletter.privacy.purge import purge
 from newsletter.staff.models import Role
+from newsletter.subscribers.models import SuppressionReason
+from newsletter.subscribers.suppressions import find_suppression, suppress
 from newsletter.subscribers.wordings import notice_version
 from tests.privacy.purging import DUE, LEFT
 from tests.staff.conftest import enter, make_staff, submit
+from tests.support.clock import NOW
 
 __all__ = ["enter", "make_staff", "submit"]
 
@@ -56,6 +59,48 @@ def test_a_request_is_entered_carried_out_and_printed(app, client, enter, submit
     assert "Below is everything we hold on you." in client.get(f"{page}/letter").text
     acts = set(db.session.scalars(sa.select(AuditEntry.action)))
     assert {"request received", "request read", "access carried out", "request done", "letter read"} <= acts
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_rd5_data_is_put_right_on_the_page_and_the_letter_to_the_recipient_printed(
+    app, client, enter, submit, make_subscriber
+):
+    make_subscriber("meri@example.com")
+    enter(role=Role.PRIVACY)
+    office = "/staff/privacy?lang=en"
+    submit(
+        office,
+        to="/staff/privacy/disclosures",
+        address="meri@example.com",
+        recipient="Paino Oy",
+        what="Osoite",
+        why="Posti",
+        ground="Suostumus",
+    )
+    made = submit(
+        "/staff/privacy/requests/new", address="meri@example.com", kind="rectification", letter_language="en"
+    )
+    page = made.headers["Location"]
+
+    submit(page, to=f"{page}/carry-out", address="oikea@example.com", right_language="en", reply_by="print")
+    letter = client.get("/staff/privacy/tasks/1?lang=en").text
+    submit(office, to="/staff/privacy/tasks/1/done")
+
+    assert "Osoite: oikea@example.com (aiemmin: meri@example.com)" in letter
+    assert "Language: English" in client.get(f"{page}/letter").text
+    assert "oikea@example.com" not in client.get("/staff/privacy/tasks/1?lang=en").text
+    acts = list(db.session.scalars(sa.select(AuditEntry.action)))
+    assert (acts.count("letter read"), acts.count("recipient told")) == (3, 1)
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_rp5_a_block_is_lifted_on_the_page(app, client, enter, submit):
+    suppress("meri@example.com", SuppressionReason.BANNED, NOW)
+    enter(role=Role.PRIVACY)
+
+    submit("/staff/privacy", to="/staff/privacy/blocks/lift", address="meri@example.com", text="Soitti.")
+
+    assert find_suppression("meri@example.com") is None
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
