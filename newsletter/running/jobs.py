@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from itertools import count
+from pathlib import Path
 
 from flask import Flask
 
@@ -31,6 +32,7 @@ from newsletter.subscribers.evidence import seal_ledger
 from newsletter.subscribers.fresh_links import forget_links
 from newsletter.subscribers.funnel import store_looks
 from newsletter.subscribers.search import index_new
+from newsletter.tracking.spool import waiting_bytes
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,11 @@ _asked_again = threading.Event()
 #: How long after a hit its figures may be looked at.
 LOAD_SECONDS = 1.0
 LONGEST_PAUSE = 30.0
+#: Of the time it had to wait in a step, what the loader rests after it; in seconds at most.
+REST = 2.0
+LONGEST_REST = 1.0
+#: Bytes in the spool from which on it does not rest: some 500,000 hits.
+MOST_WAITING = 64_000_000
 TURNS_BETWEEN_CLEANING = 60
 #: How long a look at a form may wait in memory.
 LOOK_SECONDS = 5.0
@@ -140,21 +147,46 @@ def load_for_ever(app: Flask) -> None:
     os.nice(10)  # whoever waits for an answer goes first; hits can wait
     told = threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: told.set())
+    courtesy = Courtesy(Path(app.instance_path) / "spool", told)
     failures = 0
     for turn in count():
         with app.app_context():
             if turn % TURNS_BETWEEN_CLEANING == 0:
                 limits.forget_ended()  # the file of each machine that serves pages
-            failures = 0 if _load_once() else failures + 1
+            courtesy.begin()
+            failures = 0 if _load_once(courtesy.rest) else failures + 1
         if told.is_set():
             return
         if told.wait(min(LOAD_SECONDS * 2**failures, LONGEST_PAUSE)):
             continue  # whoever serves pages has ended: what they left is loaded now
 
 
-def _load_once() -> bool:
+class Courtesy:
+    """Lets others have the machine: what the loader had to wait in a step, it rests after it, and more.
+
+    So it works on when it is alone, and hardly at all while opens and clicks need everything there
+    is. When a lot has gathered it no longer rests, so that the spool does not grow for ever.
+    """
+
+    def __init__(self, spool: Path, told: threading.Event) -> None:
+        self._spool, self._told = spool, told
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin to measure a step."""
+        self._wall, self._cpu = time.monotonic(), time.process_time()
+
+    def rest(self) -> None:
+        """Rest after a step, unless told to end."""
+        waited = time.monotonic() - self._wall - (time.process_time() - self._cpu)
+        if waiting_bytes(self._spool) < MOST_WAITING:
+            self._told.wait(min(waited * REST, LONGEST_REST))
+        self.begin()
+
+
+def _load_once(rest: Callable[[], None]) -> bool:
     try:
-        load_spool()
+        load_spool(rest)
     except Exception:
         log.exception("spool not loaded")
         db.session.rollback()

@@ -7,7 +7,7 @@ a withdrawal works for mails already sent.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -37,9 +37,12 @@ def campaigns_of(edition_ids: set[int]) -> dict[int, int]:
     return dict(found.all())
 
 
-def load_spool() -> int:
-    """Load this machine's spool into the tables and the roll-ups; return how many hits were read."""
-    return load(settings().instance_path / "spool", store=store)
+def load_spool(rest: Callable[[], None] = lambda: None) -> int:
+    """Load this machine's spool into the tables and the roll-ups; return how many hits were read.
+
+    Commits in steps, and rests in between.
+    """
+    return load(settings().instance_path / "spool", store=store, rest=rest)
 
 
 def store(hits: Sequence[Hit]) -> None:

@@ -47,34 +47,56 @@ Store = Callable[[Sequence[Hit]], None]
 _KINDS = {kind.value: kind for kind in EventKind}
 
 
-def load(folder: Path, *, store: Store) -> int:
-    """Load everything the spool holds and return how many hits were read. Commits in steps."""
-    with only_loader(folder):
-        # A name begins with the time; hidden ones are still being opened.
-        files = sorted(path for path in folder.glob(f"*{SUFFIX}") if not path.name.startswith("."))
-        return sum(_load_file(path, store) for path in files)
+def load(folder: Path, *, store: Store, rest: Callable[[], None] = lambda: None) -> int:
+    """Load everything the spool held when asked, and return how many hits were read.
 
-
-def _load_file(path: Path, store: Store) -> int:
+    Commits in steps, and rests in between. Others may load the same spool meanwhile, step by step too.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # A name begins with the time; hidden ones are still being opened.
+    files = sorted(path for path in folder.glob(f"*{SUFFIX}") if not path.name.startswith("."))
     loaded = 0
-    with path.open("rb", buffering=0) as file:
+    for path in files:
+        is_over = False
+        while not is_over:
+            with only_loader(folder):
+                number, is_over = _load_step(path, store)
+            loaded += number
+            if number:
+                rest()
+    return loaded
+
+
+def _load_step(path: Path, store: Store) -> tuple[int, bool]:
+    """Load a part of a file; return how many hits it had, and whether there was no more."""
+    try:
+        file = path.open("rb", buffering=0)
+    except FileNotFoundError:  # another loader was at it too
+        return 0, True
+    with file:
         finished = is_finished(file.fileno())
         offset = _read_so_far(path)
-        for data in _steps(file.fileno(), offset):
-            hits = list(_parse(data))
-            offset += len(data)
-            if hits:
-                store(hits)
-            db.session.merge(SpoolOffset(file=path.name, offset=offset))
-            db.session.commit()
-            loaded += len(hits)
-    if finished:
-        # Killed between these two, the row stays and is harmless: the name is never used again.
-        with suppress(FileNotFoundError):
-            path.unlink()
-        db.session.execute(sa.delete(SpoolOffset).where(SpoolOffset.file == path.name))
+        data = os.pread(file.fileno(), STEP, offset)
+    lines = data[: data.rfind(b"\n") + 1]  # half a line: its writer is still at it, or died there
+    hits = list(_parse(lines))
+    if lines:
+        if hits:
+            store(hits)
+        db.session.merge(SpoolOffset(file=path.name, offset=offset + len(lines)))
         db.session.commit()
-    return loaded
+    # What came since is for the next time: under load there is always a little more.
+    is_over = len(data) < STEP or not lines
+    if is_over and finished:
+        _remove(path)
+    return len(hits), is_over
+
+
+def _remove(path: Path) -> None:
+    # Killed between these two, the row stays and is harmless: the name is never used again.
+    with suppress(FileNotFoundError):
+        path.unlink()
+    db.session.execute(sa.delete(SpoolOffset).where(SpoolOffset.file == path.name))
+    db.session.commit()
 
 
 def _read_so_far(path: Path) -> int:
@@ -82,16 +104,6 @@ def _read_so_far(path: Path) -> int:
         offset = db.session.scalar(sa.select(SpoolOffset.offset).where(SpoolOffset.file == path.name)) or 0
         db.session.rollback()
     return offset
-
-
-def _steps(descriptor: int, offset: int) -> Iterator[bytes]:
-    """Yield whole lines, some of them at a time."""
-    while data := os.pread(descriptor, STEP, offset):
-        end = data.rfind(b"\n") + 1
-        if not end:
-            return  # half a line: its writer is still at it, or died there
-        yield data[:end]
-        offset += end
 
 
 def _parse(data: bytes) -> Iterator[Hit]:

@@ -149,6 +149,15 @@ class Spool:
                     os.close(file)
 
 
+def waiting_bytes(folder: Path) -> int:
+    """Return how much this machine's spool holds."""
+    total = 0
+    for path in folder.glob(f"*{SUFFIX}"):
+        with contextlib.suppress(FileNotFoundError):  # loaded meanwhile
+            total += path.stat().st_size
+    return total
+
+
 @contextlib.contextmanager
 def only_loader(folder: Path) -> Iterator[None]:
     """Wait until no other process of this machine loads this spool, and keep others waiting."""
