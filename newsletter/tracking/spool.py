@@ -101,7 +101,7 @@ class Spool:
             file, self._file = self._file, None
         if file is not None:
             os.fdatasync(file)
-            os.close(file)
+            _let_go(file)
 
     def _write(self, line: bytes) -> bool:
         # After a write cut short by a full disk, the next line must not grow onto the stump.
@@ -146,7 +146,13 @@ class Spool:
                 if dirty:
                     os.fdatasync(file)  # without the lock: hits go on meanwhile
                 if is_old:  # else close() may have done it meanwhile, and the number be another's
-                    os.close(file)
+                    _let_go(file)
+
+
+def _let_go(file: int) -> None:
+    # Closing alone keeps the lock for as long as the other thread's flush of the same file takes.
+    fcntl.flock(file, fcntl.LOCK_UN)
+    os.close(file)
 
 
 def waiting_bytes(folder: Path) -> int:

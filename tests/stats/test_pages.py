@@ -18,6 +18,7 @@ from newsletter.campaigns.models import Campaign
 from newsletter.db import db
 from newsletter.sending.start import start_campaign
 from newsletter.staff.models import Role
+from newsletter.stats.breakdown import timeline
 from newsletter.stats.lists import count_days
 from newsletter.stats.upkeep import keep_up
 from newsletter.subscribers.models import Subscriber, SubscriptionStatus, TrackingState
@@ -223,7 +224,7 @@ def test_a_campaign_by_language_list_and_provider(campaign, enter, read):
     enter(Role.PRIVACY)
 
     assert cells_of(read(f"/staff/campaigns/{campaign.id}"), "groups-title") == [
-        ["fi", "12", "12", "12", "58.3 % 7", "58.3 % 7", "0"],
+        ["Suomi", "12", "12", "12", "58.3 % 7", "58.3 % 7", "0"],
         ["Uutiskirje", "12", "12", "12", "58.3 % 7", "58.3 % 7", "0"],
         ["Gmail", "6", "6", "6", "100 % 6", "100 % 6", "0"],
         ["kirja.example", "6", "6", "6", "16.7 % 1", "16.7 % 1", "0"],
@@ -239,6 +240,18 @@ def test_people_and_machines_are_drawn_apart_with_a_table_behind(campaign, enter
     assert (len(clicks.css("rect.fill")), len(clicks.css("rect.machine"))) == (1, 0)
     assert cells_of(found, "time-title")[0] == ["Mar 3, 2026, 12:00 PM", "1", "1", "7", "0"]
     assert found.css("[style], script") == []
+
+
+def test_after_three_days_a_quiet_day_between_others_is_a_day_too(app, campaign):
+    edition, person = campaign.editions[0].id, db.session.scalars(sa.select(Subscriber.id)).first()
+    spool_hits(app, *[hit_line(edition, person, at=LATER + timedelta(days=days)) for days in (4, 7)])
+    load_hits(app)
+
+    days = timeline(campaign, NOW + timedelta(days=9)).days
+
+    assert [(f"{day.begins:%d.%m.}", day.opens_human) for day in days] == [
+        ("07.03.", 1), ("08.03.", 0), ("09.03.", 0), ("10.03.", 1),
+    ]  # fmt: skip
 
 
 def test_the_newsletter_itself_has_shares_over_its_links_and_leads_nowhere(client, campaign, enter):
