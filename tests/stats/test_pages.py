@@ -15,8 +15,10 @@ from selectolax.lexbor import LexborHTMLParser
 from newsletter.audit import AuditEntry
 from newsletter.campaigns.drafts import lists_of
 from newsletter.campaigns.models import Campaign
+from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.sending.start import start_campaign
+from newsletter.staff.api_tokens import create_token
 from newsletter.staff.models import Role
 from newsletter.stats.breakdown import timeline
 from newsletter.stats.lists import count_days
@@ -181,8 +183,12 @@ def test_st3_a_file_hides_small_counts_and_runs_no_formula(client, campaign, ent
 # --- the same everywhere ---------------------------------------------------------------------------
 
 
-def test_st1_page_file_and_console_say_the_same(app, client, campaign, enter, read):
+def test_st1_page_file_console_and_api_say_the_same(app, client, campaign, enter, read):
     enter(Role.PRIVACY)
+    _made, key = create_token(
+        name="Testi", scopes=["figures:read"], lists=None, days=1, now=utcnow(), actor="console"
+    )
+    db.session.commit()
 
     page = read(f"/staff/campaigns/{campaign.id}")
     rows = list(csv.reader(client.get(f"/staff/campaigns/{campaign.id}.csv").text.splitlines()))[1:]
@@ -190,6 +196,11 @@ def test_st1_page_file_and_console_say_the_same(app, client, campaign, enter, re
         app.test_cli_runner().invoke(args=["campaigns", "stats", str(campaign.id), "--json"]).stdout
     )
 
+    api = client.get(f"/api/v1/campaigns/{campaign.id}/figures", headers={"Authorization": f"Bearer {key}"})
+
+    assert {name: value for name, value in api.json.items() if name != "as_of"} == {
+        name: console[name] for name in api.json if name != "as_of"
+    }
     from_file = {
         (name, measure): int(value) for part, name, measure, value, _at in rows if part == "campaign"
     }
