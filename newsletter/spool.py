@@ -62,41 +62,82 @@ def is_finished(descriptor: int) -> bool:
     return True
 
 
-def load(folder: Path, suffix: str, *, step: int, store: Callable[[bytes], int]) -> int:
-    """Load all whole lines of a spool, some of them at a time; return the sum of what ``store`` returned.
+def load(
+    folder: Path,
+    suffix: str,
+    *,
+    step: int,
+    store: Callable[[bytes], int],
+    rest: Callable[[], None] = lambda: None,
+) -> int:
+    """Load what a spool held when asked, some of it at a time; return the sum of what ``store`` returned.
 
-    ``store`` gets lines and changes rows in a transaction that is committed here. ``step`` bounds the
-    bytes of one transaction, and so the memory, however long the database was away.
+    ``store`` gets whole lines and changes rows in a transaction that is committed here. ``step`` bounds
+    the bytes of one transaction, and so the memory, however long the database was away. After each step
+    ``rest`` is called; others may load the same spool meanwhile, step by step too.
     """
-    with only_loader(folder):
-        # Hidden ones are still being opened.
-        files = sorted(path for path in folder.glob(f"*{suffix}") if not path.name.startswith("."))
-        return sum(_load_file(path, step, store) for path in files)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Hidden ones are still being opened.
+    files = sorted(path for path in folder.glob(f"*{suffix}") if not path.name.startswith("."))
+    return sum(_load_file(path, step, store, rest) for path in files)
 
 
-def _load_file(path: Path, step: int, store: Callable[[bytes], int]) -> int:
-    with path.open("r+b", buffering=0) as file:
-        finished = is_finished(file.fileno())  # asked first: what is written until then is loaded below
-        loaded = _load_rest(file.fileno(), path.name, step, store) if _has_news(file.fileno()) else 0
-    if finished:
-        # Killed between these two, the row stays and is harmless: the name is never used again.
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
-        db.session.execute(sa.delete(SpoolOffset).where(SpoolOffset.file == path.name))
-        db.session.commit()
+def let_go(descriptor: int) -> None:
+    """Close a file so that it counts as finished at once, whoever else still has it open."""
+    # Closing alone keeps the lock for as long as another thread's flush of the same file takes.
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
+
+
+def _load_file(path: Path, step: int, store: Callable[[bytes], int], rest: Callable[[], None]) -> int:
+    loaded, is_over = 0, False
+    while not is_over:
+        with only_loader(path.parent):
+            number, is_over = _load_part(path, step, store)
+        loaded += number
+        if number:
+            rest()
     return loaded
 
 
-def _load_rest(descriptor: int, name: str, step: int, store: Callable[[bytes], int]) -> int:
-    loaded, offset = 0, _read_so_far(name)
+def _load_part(path: Path, step: int, store: Callable[[bytes], int]) -> tuple[int, bool]:
+    """Load a part of a file; return what ``store`` returned, and whether there was no more."""
+    try:
+        file = path.open("r+b", buffering=0)
+    except FileNotFoundError:  # another loader was at it too
+        return 0, True
+    with file:
+        descriptor = file.fileno()
+        finished = is_finished(descriptor)  # asked first: what is written until then is loaded below
+        number, is_over = (
+            _load_lines(descriptor, path.name, step, store) if _has_news(descriptor) else (0, True)
+        )
+    if is_over and finished:
+        _remove(path)
+    return number, is_over
+
+
+def _load_lines(descriptor: int, name: str, step: int, store: Callable[[bytes], int]) -> tuple[int, bool]:
+    offset = _read_so_far(name)
     _blank(descriptor, max(0, offset - step), offset)  # a loader was killed before it came to that
-    for data in _steps(descriptor, offset, step):
-        loaded += store(data)
-        db.session.merge(SpoolOffset(file=name, offset=offset + len(data)))
-        db.session.commit()
-        _blank(descriptor, offset, offset + len(data))
-        offset += len(data)
-    return loaded
+    data = os.pread(descriptor, step, offset)
+    lines = data[: data.rfind(b"\n") + 1]
+    if not lines:
+        return 0, True  # half a line: its writer is still at it, or died there
+    number = store(lines)
+    db.session.merge(SpoolOffset(file=name, offset=offset + len(lines)))
+    db.session.commit()
+    _blank(descriptor, offset, offset + len(lines))
+    # What came since is for the next time: under load there is always a little more.
+    return number, len(data) < step
+
+
+def _remove(path: Path) -> None:
+    # Killed between these two, the row stays and is harmless: the name is never used again.
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    db.session.execute(sa.delete(SpoolOffset).where(SpoolOffset.file == path.name))
+    db.session.commit()
 
 
 def _read_so_far(name: str) -> int:
@@ -104,16 +145,6 @@ def _read_so_far(name: str) -> int:
         offset = db.session.scalar(sa.select(SpoolOffset.offset).where(SpoolOffset.file == name)) or 0
         db.session.rollback()
     return offset
-
-
-def _steps(descriptor: int, offset: int, step: int) -> Iterator[bytes]:
-    """Yield whole lines, some of them at a time."""
-    while data := os.pread(descriptor, step, offset):
-        end = data.rfind(b"\n") + 1
-        if not end:
-            return  # half a line: its writer is still at it, or died there
-        yield data[:end]
-        offset += end
 
 
 def _has_news(descriptor: int) -> bool:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0012_privacy_more"
-down_revision = "0007_staff"
+down_revision = "0009_delivery"
 branch_labels = None
 depends_on = None
 

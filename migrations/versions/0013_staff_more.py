@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0013_staff_more"
-down_revision = "0009_delivery"
+down_revision = "0012_privacy_more"
 branch_labels = None
 depends_on = None
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from itertools import count
+from pathlib import Path
 
 from flask import Flask
 
@@ -34,6 +35,7 @@ from newsletter.subscribers.evidence import seal_ledger
 from newsletter.subscribers.fresh_links import forget_links
 from newsletter.subscribers.funnel import store_looks
 from newsletter.subscribers.search import index_new
+from newsletter.tracking.spool import waiting_bytes
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,11 @@ LOAD_SECONDS = 1.0
 #: Whoever has signed up looks into the mailbox next.
 SIGNUP_SECONDS = 0.2
 LONGEST_PAUSE = 30.0
+#: Of the time it had to wait in a step, what the loader rests after it; in seconds at most.
+REST = 2.0
+LONGEST_REST = 1.0
+#: Bytes in the spool from which on it does not rest: some 500,000 hits.
+MOST_WAITING = 64_000_000
 TURNS_BETWEEN_CLEANING = 60
 #: How long a look at a form may wait in memory.
 LOOK_SECONDS = 5.0
@@ -164,11 +171,12 @@ def load_for_ever(app: Flask) -> None:
     os.nice(10)  # whoever waits for an answer goes first
     told = threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: told.set())
+    spool_folder = Path(app.instance_path) / "spool"
     # A thread of their own: signups do not wait behind a flood of hits.
     signups = threading.Thread(target=keep_loading, args=(app, intake.load, SIGNUP_SECONDS, told))
     with intake.loading(app.config["NEWSLETTER"].instance_path):
         signups.start()
-        keep_loading(app, load_hits, LOAD_SECONDS, told)
+        keep_loading(app, Courtesy(spool_folder, told).load, LOAD_SECONDS, told)
         signups.join()
 
 
@@ -184,6 +192,34 @@ def keep_loading(app: Flask, load: Callable[[], object], pause: float, told: thr
             return
         # Ended by TERM, whoever serves pages has ended too: what they left is loaded now.
         told.wait(min(pause * 2**failures, LONGEST_PAUSE))
+
+
+class Courtesy:
+    """Lets others have the machine: what the loader had to wait in a step, it rests after it, and more.
+
+    So it works on when it is alone, and hardly at all while opens and clicks need everything there
+    is. When a lot has gathered it no longer rests, so that the spool does not grow for ever.
+    """
+
+    def __init__(self, spool: Path, told: threading.Event) -> None:
+        self._spool, self._told = spool, told
+        self.begin()
+
+    def load(self) -> None:
+        """Load this machine's hits, resting between the steps."""
+        self.begin()
+        load_hits(self.rest)
+
+    def begin(self) -> None:
+        """Begin to measure a step."""
+        self._wall, self._cpu = time.monotonic(), time.thread_time()
+
+    def rest(self) -> None:
+        """Rest after a step, unless told to end."""
+        waited = time.monotonic() - self._wall - (time.thread_time() - self._cpu)
+        if waiting_bytes(self._spool) < MOST_WAITING:
+            self._told.wait(min(waited * REST, LONGEST_REST))
+        self.begin()
 
 
 def _load_once(load: Callable[[], object]) -> bool:

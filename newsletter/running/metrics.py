@@ -20,7 +20,7 @@ from newsletter.db import db
 from newsletter.mail.models import MailStatus, OutboxMail
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.staff.models import StaffSession
-from newsletter.tracking.spool import lost_hits
+from newsletter.tracking.spool import lost_hits, waiting_bytes
 
 #: What is on its way or needs somebody; the rest only grows.
 _OPEN_MAILS = (MailStatus.QUEUED, MailStatus.SENDING, MailStatus.FAILED, MailStatus.UNCERTAIN)
@@ -90,9 +90,11 @@ class _Ledgers(Collector):
             "Room left where the instance folder is",
             shutil.disk_usage(settings().instance_path).free,
         )
-        spool = settings().instance_path / "spool"
-        waiting = sum(file.stat().st_size for file in spool.glob("*")) if spool.is_dir() else 0
-        yield _plain("newsletter_spool_bytes", "Opens and clicks of this machine not loaded yet", waiting)
+        yield _plain(
+            "newsletter_spool_bytes",
+            "Opens and clicks of this machine not loaded yet",
+            waiting_bytes(settings().instance_path / "spool"),
+        )
         yield CounterMetricFamily(
             "newsletter_hits_lost",
             "Opens and clicks of this machine that were answered and could not be written down",

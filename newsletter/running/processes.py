@@ -5,6 +5,7 @@ its memory. A child whose parent is gone ends too: nothing keeps the port after 
 """
 
 import ctypes
+import gc
 import logging
 import multiprocessing
 import os
@@ -110,6 +111,10 @@ class Family:
         """Keep every child running until INT or TERM."""
         with self._app.app_context():
             db.engine.dispose()  # a connection must not be shared with a fork
+        # What is loaded now stays. Left out of every later collection, it costs the children no time:
+        # half of what storing an open takes, and pauses of pages.
+        gc.collect()
+        gc.freeze()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._stop)
         try:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 
 import sqlalchemy as sa
 
@@ -39,7 +39,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """The first 72 hours, each with a span, and the days after them that saw anything."""
+    """The first 72 hours and the days after them up to the last that saw anything, each with a span."""
 
     hours: Sequence[Span]
     days: Sequence[Span]
@@ -93,7 +93,17 @@ def timeline(campaign: Campaign, now: datetime) -> Timeline:
         elif hours:
             # A clock a little behind ours may put a hit before the start.
             by_hour.get(row.hour, hours[0]).add(row)
-    return Timeline(hours, list(days.values()))
+    return Timeline(hours, _without_gaps(days))
+
+
+def _without_gaps(days: dict[datetime, Span]) -> list[Span]:
+    """Return every day between the first and the last: a quiet week must look like one."""
+    if not days:
+        return []
+    zone, last = settings().timezone, max(days)
+    dates = range((last.date() - min(days).date()).days + 1)
+    each = [datetime.combine(min(days).date() + timedelta(days=n), time(), zone) for n in dates]
+    return [days.get(day) or Span(day) for day in each]
 
 
 def groups(campaign: Campaign) -> dict[str, list[GroupFigures]]:

@@ -7,6 +7,8 @@ WIDTH, HEIGHT = 720, 160
 _GAP = 0.2
 #: A few bars are not drawn wider than this many would be.
 _FEWEST = 24
+#: How much of the height is for the bars above the line, where there are bars below it.
+_ABOVE = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,29 +23,42 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Mirrored:
-    """Bars above a line and bars below it, on one scale."""
+    """Bars above a line and bars below it, each on a scale of its own: a scanner's hits hide no reader's."""
 
     above: Sequence[Bar]
     below: Sequence[Bar]
     line: float
-    highest: int
+    highest_above: int
+    highest_below: int
+    #: False while there are so few bars that they end before the chart does.
+    is_full: bool
 
 
 def mirrored(above: Sequence[int], below: Sequence[int]) -> Mirrored:
     """Return bars for two rows of numbers of the same length."""
     top, bottom = max(above, default=0), max(below, default=0)
-    scale = HEIGHT / max(top + bottom, 1)
-    line = top * scale
+    line = HEIGHT * (_ABOVE if top and bottom else bool(top))
     width = WIDTH / max(len(above), _FEWEST)
 
-    def bar(position: int, y: float, height: float) -> Bar:
-        return Bar(round(position * width, 2), round(y, 2), round(width * (1 - _GAP), 2), round(height, 2))
+    def bars(numbers: Sequence[int], highest: int, room: float, *, upwards: bool) -> list[Bar]:
+        heights = [(n, number / highest * room) for n, number in enumerate(numbers) if number]
+        return [
+            Bar(
+                round(n * width, 2),
+                round(line - height if upwards else line, 2),
+                round(width * (1 - _GAP), 2),
+                round(height, 2),
+            )
+            for n, height in heights
+        ]
 
     return Mirrored(
-        [bar(n, line - number * scale, number * scale) for n, number in enumerate(above) if number],
-        [bar(n, line, number * scale) for n, number in enumerate(below) if number],
+        bars(above, top, line, upwards=True),
+        bars(below, bottom, HEIGHT - line, upwards=False),
         round(line, 2),
-        max(top, bottom),
+        top,
+        bottom,
+        len(above) >= _FEWEST,
     )
 
 

@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 from flask_babel import format_date
 from flask_babel import gettext as _
 
+from newsletter.clock import utcnow
 from newsletter.csv_out import CsvWriter
 from newsletter.errors import N_
 from newsletter.i18n import NATIVE_NAMES, translate
@@ -41,6 +42,7 @@ def page() -> ResponseReturnValue:
     months = funnel.by_month(chosen)
     return render_template(
         "staff/funnel.html",
+        as_of=utcnow(),
         lists=all_lists(own_lists()),
         months=[_month_choice(month, chosen) for month, _counts in months],
         chosen=chosen,

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from newsletter.db import change, db, table_of
+from newsletter.db import among, change, db, is_sqlite, listed, table_of
 from newsletter.stats import bulk
 from newsletter.tracking.classify import HUMAN, TRAP, TRAP_SECONDS, Rules
 from newsletter.tracking.models import Event, MachineClass, RecentClick
@@ -58,12 +58,9 @@ def find_recent(new: Sequence[Click], rules: Rules) -> list[Click]:
     """Return the clicks of the last minutes that these could be judged with."""
     if not new:
         return []
-    copies = sa.and_(
-        RecentClick.subscriber_id.in_({click.subscriber_id for click in new}),
-        RecentClick.edition_id.in_({click.edition_id for click in new}),
-    )
     first, last = min(click.at for click in new), max(click.at for click in new)
     near = timedelta(seconds=TRAP_SECONDS)
+    people, editions = {click.subscriber_id for click in new}, {click.edition_id for click in new}
     trapped = {click.subscriber_id for click in new if click.number == TRAP}
     around = sa.or_(
         RecentClick.at.between(first - rules.window, last + rules.window),
@@ -72,14 +69,12 @@ def find_recent(new: Sequence[Click], rules: Rules) -> list[Click]:
         if trapped
         else sa.false(),
     )
-    return _clicks(copies, around)
+    return _clicks(people, editions, around)
 
 
 def all_recent(subscriber_ids: Iterable[int], edition_ids: Iterable[int]) -> list[Click]:
     """Return every recent click of some people in some editions."""
-    return _clicks(
-        RecentClick.subscriber_id.in_(sorted(subscriber_ids)), RecentClick.edition_id.in_(sorted(edition_ids))
-    )
+    return _clicks(subscriber_ids, edition_ids)
 
 
 _COLUMNS = (
@@ -136,11 +131,16 @@ def forget(now: datetime) -> int:
     return change(sa.delete(RecentClick).where(RecentClick.loaded_at < now - KEEP))
 
 
-def _clicks(*conditions: sa.ColumnElement[bool]) -> list[Click]:
+def _clicks(
+    subscriber_ids: Iterable[int], edition_ids: Iterable[int], *conditions: sa.ColumnElement[bool]
+) -> list[Click]:
+    recent = table_of(RecentClick).c
+    these = among(recent.subscriber_id, "people", for_sqlite=is_sqlite())
     rows = db.session.execute(
         sa.select(
-            RecentClick.subscriber_id, RecentClick.edition_id, RecentClick.number, RecentClick.at,
-            RecentClick.machine_class, RecentClick.event_id, RecentClick.is_first, RecentClick.is_reader,
-        ).where(*conditions)
+            recent.subscriber_id, recent.edition_id, recent.number, recent.at, recent.machine_class,
+            recent.event_id, recent.is_first, recent.is_reader,
+        ).where(these, recent.edition_id.in_(sorted(edition_ids)), *conditions),
+        {"people": listed(sorted(subscriber_ids))},
     )  # fmt: skip
     return [Click(*row) for row in rows]

@@ -7,7 +7,7 @@ a withdrawal works for mails already sent.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -44,9 +44,12 @@ def load_spool() -> int:
     return load_hits()
 
 
-def load_hits() -> int:
-    """Load this machine's hits into the tables and the roll-ups; return how many were read."""
-    return load(settings().instance_path / "spool", store=store)
+def load_hits(rest: Callable[[], None] = lambda: None) -> int:
+    """Load this machine's hits into the tables and the roll-ups; return how many were read.
+
+    Commits in steps, and rests in between.
+    """
+    return load(settings().instance_path / "spool", store=store, rest=rest)
 
 
 def store(hits: Sequence[Hit]) -> None:

@@ -16,7 +16,7 @@ from newsletter.campaigns.staff_views import STATUS_LABELS
 from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.errors import N_
-from newsletter.i18n import translate
+from newsletter.i18n import NATIVE_NAMES, translate
 from newsletter.sending import breaker
 from newsletter.staff.access import WRITERS, is_one_of, needs, own_lists
 from newsletter.staff.models import Role
@@ -95,6 +95,7 @@ def campaign(campaign_id: int) -> ResponseReturnValue:
             (dimension, translate(DIMENSION_LABELS[dimension]), rows)
             for dimension, rows in breakdown.groups(found).items()
         ],
+        language_names=NATIVE_NAMES,
         comparison=_comparison(found, figures),
         # Whoever tries this out is their own reader; elsewhere one person's hits are for one level only.
         recent=recent_hits(found, SHOWN_ON_TRIAL) if settings().is_trial else None,
@@ -157,7 +158,12 @@ def _head(found: Campaign, lists: list[str]) -> dict[str, Any]:
         "started_at": found.started_at,
         "finished_at": found.finished_at,
         "editions": [
-            {"id": edition.id, "language": edition.language, "subject": edition.subject}
+            {
+                "id": edition.id,
+                "language": edition.language,
+                "language_name": NATIVE_NAMES.get(edition.language, edition.language),
+                "subject": edition.subject,
+            }
             for edition in found.editions
         ],
     }

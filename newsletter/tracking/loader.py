@@ -43,8 +43,11 @@ Store = Callable[[Sequence[Hit]], None]
 _KINDS = {kind.value: kind for kind in EventKind}
 
 
-def load(folder: Path, *, store: Store) -> int:
-    """Load everything the spool holds and return how many hits were read. Commits in steps."""
+def load(folder: Path, *, store: Store, rest: Callable[[], None] = lambda: None) -> int:
+    """Load everything the spool held when asked, and return how many hits were read.
+
+    Commits in steps, and rests in between. Others may load the same spool meanwhile, step by step too.
+    """
 
     def store_lines(data: bytes) -> int:
         hits = list(_parse(data))
@@ -52,7 +55,7 @@ def load(folder: Path, *, store: Store) -> int:
             store(hits)
         return len(hits)
 
-    return spool.load(folder, SUFFIX, step=STEP, store=store_lines)
+    return spool.load(folder, SUFFIX, step=STEP, store=store_lines, rest=rest)
 
 
 def _parse(data: bytes) -> Iterator[Hit]:

@@ -15,7 +15,7 @@ import threading
 import time
 from pathlib import Path
 
-from newsletter.spool import open_new
+from newsletter.spool import let_go, open_new
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class Spool:
             file, self._file = self._file, None
         if file is not None:
             os.fdatasync(file)
-            os.close(file)
+            let_go(file)
 
     def _write(self, line: bytes) -> bool:
         # After a write cut short by a full disk, the next line must not grow onto the stump.
@@ -138,4 +138,13 @@ class Spool:
                 if dirty:
                     os.fdatasync(file)  # without the lock: hits go on meanwhile
                 if is_old:  # else close() may have done it meanwhile, and the number be another's
-                    os.close(file)
+                    let_go(file)
+
+
+def waiting_bytes(folder: Path) -> int:
+    """Return how much this machine's spool holds."""
+    total = 0
+    for path in folder.glob(f"*{SUFFIX}"):
+        with contextlib.suppress(FileNotFoundError):  # loaded meanwhile
+            total += path.stat().st_size
+    return total

@@ -15,9 +15,12 @@ from selectolax.lexbor import LexborHTMLParser
 from newsletter.audit import AuditEntry
 from newsletter.campaigns.drafts import lists_of
 from newsletter.campaigns.models import Campaign
+from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.sending.start import start_campaign
+from newsletter.staff.api_tokens import create_token
 from newsletter.staff.models import Role
+from newsletter.stats.breakdown import timeline
 from newsletter.stats.lists import count_days
 from newsletter.stats.upkeep import keep_up
 from newsletter.subscribers.models import Subscriber, SubscriptionStatus, TrackingState
@@ -180,8 +183,12 @@ def test_st3_a_file_hides_small_counts_and_runs_no_formula(client, campaign, ent
 # --- the same everywhere ---------------------------------------------------------------------------
 
 
-def test_st1_page_file_and_console_say_the_same(app, client, campaign, enter, read):
+def test_st1_page_file_console_and_api_say_the_same(app, client, campaign, enter, read):
     enter(Role.PRIVACY)
+    _made, key = create_token(
+        name="Testi", scopes=["figures:read"], lists=None, days=1, now=utcnow(), actor="console"
+    )
+    db.session.commit()
 
     page = read(f"/staff/campaigns/{campaign.id}")
     rows = list(csv.reader(client.get(f"/staff/campaigns/{campaign.id}.csv").text.splitlines()))[1:]
@@ -189,6 +196,11 @@ def test_st1_page_file_and_console_say_the_same(app, client, campaign, enter, re
         app.test_cli_runner().invoke(args=["campaigns", "stats", str(campaign.id), "--json"]).stdout
     )
 
+    api = client.get(f"/api/v1/campaigns/{campaign.id}/figures", headers={"Authorization": f"Bearer {key}"})
+
+    assert {name: value for name, value in api.json.items() if name != "as_of"} == {
+        name: console[name] for name in api.json if name != "as_of"
+    }
     from_file = {
         (name, measure): int(value) for part, name, measure, value, _at in rows if part == "campaign"
     }
@@ -223,7 +235,7 @@ def test_a_campaign_by_language_list_and_provider(campaign, enter, read):
     enter(Role.PRIVACY)
 
     assert cells_of(read(f"/staff/campaigns/{campaign.id}"), "groups-title") == [
-        ["fi", "12", "12", "12", "58.3 % 7", "58.3 % 7", "0"],
+        ["Suomi", "12", "12", "12", "58.3 % 7", "58.3 % 7", "0"],
         ["Uutiskirje", "12", "12", "12", "58.3 % 7", "58.3 % 7", "0"],
         ["Gmail", "6", "6", "6", "100 % 6", "100 % 6", "0"],
         ["kirja.example", "6", "6", "6", "16.7 % 1", "16.7 % 1", "0"],
@@ -239,6 +251,18 @@ def test_people_and_machines_are_drawn_apart_with_a_table_behind(campaign, enter
     assert (len(clicks.css("rect.fill")), len(clicks.css("rect.machine"))) == (1, 0)
     assert cells_of(found, "time-title")[0] == ["Mar 3, 2026, 12:00 PM", "1", "1", "7", "0"]
     assert found.css("[style], script") == []
+
+
+def test_after_three_days_a_quiet_day_between_others_is_a_day_too(app, campaign):
+    edition, person = campaign.editions[0].id, db.session.scalars(sa.select(Subscriber.id)).first()
+    spool_hits(app, *[hit_line(edition, person, at=LATER + timedelta(days=days)) for days in (4, 7)])
+    load_hits(app)
+
+    days = timeline(campaign, NOW + timedelta(days=9)).days
+
+    assert [(f"{day.begins:%d.%m.}", day.opens_human) for day in days] == [
+        ("07.03.", 1), ("08.03.", 0), ("09.03.", 0), ("10.03.", 1),
+    ]  # fmt: skip
 
 
 def test_the_newsletter_itself_has_shares_over_its_links_and_leads_nowhere(client, campaign, enter):

@@ -181,6 +181,23 @@ def test_two_loaders_at_once_load_each_hit_once(real_app, make_subscriber, send,
     assert (sum(loaded), counted()) == (200, (200, 200, 0))
 
 
+def test_while_it_rests_between_steps_another_loads_the_rest(app, reader, edition, counted):
+    """An erasure must not wait for a loader that gives way to the pages."""
+    line = hit_line(edition, reader.id, agent="x" * 390)
+    hits = 2 * STEP // len(line)
+    spool_hits(app, line * hits)
+    others: list[int] = []
+
+    def rest() -> None:
+        if not others:
+            others.append(load(spool_folder(app), store=store))
+
+    loaded = load(spool_folder(app), store=store, rest=rest)
+
+    assert (loaded + others[0], counted()) == (hits, (hits, hits, 0))
+    assert min(loaded, others[0]) > 0
+
+
 def test_an_empty_spool_is_nothing_to_do(app):
     assert load_hits(app) == 0
 

@@ -55,6 +55,17 @@ def test_the_writer_holds_its_file_until_it_closes_it(spool, finished):
     assert (while_open, finished()) == ([False], [True])
 
 
+def test_a_file_is_let_go_of_at_once_though_it_is_still_being_flushed(spool, finished):
+    """A flush under way in the other thread keeps the file open, as a second number of it does here."""
+    spool.append(b"yksi\n")
+    flushing = os.dup(spool._file)
+
+    spool.close()
+
+    assert finished() == [True]
+    os.close(flushing)
+
+
 def test_only_its_owner_can_read_a_file(spool, tmp_path):
     spool.append(b"yksi\n")
 
