@@ -63,8 +63,7 @@ class MenuItem:
 
 #: What the pages of each domain are called in the main menu; the domains stand above this one.
 MENU = (
-    MenuItem(N_("Overview"), "overview.page"),
-    MenuItem(N_("State of affairs"), "attention.page"),
+    MenuItem(N_("Overview"), "attention.page"),
     MenuItem(N_("Campaigns"), "stats.campaigns"),
     MenuItem(N_("Sign-ups"), "funnel.page"),
     MenuItem(N_("Lists"), "lists.page"),

@@ -7,6 +7,7 @@ forgotten password is replaced the same way; nobody else ever sets one.
 import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -120,7 +121,7 @@ def invite(
             expires_at=now + INVITATION_LASTS,
         )
     )
-    limited = {"lists": lists} if lists else {}
+    limited: dict[str, Any] = {"lists": lists} if lists else {}
     audit.record("staff invited", actor=actor, now=now, role=role.value, **limited)
     return token
 
