@@ -9,6 +9,7 @@ from newsletter import db, i18n, limits, wakeups, web
 from newsletter.api import cli as api_cli
 from newsletter.api import document as api_document
 from newsletter.api import subscriptions as api_subscriptions
+from newsletter.api import webhooks
 from newsletter.bounces.cli import bounces
 from newsletter.campaigns import archive_views, drafts
 from newsletter.campaigns import staff_views as writing_views
@@ -75,6 +76,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     rollups.listen()
     letters.listen()
     own_data.listen()
+    webhooks.listen()
     return app
 
 

@@ -3,19 +3,22 @@
 from typing import Any
 
 from newsletter.api.gate import actor, api_token, needs_scope, require_lists
-from newsletter.api.resource import make_resource, refuses
+from newsletter.api.resource import make_resource, refuses, require_match
 from newsletter.api.schemas import (
     LARGEST_ID,
     CampaignIn,
     CampaignOut,
     CampaignsOut,
+    EditionIn,
+    EditionOut,
     FiguresOut,
     Paging,
     PreviewOut,
 )
 from newsletter.campaigns.compose import compose
 from newsletter.campaigns.drafts import UnknownCampaign, create_campaign, get_campaign, lists_of
-from newsletter.campaigns.models import Campaign
+from newsletter.campaigns.editing import get_edition, save_edition
+from newsletter.campaigns.models import Campaign, Edition
 from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.sending.start import start_campaign
@@ -33,10 +36,10 @@ bp = make_resource("campaigns", "Issues of a newsletter, from draft to sent, and
 def show_campaigns(asked: dict[str, Any]) -> dict[str, Any]:
     """Show campaigns, newest first."""
     limit = asked["limit"]
-    rows = page_of_campaigns(before=asked.get("after"), size=limit + 1)
+    rows = page_of_campaigns(before=asked.get("after"), size=limit + 1, lists=api_token().lists)
     shown = rows[:limit]
     return {
-        "items": [_as_data(row) for row in shown if _may_see(row)],
+        "items": [_as_data(row) for row in shown],
         "next": shown[-1].id if len(rows) > limit else None,
     }
 
@@ -84,13 +87,36 @@ def preview_campaign(campaign_id: int) -> dict[str, Any]:
     return {"editions": editions}
 
 
+@bp.get("/campaigns/<int:campaign_id>/editions/<language>")
+@needs_scope("campaigns:read")
+@refuses(bp, 404)
+@bp.response(200, EditionOut)
+def show_edition(campaign_id: int, language: str) -> Edition:
+    """Show what is written in one language. Its ETag is what a change has to name."""
+    return get_edition(_get(campaign_id), language)
+
+
+@bp.put("/campaigns/<int:campaign_id>/editions/<language>")
+@needs_scope("campaigns:write")
+@refuses(bp, 400, 404, 412, 413, 415, 422, 428)
+@bp.arguments(EditionIn)
+@bp.response(200, EditionOut)
+def write_edition(sent: dict[str, Any], campaign_id: int, language: str) -> Edition:
+    """Write over what has been read of a draft: nobody else's words are lost unseen."""
+    edition = get_edition(_get(campaign_id, lock=True), language)
+    require_match(EditionOut(), edition, must=True)
+    saved = save_edition(campaign_id, language, version=edition.version, **sent, now=utcnow(), actor=actor())
+    db.session.commit()
+    return saved
+
+
 @bp.post("/campaigns/<int:campaign_id>/send")
 @needs_scope("campaigns:send")
-@refuses(bp, 400, 404, 409, 422)
+@refuses(bp, 400, 404, 409, 412, 422)
 @bp.response(202, CampaignOut)
 def send_campaign(campaign_id: int) -> dict[str, Any]:
     """Begin sending a draft to everyone who is confirmed on its lists."""
-    _get(campaign_id)
+    require_match(CampaignOut(), _as_data(_get(campaign_id, lock=True)))
     sent = start_campaign(campaign_id, now=utcnow(), actor=actor())
     db.session.commit()
     return _as_data(sent)
@@ -105,10 +131,10 @@ def show_figures(campaign_id: int) -> dict[str, Any]:
     return campaign_figures(_get(campaign_id), utcnow()).as_dict()
 
 
-def _get(campaign_id: int) -> Campaign:
+def _get(campaign_id: int, *, lock: bool = False) -> Campaign:
     if campaign_id > LARGEST_ID:
         raise UnknownCampaign(id=campaign_id)
-    found = get_campaign(campaign_id)
+    found = get_campaign(campaign_id, lock=lock)
     if not _may_see(found):
         raise UnknownCampaign(id=campaign_id)
     return found

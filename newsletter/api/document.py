@@ -6,12 +6,12 @@ from flask import Blueprint, Flask, current_app, jsonify, render_template
 from flask.typing import ResponseReturnValue
 from flask_smorest import Api
 
-from newsletter.api import campaigns, gate, lists, subscribers, suppressions
+from newsletter.api import campaigns, gate, lists, rights_requests, subscribers, suppressions
 from newsletter.config import settings
 
 bp = Blueprint("api_document", __name__, url_prefix="/api/v1")
 
-RESOURCES = (lists.bp, subscribers.bp, campaigns.bp, suppressions.bp)
+RESOURCES = (lists.bp, subscribers.bp, campaigns.bp, suppressions.bp, rights_requests.bp)
 
 
 class OurApi(Api):  # type: ignore[misc] # flask-smorest has no types
@@ -53,11 +53,15 @@ def document() -> dict[str, Any]:
     for rule in current_app.url_map.iter_rules():
         scope = gate.scope_of(current_app.view_functions[rule.endpoint])
         path = made["paths"].get(rule.rule.replace("<int:", "{").replace("<", "{").replace(">", "}"), {})
-        for method in (rule.methods or set()) & {"GET", "POST"}:
+        for method in (rule.methods or set()) & {"GET", "POST", "PUT"}:
             if scope is not None and method.lower() in path:
-                path[method.lower()]["security"] = [{"token": [scope]}]
+                operation = path[method.lower()]
+                operation["security"] = [{"token": [scope]}]
                 if method == "POST":
-                    path[method.lower()].setdefault("parameters", []).append(_IDEMPOTENCY)
+                    operation.setdefault("parameters", []).append(_IDEMPOTENCY)
+                if "412" in operation["responses"]:
+                    must = "428" in operation["responses"]
+                    operation.setdefault("parameters", []).append(_IF_MATCH | {"required": must})
     return made
 
 
@@ -99,9 +103,17 @@ _IDEMPOTENCY = {
     "description": "Sent again within a day with the same body, the write is done once.",
 }
 
+_IF_MATCH = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"},
+    "description": "The ETag of what you have read: written over nothing that you have not seen.",
+}
+
 
 def _operations(described: dict[str, Any]) -> Any:  # noqa: ANN401
     for path, methods in described["paths"].items():
         for method, operation in methods.items():
-            if method in {"get", "post"}:
+            if method in {"get", "post", "put"}:
                 yield method.upper(), path, operation

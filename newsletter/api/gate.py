@@ -1,6 +1,5 @@
 """The way into the API: a token, what it may do, how often, and writes that may be repeated."""
 
-import functools
 import time
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
@@ -101,17 +100,6 @@ def leave(response: Response) -> Response:
 def forget_old(now: datetime) -> int:
     """Forget writes that nobody will repeat any more, and return how many."""
     return change(sa.delete(IdempotentRequest).where(IdempotentRequest.created_at < now - REMEMBERED))
-
-
-def writing(view: View) -> View:
-    """Let a GET write: it looks at people, and that goes into the audit log."""
-
-    @functools.wraps(view)
-    def begun(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - a view's own
-        database.begin_writing()
-        return view(*args, **kwargs)
-
-    return begun  # type: ignore[return-value] # wraps() keeps what it is
 
 
 def _stranger() -> Response:

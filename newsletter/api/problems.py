@@ -28,6 +28,7 @@ CODES = {
     413: "too_large",
     415: "not_json",
     422: "invalid",
+    428: "precondition_required",
     429: "too_many_requests",
 }
 
@@ -55,9 +56,11 @@ def from_http_error(error: HTTPException) -> Response:
         401: _("Send a token: Authorization: Bearer …"),
         404: _("There is nothing here."),
         405: _("This address does not take that method."),
+        412: _("It has been changed since you read it. Read it again."),
         413: _("What was sent is too large."),
         415: _("Send JSON, with Content-Type: application/json."),
         422: _("Please check these points"),
+        428: _("Send If-Match with the ETag of what you have read."),
         429: _("Too many attempts. Wait a moment and try again."),
     }
     status = error.code or 500

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from flask import Response, abort, jsonify, request
 from flask_smorest import Blueprint
+from marshmallow import Schema
 from werkzeug.exceptions import HTTPException
 
 from newsletter.api import gate
@@ -19,6 +21,22 @@ def make_resource(name: str, description: str) -> Blueprint:
     bp.register_error_handler(HTTPException, from_http_error)
     bp.register_error_handler(NewsletterError, from_refusal)
     return bp
+
+
+def require_match(schema: Schema, seen: Any, *, must: bool = False) -> None:  # noqa: ANN401 - smorest's data
+    """Hold a write to what the program has seen of it: ``If-Match`` names the ETag of its GET.
+
+    ``seen`` is what that GET would show now, and has to be locked. Another ETag is a 412, and with
+    ``must`` none at all a 428.
+    """
+    if not request.headers.get("If-Match"):
+        if must:
+            abort(428)
+        return
+    shown = Response(jsonify(schema.dump(seen)).get_data())
+    shown.add_etag()
+    if not request.if_match.contains(shown.get_etag()[0] or ""):
+        abort(412)
 
 
 def refuses(bp: Blueprint, *statuses: int) -> Any:  # noqa: ANN401 - a decorator of smorest's

@@ -4,6 +4,10 @@ from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
+from newsletter.config import settings
+from newsletter.privacy.desk import BY_STAFF, SCOPES
+from newsletter.privacy.models import RequestKind, RequestStatus
+
 #: Line breaks and tabs are text; the rest means something else to a database, a mail or a terminal.
 _CONTROLS = {chr(code) for code in (*range(32), 127)} - {"\n", "\r", "\t"}
 #: Larger numbers are no ids of ours, and PostgreSQL would refuse them.
@@ -27,6 +31,11 @@ def text(longest: int, **more: Any) -> fields.String:  # noqa: ANN401 - marshmal
 def _without_nul(value: str) -> None:
     if not set(value).isdisjoint(_CONTROLS):
         raise ValidationError("No control characters.")
+
+
+def _spoken(value: str) -> None:
+    if value not in settings().languages:
+        raise ValidationError("Not one of our languages.")
 
 
 class Paging(Strict):
@@ -113,6 +122,71 @@ class EndIn(Strict):
     """Which subscriptions to end; all without it."""
 
     lists = fields.List(text(60), load_default=None, allow_none=True, validate=validate.Length(max=100))
+
+
+class RequestOut(Schema):
+    """A line of the register of requests. The address goes when the person does."""
+
+    id = fields.Integer(required=True)
+    kind = fields.String(required=True, validate=validate.OneOf([kind.value for kind in RequestKind]))
+    status = fields.String(required=True, validate=validate.OneOf([kind.value for kind in RequestStatus]))
+    address = fields.String(required=True, allow_none=True)
+    details = fields.String(required=True, allow_none=True)
+    scopes = fields.List(fields.String(), required=True)
+    channel = fields.String(required=True)
+    language = fields.String(required=True)
+    received_at = fields.AwareDateTime(required=True)
+    due_on = fields.Date(required=True)
+    extended_at = fields.AwareDateTime(required=True, allow_none=True)
+    decided_at = fields.AwareDateTime(required=True, allow_none=True)
+
+
+class RequestsIn(Paging):
+    """Which requests."""
+
+    status = fields.String(validate=validate.OneOf([kind.value for kind in RequestStatus]))
+
+
+class RequestsOut(Schema):
+    """A page of requests."""
+
+    items = fields.List(fields.Nested(RequestOut), required=True)
+    next = fields.Integer(required=True, allow_none=True)
+
+
+class RequestIn(Strict):
+    """A request that reached another system."""
+
+    kind = fields.String(required=True, validate=validate.OneOf([kind.value for kind in RequestKind]))
+    address = fields.String(required=True, validate=[validate.Length(min=1, max=320), _without_nul])
+    channel = fields.String(required=True, validate=validate.OneOf(BY_STAFF))
+    language = fields.String(
+        load_default=None, allow_none=True, validate=[_spoken], metadata={"description": "Of the answer."}
+    )
+    details = fields.String(load_default="", validate=[validate.Length(max=4000), _without_nul])
+    scopes = fields.List(
+        fields.String(validate=validate.OneOf(list(SCOPES))),
+        load_default=list,
+        validate=validate.Length(max=len(SCOPES)),
+        metadata={"description": "What an objection is to."},
+    )
+
+
+class EditionOut(Schema):
+    """A campaign in one language, as it is written."""
+
+    language = fields.String(required=True)
+    subject = fields.String(required=True)
+    preview = fields.String(required=True)
+    body = fields.String(required=True, metadata={"description": "Markdown."})
+
+
+class EditionIn(Strict):
+    """What an edition is to say."""
+
+    subject = text(250, required=True)
+    preview = fields.String(load_default="", validate=[validate.Length(max=250), _without_nul])
+    body = text(100_000, required=True, metadata={"description": "Markdown."})
 
 
 class CampaignOut(Schema):

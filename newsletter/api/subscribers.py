@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from flask import request
 
 from newsletter import audit
-from newsletter.api.gate import actor, api_token, needs_scope, require_lists, writing
-from newsletter.api.resource import make_resource, refuses
+from newsletter.api.gate import actor, api_token, needs_scope, require_lists
+from newsletter.api.resource import make_resource, refuses, require_match
 from newsletter.api.schemas import (
     LARGEST_ID,
     AddressIn,
@@ -29,7 +29,7 @@ from newsletter.subscribers.lists import get_lists
 from newsletter.subscribers.models import MailingList, Subscriber, Subscription
 from newsletter.subscribers.queries import UnknownSubscriber
 from newsletter.subscribers.unsubscribe import leave
-from newsletter.web import client_ip, user_agent
+from newsletter.web import client_ip, user_agent, writing
 
 bp = make_resource("subscribers", "People, their subscriptions, and the proof of their consent.")
 
@@ -96,12 +96,13 @@ def show_proof(subscriber_id: int) -> dict[str, Any]:
 
 @bp.post("/subscribers/<int:subscriber_id>/unsubscribe")
 @needs_scope("subscribers:write")
-@refuses(bp, 400, 404, 409, 413, 415, 422)
+@refuses(bp, 400, 404, 409, 412, 413, 415, 422)
 @bp.arguments(EndIn)
 @bp.response(200, SubscriberOut)
 def end_subscriptions(sent: dict[str, Any], subscriber_id: int) -> dict[str, Any]:
     """End subscriptions of one person, at their wish. Done twice it changes nothing."""
     found = _require(_find(subscriber_id, lock=True))
+    require_match(SubscriberOut(), _as_data(found))
     slugs = sent["lists"] if sent["lists"] is not None else api_token().lists
     if slugs is not None:
         require_lists(slugs)

@@ -18,6 +18,7 @@ from newsletter.privacy.models import RequestKind, RequestStatus, RightsRequest
 from newsletter.privacy.rectifying import Corrections
 from newsletter.staff.access import needs
 from newsletter.staff.models import Role
+from newsletter.web import writing
 
 bp = Blueprint("privacy_desk", __name__, url_prefix="/staff/privacy")
 _guard = needs(Role.PRIVACY, Role.ADMIN)
@@ -73,6 +74,7 @@ def enter() -> ResponseReturnValue:
 
 @bp.get("/requests/<int:number>")
 @_guard
+@writing
 def show(number: int) -> ResponseReturnValue:
     found = desk.get_request(number)
     audit.record("request read", actor=_me(), now=utcnow(), object=f"request:{number}")
@@ -135,6 +137,7 @@ def lift(number: int) -> ResponseReturnValue:
 
 @bp.get("/requests/<int:number>/letter")
 @_guard
+@writing
 def letter(number: int) -> ResponseReturnValue:
     found = desk.get_request(number)
     audit.record("letter read", actor=_me(), now=utcnow(), object=f"request:{number}")

@@ -1,76 +1,55 @@
-"""What needs somebody's attention, for each level what it can do something about."""
-
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
+"""The first page of staff: what needs attention on top, then the lists and the last campaigns."""
 
 import sqlalchemy as sa
-from flask import Blueprint, render_template, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_babel import gettext as _
 from flask_security import current_user
 
-from newsletter.campaigns.models import Campaign, CampaignStatus, CampaignTotals
 from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.privacy.models import PurgeRun
-from newsletter.running.doctor_settings import findings
-from newsletter.running.health import warnings
-from newsletter.staff.access import staff_only
-from newsletter.staff.models import Role, Staff
-from newsletter.staff.second_step import REQUIRED_OF
-from newsletter.subscribers.undelivered import count_undelivered
+from newsletter.running.attention import MENDERS, matters
+from newsletter.staff.access import is_one_of, needs, own_lists
+from newsletter.staff.models import Role
+from newsletter.stats import charts, overview
+from newsletter.stats.figures import page_of_campaigns
+from newsletter.stats.overview_views import PERIODS, period
+from newsletter.stats.staff_views import campaign_rows, cells
 
 bp = Blueprint("attention", __name__, url_prefix="/staff")
 
-_SENDING = {Role.SENDER, Role.ADMIN}
-_MAILS = {Role.SENDER, Role.PRIVACY, Role.ADMIN}
+SIDE_BY_SIDE = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Matter:
-    """One thing to look at, and where."""
-
-    text: str
-    url: str | None = None
-
-
-@bp.get("/attention")
-@staff_only
+@bp.get("/overview")
+@needs(*Role, by_list=True)
 def page() -> ResponseReturnValue:
-    now, role = utcnow(), current_user.role
-    last_purge = db.session.scalar(sa.select(sa.func.max(PurgeRun.finished_at)))
-    matters = [*_of_sending(role, now), *_of_administration(role)]
-    return render_template("staff/attention.html", matters=matters, last_purge=last_purge)
-
-
-def _of_sending(role: Role, now: datetime) -> Iterator[Matter]:
-    stuck = sum(row[-1] for row in count_undelivered(now))
-    if stuck and role in _MAILS:
-        text = _("Single mails that did not arrive: %(count)s", count=stuck)
-        yield Matter(text, url_for("subscribers_staff.mails"))
-    if role not in _SENDING:
-        return
-    if warnings(now):
-        yield Matter(_("Mails wait, and no worker takes them. Check that a worker is running."))
-    paused = sa.select(sa.func.count()).where(Campaign.status == CampaignStatus.PAUSED)
-    if count := db.session.scalar(paused):
-        yield Matter(_("Paused campaigns: %(count)s", count=count), url_for("stats.campaigns"))
-    uncertain = sa.select(sa.func.coalesce(sa.func.sum(CampaignTotals.uncertain), 0))
-    if count := db.session.scalar(uncertain):
-        text = _("Campaign mails of which nobody knows whether they arrived: %(count)s", count=count)
-        yield Matter(text, url_for("stats.campaigns"))
-
-
-def _of_administration(role: Role) -> Iterator[Matter]:
-    if role is not Role.ADMIN:
-        return
-    lacking = sa.select(sa.func.count()).where(
-        Staff.active, Staff.role.in_(REQUIRED_OF), Staff.totp_secret.is_(None)
+    now, days, lists = utcnow(), period(), own_lists()
+    growths = overview.growth(now, days, lists)
+    last = page_of_campaigns(size=SIDE_BY_SIDE * 2, lists=lists)
+    started = [campaign for campaign in last if campaign.started_at]
+    return render_template(
+        "staff/overview.html",
+        can_mend=is_one_of(*MENDERS),
+        matters=matters(current_user.role, lists, growths, days=days, now=now),
+        last_purge=_last_purge() if is_one_of(Role.PRIVACY, Role.ADMIN) else None,
+        sees_purge=is_one_of(Role.PRIVACY, Role.ADMIN),
+        growths=[(item, charts.line([day.members for day in item.days])) for item in growths],
+        campaigns=campaign_rows(started[:SIDE_BY_SIDE]),
+        cells=cells(),
+        days=days,
+        periods=PERIODS,
+        as_of=now,
     )
-    if count := db.session.scalar(lacking):
-        text = _("Accounts without the second step they need: %(count)s", count=count)
-        yield Matter(text, url_for("staff_admin.accounts"))
-    if count := len(findings()):
-        words = _("Settings to look at: %(count)s. The command newsletter doctor names them.", count=count)
-        yield Matter(words)
+
+
+# Where what needs attention stood by itself.
+@bp.get("/attention")
+@needs(*Role, by_list=True)
+def moved() -> ResponseReturnValue:
+    return redirect(url_for(".page", lang=request.args.get("lang")), 301)
+
+
+def _last_purge() -> PurgeRun | None:
+    finished = sa.select(PurgeRun).where(PurgeRun.finished_at.is_not(None))
+    return db.session.scalar(finished.order_by(PurgeRun.finished_at.desc()).limit(1))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 from flask import Flask, current_app, g, has_request_context, request, session, url_for
 from flask_security import (
@@ -36,6 +37,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 #: Counts the versions of the undertaking's words; who gave an older one is asked again.
 UNDERTAKING = 1
 _MARK = "staff_access"
+_ENDPOINTS = "newsletter.staff_endpoints"
 SESSION = "staff_session"
 
 
@@ -58,23 +60,24 @@ class MenuItem:
 
     label: str
     endpoint: str
+    #: The letter that leads there after a g; each is used once.
+    key: str
     roles: Collection[Role] = tuple(Role)
 
 
 #: What the pages of each domain are called in the main menu; the domains stand above this one.
 MENU = (
-    MenuItem(N_("Overview"), "overview.page"),
-    MenuItem(N_("State of affairs"), "attention.page"),
-    MenuItem(N_("Campaigns"), "stats.campaigns"),
-    MenuItem(N_("Sign-ups"), "funnel.page"),
-    MenuItem(N_("Lists"), "lists.page"),
-    MenuItem(N_("Subscribers"), "people.browse", (Role.PRIVACY, Role.ADMIN)),
-    MenuItem(N_("Mails"), "subscribers_staff.mails", (Role.SENDER, Role.PRIVACY, Role.ADMIN)),
-    MenuItem(N_("Embedding"), "embedding.embed"),
-    MenuItem(N_("Proofs"), "privacy_staff.proof", (Role.PRIVACY, Role.ADMIN)),
-    MenuItem(N_("Readers"), "readers.page", (Role.PRIVACY,)),
-    MenuItem(N_("Privacy"), "privacy_desk.office", (Role.PRIVACY, Role.ADMIN)),
-    MenuItem(N_("Staff"), "staff_admin.accounts", (Role.ADMIN,)),
+    MenuItem(N_("Overview"), "attention.page", "o"),
+    MenuItem(N_("Campaigns"), "stats.campaigns", "c"),
+    MenuItem(N_("Sign-ups"), "funnel.page", "s"),
+    MenuItem(N_("Lists"), "lists.page", "l"),
+    MenuItem(N_("Subscribers"), "people.browse", "u", (Role.PRIVACY, Role.ADMIN)),
+    MenuItem(N_("Mails"), "subscribers_staff.mails", "m", (Role.SENDER, Role.PRIVACY, Role.ADMIN)),
+    MenuItem(N_("Embedding"), "embedding.embed", "e"),
+    MenuItem(N_("Proofs"), "privacy_staff.proof", "p", (Role.PRIVACY, Role.ADMIN)),
+    MenuItem(N_("Readers"), "readers.page", "r", (Role.PRIVACY,)),
+    MenuItem(N_("Privacy"), "privacy_desk.office", "d", (Role.PRIVACY, Role.ADMIN)),
+    MenuItem(N_("Staff"), "staff_admin.accounts", "a", (Role.ADMIN,)),
 )
 
 datastore = SQLAlchemyUserDatastore(db, Staff, NamedRole)
@@ -106,6 +109,8 @@ def init_app(app: Flask, chosen: Settings) -> None:
     app.before_request_funcs[None].remove(security.principal._on_before_request)  # noqa: SLF001 - no other way
     second_step.init_app(app, chosen)
     app.context_processor(_staff_of_page)
+    app.url_defaults(_keep_language)
+    app.extensions[_ENDPOINTS] = None  # known once every page has been added
 
 
 # --- saying who may ---------------------------------------------------------------------------------
@@ -181,11 +186,32 @@ def is_staff_path(path: str) -> bool:
     return path == "/staff" or path.startswith("/staff/")
 
 
+def _keep_language(endpoint: str, values: dict[str, Any]) -> None:
+    """Let every link, form and redirect from a staff page to another keep a language that was asked for."""
+    if not has_request_context() or not is_staff_path(request.path) or "lang" in values:
+        return
+    asked = request.args.get("lang")
+    if asked in settings().languages and endpoint in _staff_endpoints():
+        values["lang"] = asked
+
+
+def _staff_endpoints() -> frozenset[str]:
+    found: frozenset[str] | None = current_app.extensions[_ENDPOINTS]
+    if found is None:
+        rules = current_app.url_map.iter_rules()
+        found = frozenset(rule.endpoint for rule in rules if is_staff_path(rule.rule))
+        current_app.extensions[_ENDPOINTS] = found
+    return found
+
+
 def where_to(asked: str | None) -> str:
     """Return a page of ours to go on to, whatever a link asked for: never another site."""
     start = url_for("stats.home")
     if not asked or not asked.startswith("/staff/") or "\\" in asked or not asked.isprintable():
         return start
+    chosen = request.args.get("lang", "")
+    if chosen in settings().languages and "lang=" not in asked:
+        return f"{asked}{'&' if '?' in asked else '?'}{urlencode({'lang': chosen})}"
     return asked
 
 
@@ -274,12 +300,13 @@ def _staff_of_page() -> dict[str, object]:
     if not has_request_context() or not is_staff_path(request.path):
         return {}  # looking at the session would make every public page vary by cookie
     if not current_user.is_authenticated:
-        return {"staff_name": "", "nav": [], "lacks_second_step": False}
+        return {"staff_name": "", "nav": [], "lacks_second_step": False, "has_shortcuts": False}
     links = [_link(item) for item in MENU if current_user.role in item.roles and _is_open(item)]
     return {
         "staff_name": current_user.email,
         "nav": links,
         "lacks_second_step": wants_second_step(current_user),
+        "has_shortcuts": current_user.has_shortcuts,
     }
 
 
@@ -290,5 +317,10 @@ def _is_open(item: MenuItem) -> bool:
 
 def _link(item: MenuItem) -> dict[str, object]:
     url = url_for(item.endpoint)
-    here = f"{request.script_root}{request.path}"
-    return {"label": translate(item.label), "url": url, "current": here == url or here.startswith(f"{url}/")}
+    here, page = f"{request.script_root}{request.path}", url.partition("?")[0]
+    return {
+        "label": translate(item.label),
+        "url": url,
+        "key": item.key,
+        "current": here == page or here.startswith(f"{page}/"),
+    }

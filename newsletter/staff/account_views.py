@@ -66,6 +66,19 @@ def end_sessions() -> ResponseReturnValue:
     return redirect(url_for(".page"), 303)
 
 
+@bp.post("/shortcuts")
+@needs(*Role, by_list=True)
+def shortcuts() -> ResponseReturnValue:
+    account = access.me()
+    account.has_shortcuts = request.form.get("on") == "yes"
+    db.session.commit()
+    if account.has_shortcuts:
+        flash(_("Keyboard shortcuts are on. Press ? to see them."), "info")
+    else:
+        flash(_("Keyboard shortcuts are off. Here you can turn them on again."), "info")
+    return redirect(url_for(".page", _anchor="shortcuts"), 303)
+
+
 # --- the second step --------------------------------------------------------------------------------
 
 

@@ -24,6 +24,8 @@ SCOPES = {
     "figures:read": "See the figures of campaigns.",
     "suppressions:read": "Ask whether an address may be written to.",
     "suppressions:write": "Ban an address.",
+    "requests:read": "See what people ask about their data.",
+    "requests:write": "Enter a request about a person's data.",
     "metrics:read": "Read /metrics from elsewhere than this machine.",
 }
 PREFIX = "nl_"

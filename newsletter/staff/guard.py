@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_security import current_user
 
+from newsletter import db as database
 from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.errors import NotAllowed
@@ -87,9 +88,20 @@ def _find_session(now: datetime) -> StaffSession | None:
             leave_cookie()
         return None
     if now >= found.seen_at + sessions.SEEN_EVERY:
+        found = _note_seen(token, now)
+    g.staff_session = found
+    return found
+
+
+def _note_seen(token: str, now: datetime) -> StaffSession | None:
+    """Write down that a session is in use: the one thing that a mere look at a page writes."""
+    database.begin_writing()
+    found = sessions.find(token, now=now)
+    if found is not None:
         found.seen_at = now
         db.session.commit()
-    g.staff_session = found
+    if request.method in {"GET", "HEAD"}:
+        database.begin_reading()
     return found
 
 

@@ -1,4 +1,4 @@
-"""The overview of everything, and the pages of single lists."""
+"""The pages of single lists, and the file of them all. The overview itself stands above, in running."""
 
 import io
 from typing import Any
@@ -13,43 +13,19 @@ from newsletter.staff.access import needs, own_lists
 from newsletter.staff.models import Role
 from newsletter.stats import charts, history, overview
 from newsletter.stats.exports import write_lists
-from newsletter.stats.figures import page_of_campaigns
 from newsletter.stats.staff_views import campaign_rows, cells, csv_response
 from newsletter.subscribers.lists import get_lists
 
 bp = Blueprint("overview", __name__, url_prefix="/staff")
 
 PERIODS = (30, 90, 365)
-SIDE_BY_SIDE = 6
-
-
-@bp.get("/overview")
-@needs(*Role, by_list=True)
-def page() -> ResponseReturnValue:
-    now, days = utcnow(), _period()
-    growths = overview.growth(now, days, own_lists())
-    started = [
-        campaign
-        for campaign in page_of_campaigns(size=SIDE_BY_SIDE * 2, lists=own_lists())
-        if campaign.started_at
-    ]
-    return render_template(
-        "staff/overview.html",
-        growths=[(item, charts.line([day.members for day in item.days])) for item in growths],
-        attention=overview.attention(now, growths, own_lists()),
-        campaigns=campaign_rows(started[:SIDE_BY_SIDE]),
-        cells=cells(),
-        days=days,
-        periods=PERIODS,
-        as_of=now,
-    )
 
 
 @bp.get("/overview.csv")
 @needs(*Role, fresh=True, by_list=True)
 def file() -> ResponseReturnValue:
     text = io.StringIO(newline="")
-    write_lists(text, overview.growth(utcnow(), _period(), own_lists()), cells())
+    write_lists(text, overview.growth(utcnow(), period(), own_lists()), cells())
     return csv_response(text, "lists.csv")
 
 
@@ -57,7 +33,7 @@ def file() -> ResponseReturnValue:
 @needs(*Role, by_list=True)
 def mailing_list(slug: str) -> ResponseReturnValue:
     (found,) = get_lists([slug])
-    now, days = utcnow(), _period()
+    now, days = utcnow(), period()
     (growth,) = [item for item in overview.growth(now, days, own_lists()) if item.mailing_list.id == found.id]
     return render_template(
         "staff/list.html",
@@ -74,7 +50,8 @@ def mailing_list(slug: str) -> ResponseReturnValue:
     )
 
 
-def _period() -> int:
+def period() -> int:
+    """Return over how many days a page was asked to look back."""
     days = request.args.get("days", type=int)
     return days if days in PERIODS else PERIODS[1]
 

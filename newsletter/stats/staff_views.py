@@ -58,7 +58,7 @@ DIMENSION_LABELS = {
 @bp.get("/")
 @needs(*Role, by_list=True)
 def home() -> ResponseReturnValue:
-    return redirect(url_for("overview.page", lang=request.args.get("lang")))
+    return redirect(url_for("attention.page", lang=request.args.get("lang")))
 
 
 @bp.get("/campaigns")

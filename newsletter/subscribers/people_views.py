@@ -20,7 +20,7 @@ from newsletter.subscribers.lists import all_lists
 from newsletter.subscribers.models import MailingList, Subscriber, SubscriptionStatus, TrackingState
 from newsletter.subscribers.queries import UnknownSubscriber
 from newsletter.subscribers.unsubscribe import leave
-from newsletter.web import client_ip, user_agent
+from newsletter.web import client_ip, user_agent, writing
 
 bp = Blueprint("people", __name__, url_prefix="/staff/subscribers")
 
@@ -46,6 +46,7 @@ class NobodyChosen(NewsletterError):
 
 @bp.get("/")
 @needs(Role.PRIVACY, Role.ADMIN)
+@writing
 def browse() -> ResponseReturnValue:
     lists = all_lists()
     chosen = next((row for row in lists if row.slug == request.args.get("list")), None)
@@ -70,6 +71,7 @@ def find() -> ResponseReturnValue:
 
 @bp.get("/<int:subscriber_id>")
 @needs(Role.PRIVACY, Role.ADMIN)
+@writing
 def person(subscriber_id: int) -> ResponseReturnValue:
     people = _people([subscriber_id])
     if not people:

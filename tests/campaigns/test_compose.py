@@ -131,7 +131,7 @@ def test_an_address_of_another_kind_is_a_link_in_neither_part(write):
         "<!-- x --><iframe src=//paha.example></iframe>",
     ],
 )
-def test_raw_html_is_shown_and_does_nothing(write, html):
+def test_ss7_raw_html_is_shown_and_does_nothing(write, html):
     parts = write(f"Katso {html} tätä")
 
     assert [node.tag for node in content_of(parts).css("td > *")] == ["p"]

@@ -46,6 +46,36 @@ def test_staff_come_in_by_invitation_leave_and_come_back(shared_server, page, lo
     page.get_by_role("button", name="Kirjaudu sisään").click()
     look(page, "Kampanjat")
 
+    # Single keys lead about, and say what they do.
+    page.keyboard.press("g")
+    page.keyboard.press("l")
+    look(page, "Listat")
+    opener = page.get_by_role("button", name="Pikanäppäimet")
+    opener.focus()
+    page.keyboard.press("?")
+    dialog = page.get_by_role("dialog", name="Pikanäppäimet")
+    expect(dialog.get_by_role("heading")).to_be_focused()
+    look(page, "Listat")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    expect(opener).to_be_focused()
+    page.goto(f"{shared_server.url}/staff/embed")
+    page.keyboard.press("/")
+    expect(page.locator("main input:focus")).to_have_count(1)
+    page.goto(f"{shared_server.url}/staff/account/")
+    page.get_by_label("Nykyinen salasana").press_sequentially("g?l")
+    expect(dialog).to_be_hidden()
+    look(page, "Oma käyttäjätunnus")
+
+    # Whoever has no use for them turns them off.
+    page.get_by_role("button", name="Poista pikanäppäimet käytöstä").click()
+    look(page, "Oma käyttäjätunnus")
+    page.keyboard.press("g")
+    page.keyboard.press("l")
+    page.keyboard.press("?")
+    expect(page.locator("h1")).to_have_text("Oma käyttäjätunnus")
+    expect(page.locator("dialog")).to_have_count(0)
+
     # The invitation has done its work.
     page.goto(invitation)
     look(page, "Tämä ei onnistunut")

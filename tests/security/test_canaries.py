@@ -1,4 +1,4 @@
-"""No log holds an address, a token or a password, whatever they are sent to."""
+"""SS-6: no log holds an address, a token or a password, whatever they are sent to."""
 
 import logging
 

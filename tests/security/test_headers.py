@@ -1,4 +1,4 @@
-"""What a scanner of headers looks for, on every route, whoever asks."""
+"""PP-1: what a scanner of headers looks for, on every route, whoever asks."""
 
 import pytest
 
@@ -55,7 +55,7 @@ def test_a_report_of_a_weakness_finds_its_way(client):
     ]
 
 
-def test_a_key_that_was_replaced_still_opens_what_it_made(make_app, app, client, signed_in):
+def test_ss8_a_key_that_was_replaced_still_opens_what_it_made(make_app, app, client, signed_in):
     client.get("/staff/campaigns")
     cookie = client.get_cookie("staff")
     url = app.config["NEWSLETTER"].database_url

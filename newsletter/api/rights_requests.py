@@ -1,0 +1,105 @@
+"""``/api/v1/requests``: what people ask about their data, as the rights desk keeps it.
+
+Another system can enter what reached it and follow what becomes of it. The answer itself, an
+erasure or a refusal, stays one deliberate press of a person at the desk.
+"""
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from newsletter import audit
+from newsletter.api.gate import actor, api_token, needs_scope
+from newsletter.api.resource import make_resource, refuses
+from newsletter.api.schemas import LARGEST_ID, RequestIn, RequestOut, RequestsIn, RequestsOut
+from newsletter.clock import utcnow
+from newsletter.config import settings
+from newsletter.db import db
+from newsletter.errors import NotAllowed
+from newsletter.privacy import desk
+from newsletter.privacy.models import RequestKind, RequestStatus, RightsRequest
+from newsletter.web import writing
+
+bp = make_resource("requests", "What people ask about their data: access, erasure and the like.")
+
+
+@bp.get("/requests")
+@needs_scope("requests:read")
+@refuses(bp, 422)
+@bp.arguments(RequestsIn, location="query")
+@bp.response(200, RequestsOut)
+@writing
+def show_requests(asked: dict[str, Any]) -> dict[str, Any]:
+    """Show requests, oldest first, all or those of one status."""
+    _require_whole()
+    found = sa.select(RightsRequest).where(RightsRequest.id > asked.get("after", 0))
+    if "status" in asked:
+        found = found.where(RightsRequest.status == RequestStatus(asked["status"]))
+    rows = db.session.scalars(found.order_by(RightsRequest.id).limit(asked["limit"] + 1)).all()
+    shown = rows[: asked["limit"]]
+    audit.record("requests listed", actor=actor(), now=utcnow(), count=len(shown))
+    db.session.commit()
+    return {
+        "items": [_as_data(row) for row in shown],
+        "next": shown[-1].id if len(rows) > len(shown) else None,
+    }
+
+
+@bp.post("/requests")
+@needs_scope("requests:write")
+@refuses(bp, 400, 409, 413, 415, 422)
+@bp.arguments(RequestIn)
+@bp.response(201, RequestOut)
+def enter_request(sent: dict[str, Any]) -> dict[str, Any]:
+    """Enter a request that reached another system. Its due date begins now."""
+    _require_whole()
+    made = desk.receive(
+        RequestKind(sent["kind"]),
+        sent["address"],
+        channel=sent["channel"],
+        language=sent["language"] or settings().languages[0],
+        details=sent["details"],
+        scopes=sent["scopes"],
+        now=utcnow(),
+        actor=actor(),
+    )
+    db.session.commit()
+    return _as_data(made)
+
+
+@bp.get("/requests/<int:number>")
+@needs_scope("requests:read")
+@refuses(bp, 404)
+@bp.response(200, RequestOut)
+@writing
+def show_request(number: int) -> dict[str, Any]:
+    """Show one request and what became of it."""
+    _require_whole()
+    if number > LARGEST_ID:
+        raise desk.UnknownRequest
+    found = desk.get_request(number)
+    audit.record("request read", actor=actor(), now=utcnow(), object=f"request:{number}")
+    db.session.commit()
+    return _as_data(found)
+
+
+def _require_whole() -> None:
+    if api_token().lists is not None:  # a request is about all of a person
+        raise NotAllowed
+
+
+def _as_data(found: RightsRequest) -> dict[str, Any]:
+    return {
+        "id": found.id,
+        "kind": found.kind.value,
+        "status": found.status.value,
+        "address": found.address,
+        "details": found.details,
+        "scopes": [scope for scope in found.scopes.split(",") if scope],
+        "channel": found.channel,
+        "language": found.language,
+        "received_at": found.received_at,
+        "due_on": found.due_on,
+        "extended_at": found.extended_at,
+        "decided_at": found.decided_at,
+    }
