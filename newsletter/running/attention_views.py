@@ -16,6 +16,7 @@ from newsletter.db import db
 from newsletter.privacy.models import PurgeRun
 from newsletter.running.doctor_settings import findings
 from newsletter.running.health import warnings
+from newsletter.sending.preflight import check_standing
 from newsletter.staff.access import staff_only
 from newsletter.staff.models import Role, Staff
 from newsletter.staff.second_step import REQUIRED_OF
@@ -53,6 +54,11 @@ def _of_sending(role: Role, now: datetime) -> Iterator[Matter]:
         return
     if warnings(now):
         yield Matter(_("Mails wait, and no worker takes them. Check that a worker is running."))
+    if wrong := sum(finding.is_error for finding in check_standing(now)):
+        words = _(
+            "What keeps mails from arriving: %(count)s. The command newsletter doctor names it.", count=wrong
+        )
+        yield Matter(words)
     paused = sa.select(sa.func.count()).where(Campaign.status == CampaignStatus.PAUSED)
     if count := db.session.scalar(paused):
         yield Matter(_("Paused campaigns: %(count)s", count=count), url_for("stats.campaigns"))

@@ -14,8 +14,9 @@ from newsletter import limits, wakeups
 from newsletter.api import gate, webhooks
 from newsletter.audit import seal_log
 from newsletter.clock import utcnow
+from newsletter.config import settings
 from newsletter.db import db
-from newsletter.mail import outbox
+from newsletter.mail import outbox, standing
 from newsletter.privacy.backup import ready_to_send
 from newsletter.privacy.daily import run_daily_clocks
 from newsletter.privacy.erasure import scrub_if_due
@@ -75,6 +76,12 @@ def tell_webhooks() -> None:
     webhooks.deliver(utcnow())
 
 
+def look_at_standing() -> None:
+    """Ask how the world sees our mail; apart from the sweep, as name servers may be slow."""
+    if standing.is_demanded(settings()):
+        standing.refresh(utcnow())
+
+
 def sweep() -> None:
     """Take back what dead workers held, and do whatever is due. Runs every minute."""
     wakeups.forget_waiting()
@@ -95,6 +102,8 @@ def sweep() -> None:
     index_new()
     webhooks.collect(utcnow())
     wakeups.wake_now("webhooks")
+    if standing.is_demanded(settings()) and standing.is_due(utcnow()):
+        wakeups.wake_now("standing")
     purge_if_due(utcnow())
     scrub_if_due()
     run_daily_clocks(utcnow())
@@ -105,6 +114,7 @@ JOBS: dict[str, Callable[[], None]] = {
     "outbox": deliver_outbox,
     "campaigns": deliver_campaigns,
     "webhooks": tell_webhooks,
+    "standing": look_at_standing,
     "sweep": sweep,
 }
 
@@ -120,6 +130,7 @@ def work_until_idle() -> int:
         return 0
     outbox.release_expired(utcnow())
     deliver.sweep()
+    standing.refresh_if_due(utcnow())
     start_due(utcnow())
     accepted = outbox.deliver_due() + deliver.deliver_due()
     expire_requests(utcnow())

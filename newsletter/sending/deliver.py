@@ -21,6 +21,7 @@ from newsletter.db import change, db
 from newsletter.mail.message import sender_address
 from newsletter.mail.transport import Fault, Reply, Transport, open_transport
 from newsletter.sending.breaker import Breaker, pause_for
+from newsletter.sending.ceiling import Ceiling, today
 from newsletter.sending.claim import Claimed, Leased, release, release_expired
 from newsletter.sending.editions import Filler
 from newsletter.sending.ledger import Ledger, Turn
@@ -63,6 +64,10 @@ def sweep() -> None:
 
 
 def _deliver_campaign(campaign_id: int) -> int:
+    limit = today(utcnow())
+    db.session.rollback()
+    if limit is not None and limit.is_reached:
+        return 0  # it goes on tomorrow
     connections = settings().mail_connections
     one_pass = Pass(campaign_id, connections)
     try:
@@ -74,6 +79,7 @@ def _deliver_campaign(campaign_id: int) -> int:
                 accepted = sum(pool.map(lambda _number: one_pass.work_in(app), range(connections)))
     finally:
         release(campaign_id)
+        one_pass.ceiling.close()
     reason = one_pass.breaker.verdict(campaign_id, utcnow())
     if reason is not None:
         pause_for(campaign_id, reason, utcnow())
@@ -86,15 +92,14 @@ class Pass:
 
     def __init__(self, campaign_id: int, connections: int) -> None:
         chosen = settings()
-        self.breaker = Breaker()
+        self.breaker, self.ceiling = Breaker(), Ceiling()
         self._pace = Pace(chosen.mail_rate)
         self._sender = sender_address(chosen)
         self._fillers = _fillers(campaign_id)
         waiting = Waiting(rate=chosen.mail_domain_rate, at_once=chosen.mail_domain_connections)
-        # Under a rate nothing is announced: the server would wait for it, not knowing how long.
-        self._ledger = Ledger(
-            campaign_id, waiting, connections=connections, announces=not self._pace.is_limited
-        )
+        # Under a rate or a ceiling nothing is announced: the server would wait for it, not knowing how long.
+        announces = not (self._pace.is_limited or self.ceiling.is_there)
+        self._ledger = Ledger(campaign_id, waiting, connections=connections, announces=announces)
 
     def work_in(self, app: Flask) -> int:
         """Work in a thread of its own."""
@@ -128,9 +133,13 @@ class Pass:
 
     def _next(self, turn: Turn, transport: Transport) -> Reply | None:
         """Hand the next mail over and return its answer; None when there is none to hand over now."""
+        if not self.ceiling.admits():
+            turn.is_over = True
+            return None
         self._pace.wait()
         self._ledger.exchange(turn)
         if turn.claimed is None:
+            self.ceiling.put_back()
             return None
         reply = self._hand_over(turn.claimed, turn.ahead, transport)
         turn.answered, turn.candidate = (turn.claimed, reply), turn.ahead
