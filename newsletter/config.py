@@ -13,6 +13,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import Field, dataclass, field, fields
+from datetime import date
 from pathlib import Path
 from typing import Any, Self, cast
 from urllib.parse import urlsplit
@@ -206,6 +207,19 @@ def _domain(text: str) -> str:
     return next(iter(_host_labels(text)), "")
 
 
+def _warm_up(text: str) -> tuple[date, tuple[int, ...]] | None:
+    if not text:
+        return None
+    begins, _space, ceilings = text.strip().partition(" ")
+    try:
+        found = date.fromisoformat(begins), tuple(int(word) for word in _words(ceilings))
+    except ValueError:
+        found = date.min, ()
+    if not found[1] or min(found[1]) < 1:
+        raise ValueError("give a day and ceilings, such as 2027-01-15 200,500,1000,2000,5000")
+    return found
+
+
 def _addresses(text: str) -> tuple[str, ...]:
     try:
         return tuple(str(ipaddress.ip_address(word)) for word in _words(text))
@@ -283,6 +297,9 @@ class Settings:
     dkim_domain: str = setting(_domain, "")
     dkim_selector: tuple[str, ...] = setting(_host_labels, "")
     dkim_key: tuple[str, ...] = setting(_dkim_keys, "", secret=True)
+    #: From which day on, and how many newsletters at most on the first day of sending, the second and so
+    #: on; after the last of these days there is no ceiling.
+    warm_up: tuple[date, tuple[int, ...]] | None = setting(_warm_up, "")
     #: The addresses that mail leaves from into the world; empty where that is a relay's business.
     mail_addresses: tuple[str, ...] = setting(_addresses, "")
     #: Whom to ask for names instead of the machine's own name servers: address and port.
@@ -449,6 +466,8 @@ class Settings:
                 text = f"{value * 100:g}"
             elif item.name == "purge_at":
                 text = f"{value[0]} {value[1]:02}:{value[2]:02}"
+            elif item.name == "warm_up":
+                text = f"{value[0]} {','.join(map(str, value[1]))}" if value else ""
             elif item.name == "dns_server":
                 text = f"[{value[0]}]:{value[1]}" if value else ""
             elif isinstance(value, tuple):

@@ -37,6 +37,8 @@ class Finding:
     #: The edition it is about; NULL for the campaign as a whole.
     language: str | None = None
     values: dict[str, object] = field(default_factory=dict)
+    #: True where an administrator may let the campaign go all the same.
+    is_overridable: bool = False
 
 
 def check_edition(edition: Edition, parts: Parts | None = None) -> list[Finding]:

@@ -48,6 +48,12 @@ def refresh(now: datetime) -> Sequence[Standing]:
     return kept()
 
 
+def refresh_if_due(now: datetime) -> None:
+    """Do as ``refresh`` where it is demanded and time; for whoever may wait some seconds."""
+    if is_demanded(settings()) and is_due(now):
+        refresh(now)
+
+
 def kept() -> Sequence[Standing]:
     """Return what was found last, in the order of ``examine``; nothing when nobody has looked yet."""
     rows = db.session.scalars(sa.select(Standing)).all()

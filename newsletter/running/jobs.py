@@ -17,8 +17,9 @@ from newsletter.audit import seal_log
 from newsletter.bounces import breaker, fetching
 from newsletter.bounces.personal_data import forget_old as forget_old_bounces
 from newsletter.clock import utcnow
+from newsletter.config import settings
 from newsletter.db import db
-from newsletter.mail import outbox
+from newsletter.mail import outbox, standing
 from newsletter.privacy.backup import ready_to_send
 from newsletter.privacy.daily import run_daily_clocks
 from newsletter.privacy.erasure import scrub_if_due
@@ -100,6 +101,12 @@ def tell_webhooks() -> None:
     webhooks.deliver(utcnow())
 
 
+def look_at_standing() -> None:
+    """Ask how the world sees our mail; apart from the sweep, as name servers may be slow."""
+    if standing.is_demanded(settings()):
+        standing.refresh(utcnow())
+
+
 def sweep() -> None:
     """Take back what dead workers held, and do whatever is due. Runs every minute."""
     wakeups.forget_waiting()
@@ -124,6 +131,8 @@ def sweep() -> None:
     index_new()
     webhooks.collect(utcnow())
     wakeups.wake_now("webhooks")
+    if standing.is_demanded(settings()) and standing.is_due(utcnow()):
+        wakeups.wake_now("standing")
     purge_if_due(utcnow())
     scrub_if_due()
     run_daily_clocks(utcnow())
@@ -135,6 +144,7 @@ JOBS: dict[str, Callable[[], None]] = {
     "campaigns": deliver_campaigns,
     "webhooks": tell_webhooks,
     "signups": load_signups,
+    "standing": look_at_standing,
     "sweep": sweep,
 }
 
@@ -151,6 +161,7 @@ def work_until_idle() -> int:
     outbox.release_expired(utcnow())
     deliver.sweep()
     fetching.fetch(utcnow())
+    standing.refresh_if_due(utcnow())
     start_due(utcnow())
     load_spool()
     accepted = _deliver_single() + deliver.deliver_due()

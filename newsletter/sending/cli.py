@@ -1,6 +1,7 @@
 """``newsletter campaigns send`` and ``status``."""
 
 import sys
+from datetime import timedelta
 from time import sleep
 
 import click
@@ -13,6 +14,8 @@ from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.console import report
 from newsletter.db import db
+from newsletter.mail import standing
+from newsletter.sending.ceiling import today
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.sending.moments import read_moment
 from newsletter.sending.progress import progress_of
@@ -32,12 +35,25 @@ _HELD = {
 @click.argument("campaign_id", type=int)
 @click.option("--at", "time", help="When, in the business time zone: 2027-01-15 09:00, or with an offset.")
 @click.option("--recipients", type=int, help="Refuse unless it would reach exactly this many.")
+@click.option("--over", "hours", type=click.IntRange(1, 72), help="Spread the recipients over so many hours.")
+@click.option("--despite-preflight", "despite", is_flag=True, help="Send although mail may not arrive.")
 @click.option("--wait", is_flag=True, help="Show a bar until every mail has been handled.")
 @report
-def send(campaign_id: int, *, time: str | None, recipients: int | None, wait: bool) -> tuple[object, str]:
+def send(
+    campaign_id: int,
+    *,
+    time: str | None,
+    recipients: int | None,
+    hours: int | None,
+    despite: bool,
+    wait: bool,
+) -> tuple[object, str]:
     """Send a draft to everyone on its lists, now or at a time."""
-    at = read_moment(time) if time else None
-    campaign = release(campaign_id, at=at, now=utcnow(), actor="console", typed=recipients)
+    at, over = read_moment(time) if time else None, timedelta(hours=hours) if hours else None
+    standing.refresh_if_due(utcnow())
+    campaign = release(
+        campaign_id, at=at, now=utcnow(), actor="console", typed=recipients, over=over, despite=despite
+    )
     db.session.commit()
     data = {
         "id": campaign.id,
@@ -54,7 +70,8 @@ def _released(campaign: Campaign) -> str:
     follow = f"Follow it: newsletter campaigns status {campaign.id}"
     if campaign.started_at:
         recipients = campaign.totals.recipients
-        return f"Campaign {campaign.id} is on its way to {recipients} recipients. {follow}"
+        spread = f", spread over {campaign.spread_minutes // 60} hours" if campaign.spread_minutes else ""
+        return f"Campaign {campaign.id} is on its way to {recipients} recipients{spread}. {follow}"
     if campaign.status is CampaignStatus.SCHEDULED and campaign.scheduled_at:
         local = campaign.scheduled_at.astimezone(settings().timezone)
         return f"Campaign {campaign.id} is scheduled for {local:%Y-%m-%d %H:%M %z}. {follow}"
@@ -88,6 +105,7 @@ def status(campaign_id: int) -> tuple[object, str]:
     )
     found = dict(db.session.execute(counted).all())
     deliveries = {state.value: found.get(state, 0) for state in DeliveryStatus}
+    limit = today(utcnow()) if campaign.status is CampaignStatus.SENDING else None
     shown = ", ".join(f"{number} {state}" for state, number in deliveries.items() if number)
     return (
         {
@@ -97,9 +115,15 @@ def status(campaign_id: int) -> tuple[object, str]:
             "scheduled_at": campaign.scheduled_at.isoformat() if campaign.scheduled_at else None,
             "held": campaign.held_reason.value if campaign.held_reason else None,
             "deliveries": deliveries,
+            "todays_ceiling": limit.ceiling if limit else None,
         },
         f"Campaign {campaign.id}, {campaign.subject}: {campaign.status.value}"
         + (f" ({shown})" if shown else "")
+        + (
+            f". It goes on tomorrow: today's ceiling of {limit.ceiling} is reached"
+            if limit and limit.is_reached
+            else ""
+        )
         + (f". {_HELD[campaign.held_reason].format(id=campaign.id)}" if campaign.held_reason else ""),
     )
 

@@ -10,6 +10,7 @@ from newsletter.campaigns.models import Campaign
 from newsletter.clock import utcnow
 from newsletter.console import report
 from newsletter.db import db
+from newsletter.mail import standing
 from newsletter.sending import control
 from newsletter.sending import release as releasing
 from newsletter.sending.audience import audience_of
@@ -24,6 +25,7 @@ _campaign_id = click.argument("campaign_id", type=int)
 @report
 def check(campaign_id: int) -> tuple[object, str]:
     """Show what is wrong with a draft and what to do, and whom it would reach."""
+    standing.refresh_if_due(utcnow())
     campaign = get_campaign(campaign_id)
     audience = audience_of(campaign)
     found = [
@@ -32,9 +34,9 @@ def check(campaign_id: int) -> tuple[object, str]:
             "level": "error" if item.is_error else "warning",
             "edition": item.language,
             "message": item.message % item.values,
-            "advice": item.advice,
+            "advice": item.advice % item.values,
         }
-        for item in check_campaign(campaign, audience)
+        for item in check_campaign(campaign, audience, now=utcnow())
     ]
     lists = [
         {"list": item.mailing_list.slug, "gets": item.gets, "languages": item.by_language, **item.left_out}

@@ -20,6 +20,7 @@ from newsletter.db import change, db
 from newsletter.mail.return_path import return_paths
 from newsletter.mail.transport import Deed, Fault, Reply, Transport, open_transport
 from newsletter.sending.breaker import Breaker, pause_for
+from newsletter.sending.ceiling import Ceiling, today
 from newsletter.sending.claim import Claimed, Leased, release, release_expired
 from newsletter.sending.editions import Filler
 from newsletter.sending.ledger import Ledger, Turn
@@ -63,11 +64,16 @@ def sweep() -> None:
 
 
 def _deliver_campaign(campaign_id: int) -> int:
+    limit = today(utcnow())
+    db.session.rollback()
+    if limit is not None and limit.is_reached:
+        return 0  # it goes on tomorrow
     one_pass = Pass(campaign_id, settings().mail_connections)
     try:
         accepted = one_pass.run()
     finally:
         release(campaign_id)
+        one_pass.ceiling.close()
     reason = one_pass.breaker.verdict(campaign_id, utcnow())
     if reason is not None:
         pause_for(campaign_id, reason, utcnow())
@@ -80,15 +86,14 @@ class Pass:
 
     def __init__(self, campaign_id: int, connections: int) -> None:
         chosen = settings()
-        self.breaker = Breaker()
+        self.breaker, self.ceiling = Breaker(), Ceiling()
         self._connections, self._pace = connections, Pace(chosen.mail_rate)
         self._return_paths = return_paths()
         self._fillers = _fillers(campaign_id)
         waiting = Waiting(rate=chosen.mail_domain_rate, at_once=chosen.mail_domain_connections)
-        # Under a rate nothing is announced: the server would wait for it, not knowing how long.
-        self._ledger = Ledger(
-            campaign_id, waiting, connections=connections, announces=not self._pace.is_limited
-        )
+        # Under a rate or a ceiling nothing is announced: the server would wait for it, not knowing how long.
+        announces = not (self._pace.is_limited or self.ceiling.is_there)
+        self._ledger = Ledger(campaign_id, waiting, connections=connections, announces=announces)
 
     def run(self) -> int:
         """Send until nothing is due, the campaign is stopped, or the server is away."""
@@ -113,10 +118,13 @@ class Pass:
         while losses < LOSSES and not self.breaker.is_tripped and not _halted.is_set():
             reply = yield from transport.opening()
             if reply is None:
+                if not self.ceiling.admits():
+                    break
                 if self._pace.is_limited:
                     yield Pause(self._pace.wait(time.perf_counter()))
                 yield turn
                 if turn.claimed is None:
+                    self.ceiling.put_back()
                     if turn.is_over:
                         break
                     if turn.wait:

@@ -1,9 +1,16 @@
-"""All that is looked at before a campaign is sent: its words, its sender, its audience."""
+"""All that is looked at before a campaign is sent: its words, its sender, its audience, our standing."""
 
+from collections.abc import Iterator
+from datetime import datetime
+
+from newsletter import audit
 from newsletter.campaigns.checks import Finding, check_edition
 from newsletter.campaigns.models import Campaign
 from newsletter.config import settings
 from newsletter.errors import N_, NewsletterError
+from newsletter.mail import standing
+from newsletter.mail.models import Grade
+from newsletter.mail.standing_words import WORDS
 from newsletter.sending.audience import Audience, audience_of
 
 #: What the footer of every newsletter must name, and a mail must come from (MF-7).
@@ -33,7 +40,13 @@ class ChecksFailed(NewsletterError):
         super().__init__(id=campaign.id, codes=", ".join(codes))
 
 
-def check_campaign(campaign: Campaign, audience: Audience | None = None) -> list[Finding]:
+class StandingLow(NewsletterError):
+    """Mail sent as things are would be refused, or land among the spam (SB-8)."""
+
+    message = N_("Mails would not arrive as they should. Mend this first: %(codes)s.")
+
+
+def check_campaign(campaign: Campaign, audience: Audience | None = None, *, now: datetime) -> list[Finding]:
     """Return everything that is wrong with a campaign, errors first."""
     audience = audience or audience_of(campaign)
     found = [finding for edition in campaign.editions for finding in check_edition(edition)]
@@ -43,7 +56,44 @@ def check_campaign(campaign: Campaign, audience: Audience | None = None) -> list
         message = N_("The audience is empty: nobody would get it.")
         advice = N_("Choose a list with confirmed subscribers.")
         found.append(Finding("audience_empty", message, advice))
+    found += check_standing(now)
     return sorted(found, key=lambda finding: not finding.is_error)
+
+
+def check_standing(now: datetime) -> Iterator[Finding]:
+    """Tell what was last found wrong with how the world sees our mail; nobody is asked anything."""
+    if not standing.is_demanded(settings()):
+        return
+    rows = standing.kept()
+    if not rows or now - rows[0].checked_at > standing.LONGEST_KEPT:
+        yield Finding(
+            "standing_unknown",
+            N_("Nobody has looked lately whether our mail is well received."),
+            N_("A worker does so within a minute. If this stays, check that one is running."),
+            is_overridable=True,
+        )
+    for row in rows:
+        if row.grade in {Grade.FAILED, Grade.UNKNOWN}:
+            message, advice = WORDS[row.word]
+            is_error = row.grade is Grade.FAILED
+            yield Finding(row.code, message, advice, is_error, values=row.details, is_overridable=is_error)
+
+
+def require_standing(campaign: Campaign, now: datetime) -> None:
+    """Raise StandingLow where our mail would not arrive, unless an administrator lets it go all the same."""
+    wrong = [finding.code for finding in check_standing(now) if finding.is_error]
+    if wrong and campaign.overridden_by is None:
+        raise StandingLow(codes=", ".join(wrong))
+
+
+def override(campaign: Campaign, *, now: datetime, actor: str) -> None:
+    """Let a campaign go although our standing is low. Only an administrator may; the log says who did."""
+    wrong = [finding.code for finding in check_standing(now) if finding.is_error]
+    if wrong:
+        campaign.overridden_by = actor
+        audit.record(
+            "preflight overridden", actor=actor, now=now, object=f"campaign:{campaign.id}", findings=wrong
+        )
 
 
 def require_sender() -> None:

@@ -12,7 +12,7 @@ from newsletter.config import settings
 from newsletter.db import db
 from newsletter.errors import N_, NewsletterError
 from newsletter.sending.audience import audience_of
-from newsletter.sending.preflight import require_content, require_sender
+from newsletter.sending.preflight import override, require_content, require_sender, require_standing
 from newsletter.sending.start import AudienceEmpty, NotADraft, begin_sending
 
 log = logging.getLogger(__name__)
@@ -52,11 +52,15 @@ def release(
     now: datetime,
     actor: str,
     typed: int | None = None,
+    over: timedelta | None = None,
+    despite: bool = False,
 ) -> Campaign:
     """Let a draft, or a schedule that waits for a decision, go: at once, or at a time.
 
     ``typed`` is the number of recipients as a person typed it; None where no person did (a script).
-    With SECOND_PERSON the first call only asks; another person's makes it happen, as it was asked for.
+    ``over`` spreads the recipients over a while. ``despite``: an administrator lets it go although our
+    mail would not arrive as it should. With SECOND_PERSON the first call only asks; another person's makes
+    it happen, as it was asked for.
     Raises NotADraft, CountDiffers, SchedulePast, SecondPersonNeeded, or what ``start_campaign`` raises.
     """
     campaign = get_campaign(campaign_id, lock=True)
@@ -65,6 +69,11 @@ def release(
     require_sender()
     require_content(campaign)
     _require_audience(campaign, typed)
+    if despite:
+        override(campaign, now=now, actor=actor)
+    require_standing(campaign, now)
+    if campaign.proposed_by is None:
+        campaign.spread_minutes = round(over.total_seconds() / 60) if over else None
     if settings().second_person and campaign.proposed_by is None:
         return _propose(campaign, at=at, now=now, actor=actor)
     if settings().second_person:
@@ -84,6 +93,7 @@ def withdraw(campaign_id: int, *, now: datetime, actor: str) -> Campaign:
         raise NotScheduled(id=campaign.id, status=campaign.status.value)
     campaign.status = CampaignStatus.DRAFT
     campaign.scheduled_at = campaign.held_reason = campaign.proposed_by = None
+    campaign.overridden_by = campaign.spread_minutes = None
     audit.record("campaign made a draft again", actor=actor, now=now, object=f"campaign:{campaign.id}")
     return campaign
 

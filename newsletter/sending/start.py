@@ -1,6 +1,6 @@
 """The start of a campaign: freeze the editions, compile each once, and write a row for every recipient."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -12,7 +12,8 @@ from newsletter.errors import N_, NewsletterError
 from newsletter.sending.audience import may_get_it
 from newsletter.sending.editions import compile_edition
 from newsletter.sending.models import Delivery, DeliveryStatus
-from newsletter.sending.preflight import require_content, require_sender
+from newsletter.sending.preflight import require_content, require_sender, require_standing
+from newsletter.sending.spreading import spread
 from newsletter.subscribers.models import Subscriber, Subscription
 from newsletter.wakeups import wake
 
@@ -32,7 +33,8 @@ class AudienceEmpty(NewsletterError):
 def start_campaign(campaign_id: int, *, now: datetime, actor: str) -> Campaign:
     """Begin sending a draft, in the caller's transaction; the workers take it from there.
 
-    Raises UnknownCampaign, NotADraft, SenderIncomplete, ChecksFailed or AudienceEmpty; the caller
+    Raises UnknownCampaign, NotADraft, SenderIncomplete, ChecksFailed, StandingLow or
+    AudienceEmpty; the caller
     then rolls back, so that nothing has changed.
     """
     campaign = get_campaign(campaign_id, lock=True)
@@ -46,12 +48,15 @@ def begin_sending(campaign: Campaign, *, now: datetime, actor: str) -> None:
     """Do as ``start_campaign`` with a locked campaign that may be sent by now."""
     require_sender()
     require_content(campaign)
+    require_standing(campaign, now)
     slugs = {mailing_list.id: mailing_list.slug for mailing_list in lists_of(campaign)}
     for edition in campaign.editions:
         compile_edition(edition)
     recipients = _enqueue_all(campaign, list(slugs))
     if not recipients:
         raise AudienceEmpty(id=campaign.id)
+    if campaign.spread_minutes:
+        spread(campaign.id, timedelta(minutes=campaign.spread_minutes), now)
     campaign.totals.recipients = recipients
     campaign.status, campaign.started_at = CampaignStatus.SENDING, now
     campaign.held_reason = None

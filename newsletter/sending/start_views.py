@@ -1,6 +1,7 @@
 """The page where a newsletter is checked, tried, let go and followed on its way."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from flask import Blueprint, Response, flash, jsonify, redirect, render_template, request, url_for
@@ -18,14 +19,21 @@ from newsletter.config import settings
 from newsletter.db import db
 from newsletter.errors import N_, NewsletterError
 from newsletter.i18n import NATIVE_NAMES, format_number, translate
+from newsletter.mail import standing
+from newsletter.mail.models import Grade
+from newsletter.mail.standing_words import NAMES as STANDING_NAMES
+from newsletter.mail.standing_words import WORDS
 from newsletter.sending import control, release
 from newsletter.sending.audience import Audience, audience_of
 from newsletter.sending.moments import TimeSkipped, TimeTwice, TimeUnreadable, read_moment
+from newsletter.sending.pacing import pacing_words
 from newsletter.sending.preflight import check_campaign
 from newsletter.sending.progress import Progress, progress_of
 from newsletter.sending.samples import NO_ADDRESS, NotStaff, sample_message, send_test, staff_addresses
 from newsletter.staff.access import SENDERS, WRITERS, actor, is_one_of, needs
 from newsletter.staff.accounts import name_of
+from newsletter.staff.models import Role
+from newsletter.wakeups import wake_now
 
 bp = Blueprint("start", __name__, url_prefix="/staff/campaigns")
 
@@ -35,6 +43,14 @@ REASONS = {
     "suppressed": N_("Must not be written to"),
     "restricted": N_("Processing restricted"),
 }
+GRADES = {
+    Grade.FINE: N_("In order"),
+    Grade.NOTE: N_("Worth knowing"),
+    Grade.UNKNOWN: N_("Not known"),
+    Grade.FAILED: N_("Error"),
+}
+#: Over how many hours recipients can be spread.
+SPREADS = (1, 2, 4, 8, 12, 24)
 #: Which field of the page a refusal is about.
 FIELDS: dict[type[NewsletterError], str] = {
     release.CountDiffers: "count",
@@ -64,7 +80,16 @@ def send(campaign_id: int) -> ResponseReturnValue:
             at = read_moment(text, fold=form.get("fold", type=int))
         typed = "".join(form.get("count", "").split())
         number = int(typed) if typed.isdecimal() and len(typed) < 12 else -1  # noqa: PLR2004 - digits enough
-        release.release(campaign_id, at=at, typed=number, now=utcnow(), actor=actor())
+        hours = form.get("over", 0, type=int)
+        release.release(
+            campaign_id,
+            at=at,
+            typed=number,
+            now=utcnow(),
+            actor=actor(),
+            over=timedelta(hours=hours) if hours in SPREADS else None,
+            despite="despite" in form and is_one_of(Role.ADMIN),
+        )
     except NewsletterError as error:
         return _refused(campaign_id, error)
     db.session.commit()
@@ -131,6 +156,15 @@ def raw(campaign_id: int, language: str) -> ResponseReturnValue:
     return as_page(message.decode("ascii"), "text/plain")
 
 
+@bp.post("/<int:campaign_id>/standing")
+@needs(*WRITERS)
+def look_again(campaign_id: int) -> ResponseReturnValue:
+    # A worker asks: name servers may take longer than anybody waits for a page.
+    wake_now("standing")
+    flash(_("It is being looked at. Load the page anew in a moment."))
+    return redirect(url_for(".page", campaign_id=campaign_id) + "#standing-title", 303)
+
+
 def _act(campaign_id: int, act: Callable[..., Campaign], said: str) -> Response:
     act(campaign_id, now=utcnow(), actor=actor())
     db.session.commit()
@@ -148,7 +182,8 @@ def _refused(campaign_id: int, error: NewsletterError) -> ResponseReturnValue:
 def _page(campaign: Campaign, errors: dict[str, str] | None = None, *, twice: bool = False) -> str:
     is_open = campaign.status is CampaignStatus.DRAFT or campaign.held_reason is not None
     audience = audience_of(campaign) if is_open else None
-    findings = check_campaign(campaign, audience) if is_open else []
+    findings = check_campaign(campaign, audience, now=utcnow()) if is_open else []
+    own = [item for item in findings if not item.is_overridable and item.code not in STANDING_NAMES]
     return render_template(
         "staff/campaign_send.html",
         campaign=head_of(campaign)
@@ -162,8 +197,13 @@ def _page(campaign: Campaign, errors: dict[str, str] | None = None, *, twice: bo
         is_open=is_open,
         audience=_audience(audience) if audience else None,
         missing=fallbacks(campaign),
-        findings=[_finding(item) for item in findings],
-        is_blocked=any(item.is_error for item in findings),
+        findings=[_finding(item) for item in own],
+        is_blocked=any(item.is_error for item in own),
+        standing=_standing() if is_open else None,
+        is_held_back=any(item.is_error and item.is_overridable for item in findings),
+        may_override=is_one_of(Role.ADMIN),
+        spreads=SPREADS,
+        pacing=pacing_words(campaign, utcnow()),
         progress=_progress(campaign),
         editions=[{"code": item.language, "name": NATIVE_NAMES[item.language]} for item in campaign.editions],
         staff=staff_addresses() if is_open else [],
@@ -172,7 +212,7 @@ def _page(campaign: Campaign, errors: dict[str, str] | None = None, *, twice: bo
         timezone=str(settings().timezone),
         errors=errors or {},
         twice=twice,
-        values={name: request.form.get(name, "") for name in ("when", "day", "time", "count")},
+        values={name: request.form.get(name, "") for name in ("when", "day", "time", "count", "over")},
     )
 
 
@@ -196,7 +236,28 @@ def _finding(item: Finding) -> dict[str, Any]:
         "is_error": item.is_error,
         "language": NATIVE_NAMES[item.language] if item.language else "",
         "message": translate(item.message, item.values),
-        "advice": translate(item.advice),
+        "advice": translate(item.advice, item.values) if item.advice else "",
+    }
+
+
+def _standing() -> dict[str, Any] | None:
+    """Return what was last found of how the world sees our mail; None where that is not asked for."""
+    if not standing.is_demanded(settings()):
+        return None
+    rows = standing.kept()
+    return {
+        "as_of": rows[0].checked_at if rows else None,
+        "is_old": not rows or utcnow() - rows[0].checked_at > standing.LONGEST_KEPT,
+        "rows": [
+            {
+                "name": translate(STANDING_NAMES[row.code]),
+                "grade": row.grade.value,
+                "shown": translate(GRADES[row.grade]),
+                "message": translate(WORDS[row.word][0], row.details),
+                "advice": translate(WORDS[row.word][1], row.details) if WORDS[row.word][1] else "",
+            }
+            for row in rows
+        ],
     }
 
 

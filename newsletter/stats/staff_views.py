@@ -18,6 +18,7 @@ from newsletter.config import settings
 from newsletter.errors import N_
 from newsletter.i18n import NATIVE_NAMES, translate
 from newsletter.sending import breaker
+from newsletter.sending.pacing import pacing_words
 from newsletter.staff.access import WRITERS, is_one_of, needs, own_lists
 from newsletter.staff.models import Role
 from newsletter.stats import breakdown, charts, history, letter
@@ -85,6 +86,7 @@ def campaign(campaign_id: int) -> ResponseReturnValue:
         "staff/campaign.html",
         campaign=_head(found, list_names([found])[found.id]),
         may_write=is_one_of(*WRITERS),
+        pacing=pacing_words(found, now),
         figures=figures,
         clicks_in_all=sum(link.human for link in figures.links),
         cells=shown_cells,
