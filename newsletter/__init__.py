@@ -9,6 +9,7 @@ from newsletter import db, i18n, limits, wakeups, web
 from newsletter.api import cli as api_cli
 from newsletter.api import document as api_document
 from newsletter.api import subscriptions as api_subscriptions
+from newsletter.bounces import views as bounce_views
 from newsletter.bounces.cli import bounces
 from newsletter.campaigns import archive_views
 from newsletter.campaigns import staff_views as writing_views
@@ -93,7 +94,7 @@ def _flask_settings(chosen: Settings) -> dict[str, object]:
 
 def _add_pages(app: Flask, chosen: Settings) -> None:
     # Their token is their authority, and one-click unsubscribing must work without any cookie.
-    for by_token in (subscribers_views, own_views, own_data_views, request_views):
+    for by_token in (subscribers_views, own_views, own_data_views, request_views, bounce_views):
         csrf.exempt(by_token.bp)
     for api_part in (api_subscriptions.bp, *api_document.RESOURCES):
         csrf.exempt(api_part)  # it knows no cookie
@@ -109,6 +110,7 @@ def _add_pages(app: Flask, chosen: Settings) -> None:
         writing_views,
         start_views,
         archive_views,
+        bounce_views,
         mailbox,
     ):
         app.register_blueprint(part.bp)
