@@ -29,6 +29,7 @@ from newsletter.sending import staff_views as sending_staff_views
 from newsletter.staff import access, account_views, admin_views, tokens_cli
 from newsletter.staff import cli as staff_cli
 from newsletter.staff import views as staff_views
+from newsletter.stats import bounce_views as bounce_pages
 from newsletter.stats import cli as stats_cli
 from newsletter.stats import funnel_views, overview_views, reader_views, rollups, verify_cli
 from newsletter.stats import staff_views as stats_views
@@ -117,7 +118,7 @@ def _add_pages(app: Flask, chosen: Settings) -> None:
     for staff_part in (
         account_views, admin_views, list_views, people_views, subscribers_staff_views, sending_staff_views,
         embed_views, privacy_staff_views, desk_views, office_views, funnel_views, overview_views,
-        reader_views, attention_views,
+        reader_views, attention_views, bounce_pages,
     ):  # fmt: skip
         app.register_blueprint(staff_part.bp)
     api_document.init_app(app)

@@ -21,6 +21,7 @@ from cryptography.fernet import Fernet, MultiFernet
 from newsletter import audit
 from newsletter.api import outbound
 from newsletter.api.models import Webhook, WebhookMessage
+from newsletter.bounces.models import CAME_BACK, Bounce, Complaint
 from newsletter.campaigns.models import Campaign, CampaignStatus
 from newsletter.config import settings
 from newsletter.db import change, db, insert_or_ignore
@@ -38,13 +39,16 @@ OF_CONSENT = {
     ConsentKind.WITHDRAWN: "subscriber.unsubscribed",
 }
 CAMPAIGN_FINISHED = "campaign.finished"
-EVENTS = (*OF_CONSENT.values(), CAMPAIGN_FINISHED)
+BOUNCED, COMPLAINED = "mail.bounced", "mail.complained"
+EVENTS = (*OF_CONSENT.values(), CAMPAIGN_FINISHED, BOUNCED, COMPLAINED)
 BATCH = 200
 #: Gaps between tries, as the convention proposes; after the last one the message is given up.
 RETRY_AFTER = tuple(
     timedelta(seconds=seconds) for seconds in (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
 )
 KEPT = timedelta(days=30)
+#: What came back longer ago is news no more, even after the workers have been away.
+_NEWS = timedelta(days=3)
 Post = Callable[..., int]
 
 
@@ -115,6 +119,7 @@ def collect(now: datetime) -> int:
     for webhook in all_webhooks():
         if webhook.ended_at is None:
             written += _collect_consents(webhook, now) + _collect_campaigns(webhook, now)
+            written += _collect_reports(webhook, now)
             db.session.commit()
     change(sa.delete(WebhookMessage).where(WebhookMessage.created_at < now - KEPT))
     db.session.commit()
@@ -186,6 +191,32 @@ def _collect_campaigns(webhook: Webhook, now: datetime) -> int:
         )
         for campaign in finished
     )
+
+
+def _collect_reports(webhook: Webhook, now: datetime) -> int:
+    written = 0
+    kinds: tuple[tuple[str, type[Bounce | Complaint], str], ...]
+    kinds = ((BOUNCED, Bounce, "bounce"), (COMPLAINED, Complaint, "complaint"))
+    for event, table, name in kinds:
+        if event not in webhook.events:
+            continue
+        told = sa.exists().where(
+            WebhookMessage.webhook_id == webhook.id,
+            WebhookMessage.event == event,
+            WebhookMessage.object == sa.literal(f"{name}:").concat(sa.cast(table.id, sa.String)),
+        )
+        news = sa.select(table).where(
+            table.received_at >= max(webhook.created_at, now - _NEWS), table.subscriber_id.is_not(None), ~told
+        )
+        if table is Bounce:
+            news = news.where(Bounce.kind.in_(CAME_BACK))
+        row: Bounce | Complaint
+        for row in db.session.scalars(news.order_by(table.id).limit(BATCH)):  # type: ignore[assignment]
+            data: dict[str, Any] = {"subscriber_id": row.subscriber_id, "campaign_id": row.campaign_id}
+            if isinstance(row, Bounce):
+                data |= {"kind": row.kind.value, "status": row.status}
+            written += _write(webhook, event, f"{name}:{row.id}", row.received_at, data, now)
+    return written
 
 
 def _write(

@@ -10,6 +10,8 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_security import current_user
 
+from newsletter.bounces.breaker import dangers
+from newsletter.bounces.queries import turned_away
 from newsletter.campaigns.models import Campaign, CampaignStatus, CampaignTotals
 from newsletter.clock import utcnow
 from newsletter.db import db
@@ -56,6 +58,12 @@ def _of_sending(role: Role, now: datetime) -> Iterator[Matter]:
     paused = sa.select(sa.func.count()).where(Campaign.status == CampaignStatus.PAUSED)
     if count := db.session.scalar(paused):
         yield Matter(_("Paused campaigns: %(count)s", count=count), url_for("stats.campaigns"))
+    if near := len({danger.campaign_id for danger in dangers(now)}):
+        text = _("Campaigns with many bounces or spam complaints: %(count)s", count=near)
+        yield Matter(text, url_for("stats.campaigns"))
+    if refused := turned_away(now):
+        text = _("Mails that were turned away because of us this week: %(count)s", count=refused)
+        yield Matter(text, url_for("bounce_pages.page"))
     uncertain = sa.select(sa.func.coalesce(sa.func.sum(CampaignTotals.uncertain), 0))
     if count := db.session.scalar(uncertain):
         text = _("Campaign mails of which nobody knows whether they arrived: %(count)s", count=count)

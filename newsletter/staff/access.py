@@ -72,6 +72,7 @@ MENU = (
     MenuItem(N_("Lists"), "lists.page"),
     MenuItem(N_("Subscribers"), "people.browse", (Role.PRIVACY, Role.ADMIN)),
     MenuItem(N_("Mails"), "subscribers_staff.mails", (Role.SENDER, Role.PRIVACY, Role.ADMIN)),
+    MenuItem(N_("Bounces"), "bounce_pages.page", (Role.SENDER, Role.PRIVACY, Role.ADMIN)),
     MenuItem(N_("Embedding"), "embedding.embed"),
     MenuItem(N_("Proofs"), "privacy_staff.proof", (Role.PRIVACY, Role.ADMIN)),
     MenuItem(N_("Readers"), "readers.page", (Role.PRIVACY,)),

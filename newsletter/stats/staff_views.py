@@ -86,6 +86,7 @@ def campaign(campaign_id: int) -> ResponseReturnValue:
         campaign=_head(found, list_names([found])[found.id]),
         may_write=is_one_of(*WRITERS),
         figures=figures,
+        dangers=bounce_breaker.dangers_of(found.totals),
         clicks_in_all=sum(link.human for link in figures.links),
         cells=shown_cells,
         timeline=line,
