@@ -9,7 +9,7 @@ from newsletter import db, i18n, limits, wakeups, web
 from newsletter.api import cli as api_cli
 from newsletter.api import document as api_document
 from newsletter.api import subscriptions as api_subscriptions
-from newsletter.api import webhooks
+from newsletter.bounces import views as bounce_views
 from newsletter.bounces.cli import bounces
 from newsletter.campaigns import archive_views, drafts
 from newsletter.campaigns import staff_views as writing_views
@@ -29,6 +29,7 @@ from newsletter.sending import staff_views as sending_staff_views
 from newsletter.staff import access, account_views, admin_views, guard, tokens_cli
 from newsletter.staff import cli as staff_cli
 from newsletter.staff import views as staff_views
+from newsletter.stats import bounce_views as bounce_pages
 from newsletter.stats import cli as stats_cli
 from newsletter.stats import funnel_views, overview_views, reader_views, rollups, verify_cli
 from newsletter.stats import staff_views as stats_views
@@ -76,7 +77,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     rollups.listen()
     letters.listen()
     own_data.listen()
-    webhooks.listen()
     return app
 
 
@@ -102,7 +102,7 @@ def _flask_settings(chosen: Settings) -> dict[str, object]:
 
 def _add_pages(app: Flask, chosen: Settings) -> None:
     # Their token is their authority, and one-click unsubscribing must work without any cookie.
-    for by_token in (subscribers_views, own_views, own_data_views, request_views):
+    for by_token in (subscribers_views, own_views, own_data_views, request_views, bounce_views):
         csrf.exempt(by_token.bp)
     for api_part in (api_subscriptions.bp, *api_document.RESOURCES):
         csrf.exempt(api_part)  # it knows no cookie
@@ -118,13 +118,14 @@ def _add_pages(app: Flask, chosen: Settings) -> None:
         writing_views,
         start_views,
         archive_views,
+        bounce_views,
         mailbox,
     ):
         app.register_blueprint(part.bp)
     for staff_part in (
         account_views, admin_views, list_views, people_views, subscribers_staff_views, sending_staff_views,
         embed_views, privacy_staff_views, desk_views, office_views, funnel_views, overview_views,
-        reader_views, attention_views,
+        reader_views, attention_views, bounce_pages,
     ):  # fmt: skip
         app.register_blueprint(staff_part.bp)
     api_document.init_app(app)

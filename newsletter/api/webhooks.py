@@ -17,20 +17,16 @@ from typing import Any
 
 import sqlalchemy as sa
 from cryptography.fernet import Fernet, MultiFernet
-from sqlalchemy import event
-from sqlalchemy.engine import Connection
-from sqlalchemy.orm import Mapper
 
 from newsletter import audit
 from newsletter.api import outbound
 from newsletter.api.models import Webhook, WebhookMessage
+from newsletter.bounces.models import CAME_BACK, Bounce, Complaint
 from newsletter.campaigns.models import Campaign, CampaignStatus
-from newsletter.clock import utcnow
 from newsletter.config import settings
-from newsletter.db import change, db, insert_ignoring, insert_or_ignore
+from newsletter.db import change, db, insert_or_ignore
 from newsletter.errors import N_, NewsletterError, NotFound
 from newsletter.sealing import Seal
-from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.subscribers.evidence import CHAIN
 from newsletter.subscribers.models import Consent, ConsentKind, MailingList, Purpose
 
@@ -43,18 +39,16 @@ OF_CONSENT = {
     ConsentKind.WITHDRAWN: "subscriber.unsubscribed",
 }
 CAMPAIGN_FINISHED = "campaign.finished"
-#: What became of a mail after it had been accepted.
-OF_DELIVERY = {
-    DeliveryStatus.BOUNCED: "subscriber.bounced",
-    DeliveryStatus.COMPLAINED: "subscriber.complained",
-}
-EVENTS = (*OF_CONSENT.values(), *OF_DELIVERY.values(), CAMPAIGN_FINISHED)
+BOUNCED, COMPLAINED = "subscriber.bounced", "subscriber.complained"
+EVENTS = (*OF_CONSENT.values(), CAMPAIGN_FINISHED, BOUNCED, COMPLAINED)
 BATCH = 200
 #: Gaps between tries, as the convention proposes; after the last one the message is given up.
 RETRY_AFTER = tuple(
     timedelta(seconds=seconds) for seconds in (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
 )
 KEPT = timedelta(days=30)
+#: What came back longer ago is news no more, even after the workers have been away.
+_NEWS = timedelta(days=3)
 Post = Callable[..., int]
 
 
@@ -119,25 +113,13 @@ def replay(number: int, *, since: datetime, now: datetime) -> int:
     return change(sa.update(WebhookMessage).where(*theirs).values(due_at=now, attempts=0, delivered_at=None))
 
 
-def listen() -> None:
-    """Hear of deliveries that come back or are complained about, whoever writes it down."""
-    event.listen(Delivery, "after_update", _tell_of_delivery)
-
-
-def tell(name: str, about: str, data: dict[str, Any], *, at: datetime) -> int:
-    """Write down a fact for every address that wants it, and return for how many.
-
-    In the caller's transaction: what is undone there is not told. Said twice, it is told once.
-    """
-    return _tell(db.session.connection(), name, about, data, at)
-
-
 def collect(now: datetime) -> int:
     """Write down what each address has to be told, and return how much. Commits after each."""
     written = 0
     for webhook in all_webhooks():
         if webhook.ended_at is None:
             written += _collect_consents(webhook, now) + _collect_campaigns(webhook, now)
+            written += _collect_reports(webhook, now)
             db.session.commit()
     change(sa.delete(WebhookMessage).where(WebhookMessage.created_at < now - KEPT))
     db.session.commit()
@@ -211,45 +193,48 @@ def _collect_campaigns(webhook: Webhook, now: datetime) -> int:
     )
 
 
-def _tell_of_delivery(_mapper: Mapper[Any], connection: Connection, delivery: Delivery) -> None:
-    history = sa.inspect(delivery).attrs.status.history
-    if not history.has_changes() or delivery.status not in OF_DELIVERY:
-        return
-    data = {"subscriber_id": delivery.subscriber_id, "campaign_id": delivery.campaign_id}
-    about = f"delivery:{delivery.campaign_id}:{delivery.subscriber_id}"
-    _tell(connection, OF_DELIVERY[delivery.status], about, data, utcnow())
+def _collect_reports(webhook: Webhook, now: datetime) -> int:
+    written = 0
+    kinds: tuple[tuple[str, type[Bounce | Complaint], str], ...]
+    kinds = ((BOUNCED, Bounce, "bounce"), (COMPLAINED, Complaint, "complaint"))
+    for event, table, name in kinds:
+        if event not in webhook.events:
+            continue
+        told = sa.exists().where(
+            WebhookMessage.webhook_id == webhook.id,
+            WebhookMessage.event == event,
+            WebhookMessage.object == sa.literal(f"{name}:").concat(sa.cast(table.id, sa.String)),
+        )
+        news = sa.select(table).where(
+            table.received_at >= max(webhook.created_at, now - _NEWS), table.subscriber_id.is_not(None), ~told
+        )
+        if table is Bounce:
+            news = news.where(Bounce.kind.in_(CAME_BACK))
+        row: Bounce | Complaint
+        for row in db.session.scalars(news.order_by(table.id).limit(BATCH)):  # type: ignore[assignment]
+            data: dict[str, Any] = {"subscriber_id": row.subscriber_id, "campaign_id": row.campaign_id}
+            if isinstance(row, Bounce):
+                data |= {"kind": row.kind.value, "status": row.status}
+            written += _write(webhook, event, f"{name}:{row.id}", row.received_at, data, now)
+    return written
 
 
-def _tell(connection: Connection, name: str, about: str, data: dict[str, Any], at: datetime) -> int:
-    # Past the session: it may be in the middle of writing down what is told here.
-    wanted = connection.execute(sa.select(Webhook.id, Webhook.events).where(Webhook.ended_at.is_(None)))
-    rows = [
-        _row(webhook_id, name, about, data, at=at, now=at) for webhook_id, events in wanted if name in events
-    ]
-    for row in rows:
-        connection.execute(insert_ignoring(WebhookMessage), row)
-    return len(rows)
-
-
-def _row(
-    webhook_id: int, name: str, about: str, data: dict[str, Any], *, at: datetime, now: datetime
-) -> dict[str, Any]:
-    return {
-        "webhook_id": webhook_id,
+def _write(
+    webhook: Webhook, event: str, about: str, at: datetime, data: dict[str, Any], now: datetime
+) -> int:
+    if event not in webhook.events:
+        return 0
+    row = {
+        "webhook_id": webhook.id,
         "message_id": f"msg_{secrets.token_urlsafe(18)}",
-        "event": name,
+        "event": event,
         "object": about,
-        "body": json.dumps({"type": name, "timestamp": at.isoformat(), "data": data}),
+        "body": json.dumps({"type": event, "timestamp": at.isoformat(), "data": data}),
         "created_at": now,
         "attempts": 0,
         "due_at": now,
     }
-
-
-def _write(webhook: Webhook, name: str, about: str, at: datetime, data: dict[str, Any], now: datetime) -> int:
-    if name not in webhook.events:
-        return 0
-    return insert_or_ignore(WebhookMessage, _row(webhook.id, name, about, data, at=at, now=now))
+    return insert_or_ignore(WebhookMessage, row)
 
 
 def _claim(now: datetime) -> tuple[WebhookMessage, Webhook] | None:

@@ -5,6 +5,7 @@ A mailbox that is full, a filter, a late or automatic mail never cost anybody th
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -14,7 +15,7 @@ from newsletter.bounces.personal_data import forget
 from newsletter.bounces.reading import Reading
 from newsletter.bounces.streak import has_bounced_too_often
 from newsletter.campaigns.models import CampaignTotals
-from newsletter.db import db
+from newsletter.db import db, table_of
 from newsletter.mail.models import MailStatus, OutboxMail
 from newsletter.mail.return_path import OUTBOX, Sent
 from newsletter.sending.claim import count
@@ -24,6 +25,7 @@ from newsletter.subscribers.evidence import Visit
 from newsletter.subscribers.models import (
     Signup,
     Subscriber,
+    Subscription,
     SuppressionReason,
 )
 from newsletter.subscribers.suppressions import suppress
@@ -40,13 +42,67 @@ _ACCEPTED_BEFORE = {DeliveryStatus.ACCEPTED, DeliveryStatus.BOUNCED}
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
+_ROWS = table_of(Delivery)
+_THIS = sa.and_(
+    _ROWS.c.campaign_id == sa.bindparam("campaign"), _ROWS.c.subscriber_id == sa.bindparam("person")
+)
+# Made once: building a statement costs more than running it.
+_TOTALS = (
+    sa.select(CampaignTotals.campaign_id)
+    .where(CampaignTotals.campaign_id == sa.bindparam("campaign"))
+    .with_for_update()
+)
+_COPY = (
+    sa.select(_ROWS.c.list_id, _ROWS.c.status, _ROWS.c.accepted_at, _ROWS.c.is_measured)
+    .where(_THIS)
+    .with_for_update()
+)
+_MARK = (
+    sa.update(_ROWS)
+    .where(_THIS)
+    .values(
+        status=sa.bindparam("new_status", type_=_ROWS.c.status.type),
+        accepted_at=sa.bindparam("new_accepted_at", type_=_ROWS.c.accepted_at.type),
+    )
+)
+_MOVED = (
+    sa.select(AuditEntry.id)
+    .where(
+        AuditEntry.object == sa.bindparam("object"),
+        AuditEntry.action == "address changed",
+        AuditEntry.at >= sa.bindparam("since"),
+    )
+    .limit(1)
+)
+_PROVED = (
+    sa.select(Subscription.id)
+    .where(
+        Subscription.subscriber_id == sa.bindparam("person"),
+        Subscription.confirmed_at > sa.bindparam("since"),
+    )
+    .limit(1)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A campaign's copy to one person, as its delivery stands."""
+
+    campaign_id: int
+    subscriber_id: int
+    list_id: int
+    status: DeliveryStatus
+    accepted_at: datetime | None
+    is_measured: bool
+
+
 @dataclass(frozen=True, slots=True)
 class About:
     """The mail that a report is about, locked. A single mail to staff has no subscriber."""
 
     sent: Sent
     subscriber_id: int | None
-    delivery: Delivery | None = None
+    copy: Copy | None = None
     mail: OutboxMail | None = None
 
 
@@ -56,12 +112,10 @@ def find_about(sent: Sent) -> About | None:
         mail = db.session.get(OutboxMail, sent.number, with_for_update=True, populate_existing=True)
         return About(sent, mail.subscriber_id, mail=mail) if mail else None
     # The campaign's totals first, as everybody locks them: so that no two wait for each other.
-    totals = sa.select(CampaignTotals.campaign_id).where(CampaignTotals.campaign_id == sent.campaign_id)
-    if db.session.scalar(totals.with_for_update()) is None:
+    if _first(_TOTALS, campaign=sent.campaign_id) is None:
         return None
-    key = (sent.campaign_id, sent.number)
-    delivery = db.session.get(Delivery, key, with_for_update=True, populate_existing=True)
-    return About(sent, delivery.subscriber_id, delivery=delivery) if delivery else None
+    row = _first(_COPY, campaign=sent.campaign_id, person=sent.number)
+    return About(sent, sent.number, Copy(sent.campaign_id, sent.number, *row)) if row else None
 
 
 def carry_out(reading: Reading, about: About, *, now: datetime) -> None:
@@ -75,25 +129,27 @@ def carry_out(reading: Reading, about: About, *, now: datetime) -> None:
 
 
 def _came_back(reading: Reading, about: About, now: datetime) -> None:
-    if about.delivery is not None:
-        _mark(about.delivery, DeliveryStatus.BOUNCED, now)
+    if about.copy is not None:
+        _mark(about.copy, DeliveryStatus.BOUNCED, now)
     if about.mail is not None:
         _mark_mail(about.mail, reading)
-    subscriber = _subscriber(about)
+    gives_up = reading.kind is Kind.HARD or (
+        reading.kind is Kind.SOFT
+        and about.copy is not None
+        and has_bounced_too_often(about.copy.subscriber_id, about.copy.accepted_at)
+    )
+    subscriber = _subscriber(about) if gives_up else None
     if subscriber is None:
         return
-    if about.mail is not None and reading.kind is Kind.HARD and not _drop_requests(subscriber):
+    if about.mail is not None and not _drop_requests(subscriber):
         return  # who asked for it never confirmed anything, and is no longer here
-    gives_up = reading.kind is Kind.HARD or (
-        reading.kind is Kind.SOFT and about.delivery is not None and has_bounced_too_often(about.delivery)
-    )
-    if gives_up and not _proved_since(subscriber, _sent_at(about)):
+    if _first(_PROVED, person=subscriber.id, since=_sent_at(about)) is None:
         suppress(subscriber.address_key, SuppressionReason.BOUNCED, now)
 
 
 def _complained(about: About, now: datetime) -> None:
-    if about.delivery is not None:
-        _mark(about.delivery, DeliveryStatus.COMPLAINED, now)
+    if about.copy is not None:
+        _mark(about.copy, DeliveryStatus.COMPLAINED, now)
     subscriber = _subscriber(about)
     if subscriber is None:
         return
@@ -104,27 +160,24 @@ def _complained(about: About, now: datetime) -> None:
 
 def _leave(about: About, now: datetime) -> None:
     subscriber = _subscriber(about)
-    if subscriber is None or about.delivery is None:
+    if subscriber is None or about.copy is None:
         return
-    campaign_id, list_id = about.delivery.campaign_id, about.delivery.list_id
+    campaign_id, list_id = about.copy.campaign_id, about.copy.list_id
     lists = [item.id for item in lists_of_link(subscriber, list_id, campaign_id)]
     leave(subscriber, lists, now=now, method="mail", visit=NOWHERE, campaign_id=campaign_id)
 
 
-def _mark(delivery: Delivery, status: DeliveryStatus, now: datetime) -> None:
+def _mark(copy: Copy, status: DeliveryStatus, now: datetime) -> None:
     """Mark a delivery and count it once for what became of it; accepted it was in any case."""
-    if delivery.status is DeliveryStatus.UNCERTAIN:
-        # Nobody knew whether it had been taken: now we do.
-        delivery.accepted_at = now
-        count(delivery.campaign_id, uncertain=-1, accepted=1, measured=int(delivery.is_measured))
-        delivery.status = DeliveryStatus.ACCEPTED
-    may = {DeliveryStatus.ACCEPTED} | (
-        {DeliveryStatus.BOUNCED} if status is DeliveryStatus.COMPLAINED else set()
-    )
-    if delivery.status in may:
-        delivery.status = status
-        count(delivery.campaign_id, **{status.value: 1})
-        db.session.flush()
+    was_doubtful = copy.status is DeliveryStatus.UNCERTAIN
+    comes_from = _ACCEPTED_BEFORE if status is DeliveryStatus.COMPLAINED else {DeliveryStatus.ACCEPTED}
+    if not was_doubtful and copy.status not in comes_from:
+        return
+    if was_doubtful:  # nobody knew whether it had been taken: now we do
+        count(copy.campaign_id, uncertain=-1, accepted=1, measured=int(copy.is_measured))
+    new = {"new_status": status, "new_accepted_at": copy.accepted_at or now}
+    db.session.connection().execute(_MARK, {"campaign": copy.campaign_id, "person": copy.subscriber_id} | new)
+    count(copy.campaign_id, **{status.value: 1})
 
 
 def _mark_mail(mail: OutboxMail, reading: Reading) -> None:
@@ -145,38 +198,32 @@ def _subscriber(about: About) -> Subscriber | None:
     if about.subscriber_id is None or (about.mail is not None and about.mail.template not in _TO_SUBSCRIBER):
         return None
     subscriber = db.session.get(Subscriber, about.subscriber_id, with_for_update=True)
-    return None if subscriber is None or _has_moved(subscriber.id, _sent_at(about)) else subscriber
-
-
-def _has_moved(subscriber_id: int, since: datetime) -> bool:
-    """Tell whether a person has changed their address since a mail went out: the old one came back."""
-    moved = sa.select(AuditEntry.id).where(
-        AuditEntry.object == f"subscriber:{subscriber_id}",
-        AuditEntry.action == "address changed",
-        AuditEntry.at >= since,
-    )
-    return db.session.scalar(moved.limit(1)) is not None
+    if subscriber is None:
+        return None
+    # The old address came back: that says nothing of the one they have changed to since.
+    moved = _first(_MOVED, object=f"subscriber:{subscriber.id}", since=_sent_at(about))
+    return None if moved else subscriber
 
 
 def _sent_at(about: About) -> datetime:
     """Return when the mail went out; the earliest moment where nobody wrote it down."""
     if about.mail is not None:
         return about.mail.created_at
-    assert about.delivery is not None  # noqa: S101 - it is one of the two
-    return about.delivery.accepted_at or _BEGINNING
+    assert about.copy is not None  # noqa: S101 - it is one of the two
+    return about.copy.accepted_at or _BEGINNING
 
 
-def _proved_since(subscriber: Subscriber, since: datetime) -> bool:
-    """Tell whether the mailbox has answered since: a confirmation came out of it."""
-    return any(
-        item.confirmed_at is not None and item.confirmed_at > since for item in subscriber.subscriptions
-    )
+def _first(statement: sa.Select[Any], **values: object) -> Any:  # noqa: ANN401 - a row
+    return db.session.connection().execute(statement, values).first()
 
 
 def _drop_requests(subscriber: Subscriber) -> bool:
     """Take back what waits for a mailbox that will not answer; tell whether the person is still here."""
     waiting = sa.select(Signup).where(Signup.subscriber_id == subscriber.id, Signup.confirmed_at.is_(None))
-    withdraw_requests(list(db.session.scalars(waiting)))
+    signups = list(db.session.scalars(waiting))
+    if not signups:
+        return True
+    withdraw_requests(signups)
     if db.session.scalar(sa.select(Subscriber.id).where(Subscriber.id == subscriber.id)) is None:
         db.session.expunge(subscriber)
         forget([subscriber.id])

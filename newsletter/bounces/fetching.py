@@ -8,7 +8,7 @@ import imaplib
 import logging
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -83,9 +83,11 @@ def _connected(chosen: Settings) -> Iterator[imaplib.IMAP4]:
         server.login(chosen.bounce_imap_username, chosen.bounce_imap_password)
         _require(server.select(f'"{chosen.bounce_imap_folder}"'))
         yield server
-        server.logout()
+        with suppress(OSError, imaplib.IMAP4.error):
+            server.logout()  # what had to be done is done
     finally:
-        server.shutdown()
+        with suppress(OSError):
+            server.shutdown()
 
 
 def _empty(server: imaplib.IMAP4, now: datetime) -> int:

@@ -60,6 +60,13 @@ def by_day(now: datetime, days: int) -> list[tuple[date, dict[Kind, int]]]:
     return [(day, numbers) for day, numbers in found.items() if any(numbers.values())]
 
 
+def turned_away(now: datetime) -> int:
+    """Count what was turned away because of us in the last week: somebody has to look into it."""
+    since = Bounce.received_at > now - timedelta(days=7)
+    counted = sa.select(sa.func.count()).select_from(Bounce).where(since, Bounce.kind == Kind.OURS)
+    return db.session.scalar(counted) or 0
+
+
 def of_person(subscriber_id: int) -> tuple[Sequence[Bounce], Sequence[Complaint]]:
     """Return what came back from one person, newest first, and what they called spam."""
     bounces = sa.select(Bounce).where(Bounce.subscriber_id == subscriber_id).order_by(Bounce.id.desc())

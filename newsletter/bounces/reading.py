@@ -237,6 +237,7 @@ def _cut(text: str) -> str:
 OTHER_REASONS = {
     "delayed": N_("On its way, late."),
     "notice": N_("It arrived."),
+    "relay": N_("The relay says that the address is no good."),
     "feedback": N_("A mailbox provider passed it on."),
     "read_receipt": N_("It was opened; the mail program said so."),
     "auto_reply": N_("An automatic reply, such as out of office."),

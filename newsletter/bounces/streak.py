@@ -1,57 +1,60 @@
 """Soft bounces in a row: one is forgotten as soon as a campaign arrives."""
 
 from datetime import datetime, timedelta
-from typing import Any
 
 import sqlalchemy as sa
 
 from newsletter.bounces.models import CAME_BACK, Bounce, Kind
 from newsletter.campaigns.models import Campaign
 from newsletter.config import settings
-from newsletter.db import db
+from newsletter.db import db, table_of
 from newsletter.sending.models import Delivery
 
 #: Older campaigns say nothing about a mailbox of today.
 FORGOTTEN_AFTER = timedelta(days=365)
 
 
-def has_bounced_too_often(delivery: Delivery) -> bool:
-    """Tell whether the last campaigns up to this one came back for now, so many and over so many days.
+_ROWS = table_of(Delivery)
+
+
+def _came_back(*kinds: Kind) -> sa.ColumnElement[bool]:
+    return sa.exists().where(
+        Bounce.campaign_id == _ROWS.c.campaign_id,
+        Bounce.subscriber_id == sa.bindparam("person"),
+        sa.or_(*(Bounce.kind == kind for kind in kinds)),
+    )
+
+
+# By the key of each campaign, as deliveries have no index of people. Made once.
+_HISTORY = (
+    sa.select(
+        _ROWS.c.accepted_at,
+        _came_back(Kind.SOFT),
+        _came_back(*(kind for kind in CAME_BACK if kind is not Kind.SOFT)),
+    )
+    .join(Campaign, Campaign.id == _ROWS.c.campaign_id)
+    .where(
+        Campaign.started_at > sa.bindparam("since"),
+        _ROWS.c.subscriber_id == sa.bindparam("person"),
+        _ROWS.c.accepted_at <= sa.bindparam("last"),
+    )
+    .order_by(_ROWS.c.accepted_at.desc(), _ROWS.c.campaign_id.desc())
+)
+
+
+def has_bounced_too_often(subscriber_id: int, last: datetime | None) -> bool:
+    """Tell whether a person's campaigns up to this moment came back for now, so many and over so many days.
 
     One that arrived in between ends the row; one turned away because of us neither counts nor ends it.
     """
-    chosen = settings()
-    last = delivery.accepted_at
     if last is None:
         return False
     streak = []
-    for accepted_at, is_soft, is_other in _history(delivery.subscriber_id, last):
+    values = {"person": subscriber_id, "last": last, "since": last - FORGOTTEN_AFTER}
+    for accepted_at, is_soft, is_other in db.session.connection().execute(_HISTORY, values):
         if is_soft:
             streak.append(accepted_at)
         elif not is_other:
             break
+    chosen = settings()
     return len(streak) >= chosen.soft_campaigns and last - min(streak) >= timedelta(days=chosen.soft_days)
-
-
-def _history(subscriber_id: int, last: datetime) -> sa.Result[*tuple[Any, ...]]:
-    """Return what became of a person's campaigns up to this moment, newest first."""
-
-    def came_back(*kinds: Kind) -> sa.ColumnElement[bool]:
-        return sa.exists().where(
-            Bounce.campaign_id == Delivery.campaign_id,
-            Bounce.subscriber_id == subscriber_id,
-            Bounce.kind.in_(kinds),
-        )
-
-    others = [kind for kind in CAME_BACK if kind is not Kind.SOFT]
-    # By the key of each campaign, as deliveries have no index of people.
-    return db.session.execute(
-        sa.select(Delivery.accepted_at, came_back(Kind.SOFT), came_back(*others))
-        .join(Campaign, Campaign.id == Delivery.campaign_id)
-        .where(
-            Campaign.started_at > last - FORGOTTEN_AFTER,
-            Delivery.subscriber_id == subscriber_id,
-            Delivery.accepted_at <= last,
-        )
-        .order_by(Delivery.accepted_at.desc(), Delivery.campaign_id.desc())
-    )

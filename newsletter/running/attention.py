@@ -9,6 +9,8 @@ from flask import url_for
 from flask_babel import gettext as _
 
 from newsletter.audit import AuditEntry
+from newsletter.bounces.breaker import dangers
+from newsletter.bounces.queries import turned_away
 from newsletter.campaigns.drafts import within
 from newsletter.campaigns.models import Campaign, CampaignStatus
 from newsletter.db import db
@@ -59,7 +61,7 @@ def matters(
     found = overview.attention(now, growths, lists)
     return [
         *(_of_figures(item, days) for item in found if role in _MENDERS[item.concern]),
-        *_of_campaigns(role, lists),
+        *_of_campaigns(role, lists, now),
         *_of_mails(role, lists, now),
         *_of_privacy(role, now),
         *_of_administration(role),
@@ -105,7 +107,7 @@ def _where_to_mend(item: Attention) -> str:
     return url_for("stats.campaign", campaign_id=number)
 
 
-def _of_campaigns(role: Role, lists: Sequence[str] | None) -> Iterator[Matter]:
+def _of_campaigns(role: Role, lists: Sequence[str] | None, now: datetime) -> Iterator[Matter]:
     if role not in _SENDING:
         return
     held = sa.and_(Campaign.status == CampaignStatus.SCHEDULED, Campaign.held_reason.is_not(None))
@@ -119,6 +121,12 @@ def _of_campaigns(role: Role, lists: Sequence[str] | None) -> Iterator[Matter]:
         else:
             words = _("Waits for another person to agree to its sending.")
         yield Matter(words, url_for("start.page", campaign_id=campaign.id), campaign.subject)
+    near = sa.select(Campaign).where(Campaign.id.in_({danger.campaign_id for danger in dangers(now)}))
+    if lists is not None:
+        near = near.where(within(lists))
+    for campaign in db.session.scalars(near.order_by(Campaign.id)).unique():
+        words = _("Many bounces or spam complaints.")
+        yield Matter(words, url_for("stats.campaign", campaign_id=campaign.id), campaign.subject)
 
 
 def _of_mails(role: Role, lists: Sequence[str] | None, now: datetime) -> Iterator[Matter]:
@@ -129,6 +137,9 @@ def _of_mails(role: Role, lists: Sequence[str] | None, now: datetime) -> Iterato
         yield Matter(words, url_for("subscribers_staff.mails"))
     if role in _SENDING and warnings(now):
         yield Matter(_("Mails wait, and no worker takes them. Check that a worker is running."))
+    if role in _SENDING and (refused := turned_away(now)):
+        words = _("Mails that were turned away because of us this week: %(count)s", count=refused)
+        yield Matter(words, url_for("bounce_pages.page"))
     wrong = sum(finding.is_error for finding in check_standing(now)) if role in _SENDING else 0
     if wrong:
         words = _(

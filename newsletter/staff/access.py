@@ -73,6 +73,7 @@ MENU = (
     MenuItem(N_("Lists"), "lists.page", "l"),
     MenuItem(N_("Subscribers"), "people.browse", "u", (Role.PRIVACY, Role.ADMIN)),
     MenuItem(N_("Mails"), "subscribers_staff.mails", "m", (Role.SENDER, Role.PRIVACY, Role.ADMIN)),
+    MenuItem(N_("Bounces"), "bounce_pages.page", "b", (Role.SENDER, Role.PRIVACY, Role.ADMIN)),
     MenuItem(N_("Embedding"), "embedding.embed", "e"),
     MenuItem(N_("Proofs"), "privacy_staff.proof", "p", (Role.PRIVACY, Role.ADMIN)),
     MenuItem(N_("Readers"), "readers.page", "r", (Role.PRIVACY,)),

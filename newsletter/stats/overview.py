@@ -18,8 +18,6 @@ from newsletter.subscribers.lists import all_lists
 from newsletter.subscribers.models import FunnelCount, FunnelStep, MailingList
 from newsletter.tracking.spool import lost_hits
 
-#: Of the accepted, this share of complaints is a warning (SB-7).
-COMPLAINTS = 0.001
 FAILED = 0.05
 #: Campaigns older than this need nobody's attention any more.
 _STILL_NEW = timedelta(days=30)
@@ -126,6 +124,6 @@ def _concerns(campaign: Campaign, now: datetime) -> list[Attention]:
         found.append(Attention(Concern.UNCERTAIN, figures.uncertain, figures.recipients, campaign))
     if figures.recipients and figures.failed / figures.recipients > FAILED:
         found.append(Attention(Concern.FAILED, figures.failed, figures.recipients, campaign))
-    if figures.accepted and figures.complained / figures.accepted >= COMPLAINTS:
+    if figures.accepted and figures.complained / figures.accepted >= settings().complaint_warn:
         found.append(Attention(Concern.COMPLAINTS, figures.complained, figures.accepted, campaign))
     return found

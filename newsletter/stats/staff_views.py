@@ -88,6 +88,7 @@ def campaign(campaign_id: int) -> ResponseReturnValue:
         may_write=is_one_of(*WRITERS),
         pacing=pacing_words(found, now),
         figures=figures,
+        dangers=bounce_breaker.dangers_of(found.totals),
         clicks_in_all=sum(link.human for link in figures.links),
         cells=shown_cells,
         timeline=line,

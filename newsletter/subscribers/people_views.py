@@ -12,7 +12,7 @@ from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.errors import N_, NewsletterError
 from newsletter.i18n import translate
-from newsletter.staff.access import actor, needs
+from newsletter.staff.access import actor, is_one_of, needs
 from newsletter.staff.models import Role
 from newsletter.subscribers import search
 from newsletter.subscribers.evidence import Visit
@@ -85,6 +85,7 @@ def person(subscriber_id: int) -> ResponseReturnValue:
         tracking=translate(TRACKING[found.tracking]),
         created_at=found.created_at,
         restricted_at=found.restricted_at,
+        may_see_bounces=is_one_of(Role.PRIVACY),
     )
 
 

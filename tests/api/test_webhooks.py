@@ -18,7 +18,6 @@ from newsletter.api import outbound, webhooks
 from newsletter.api.models import WebhookMessage
 from newsletter.api.outbound import TargetRefused, is_public
 from newsletter.db import db
-from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.sending.start import start_campaign
 from newsletter.subscribers.evidence import Visit, seal_ledger
 from newsletter.subscribers.unsubscribe import leave
@@ -256,52 +255,3 @@ def test_a_real_server_gets_it_at_the_address_that_was_checked(open_to_shop):
 
     assert (status, untrusted) == (302, None)  # a redirect is an answer, not an order
     assert got == [("/hook?x=1", f"localhost:{port}", b"{}")]
-
-
-@pytest.mark.parametrize("status", [DeliveryStatus.BOUNCED, DeliveryStatus.COMPLAINED])
-def test_a_delivery_that_bounces_or_is_called_spam_is_told_once(
-    hook, make_campaign, make_subscriber, now, status
-):
-    person, campaign = make_subscriber(), make_campaign()
-    delivery = Delivery(
-        campaign_id=campaign.id, subscriber_id=person.id, edition_id=campaign.editions[0].id, list_id=1
-    )
-    db.session.add(delivery)
-    db.session.commit()
-
-    for step in (DeliveryStatus.ACCEPTED, status, DeliveryStatus.ACCEPTED, status):
-        delivery.status = step
-        db.session.commit()
-
-    (told,) = told_messages(f"subscriber.{status.value}")
-    assert told["data"] == {"campaign_id": campaign.id, "subscriber_id": person.id}
-
-
-def test_what_is_undone_is_not_told(hook, make_campaign, make_subscriber):
-    person, campaign = make_subscriber(), make_campaign()
-    delivery = Delivery(
-        campaign_id=campaign.id, subscriber_id=person.id, edition_id=campaign.editions[0].id, list_id=1
-    )
-    db.session.add(delivery)
-    db.session.commit()
-
-    delivery.status = DeliveryStatus.BOUNCED
-    db.session.flush()
-    db.session.rollback()
-
-    assert told_messages("subscriber.bounced") == []
-
-
-def test_a_fact_is_told_to_those_who_want_it(open_to_shop, now):
-    for events in (["subscriber.bounced"], ["campaign.finished"]):
-        webhooks.create_webhook(URL, events, now=now, actor="console")
-
-    told = [webhooks.tell("subscriber.bounced", "mail:7", {"mail_id": 7}, at=now) for _time in range(2)]
-
-    assert told == [1, 1]
-    assert [message["data"] for message in told_messages("subscriber.bounced")] == [{"mail_id": 7}]
-
-
-def told_messages(event: str) -> list[dict[str, object]]:
-    bodies = db.session.scalars(sa.select(WebhookMessage.body).where(WebhookMessage.event == event))
-    return [json.loads(body) for body in bodies]
