@@ -19,6 +19,7 @@ from newsletter.db import db
 from newsletter.mail.models import MailStatus, OutboxMail
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.staff.models import StaffSession
+from newsletter.subscribers import intake
 
 #: What is on its way or needs somebody; the rest only grows.
 _OPEN_MAILS = (MailStatus.QUEUED, MailStatus.SENDING, MailStatus.FAILED, MailStatus.UNCERTAIN)
@@ -89,6 +90,11 @@ class _Ledgers(Collector):
         )
         spool = settings().instance_path / "spool"
         waiting = sum(file.stat().st_size for file in spool.glob("*")) if spool.is_dir() else 0
+        yield _plain(
+            "newsletter_signups_waiting",
+            "Signups of this machine that have been answered and not stored yet",
+            intake.waiting(settings().instance_path),
+        )
         yield _plain("newsletter_spool_bytes", "Opens and clicks of this machine not loaded yet", waiting)
 
     def _age(self, name: str, what: str, oldest: sa.Select[datetime | None]) -> Metric:
