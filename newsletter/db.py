@@ -153,7 +153,8 @@ def begin_as_usual() -> None:
 def begin_writing() -> None:
     """End a reading transaction, so that the next one may write. Call it before the first change."""
     begin_as_usual()
-    db.session.rollback()
+    if db.session.registry.has():  # else there is no transaction, and none need be made to end it
+        db.session.rollback()
 
 
 def is_sqlite() -> bool:

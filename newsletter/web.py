@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from flask import (
     Flask,
+    Request,
     Response,
     has_request_context,
     make_response,
@@ -16,6 +17,7 @@ from flask import (
     request,
     url_for,
 )
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from werkzeug.exceptions import HTTPException
@@ -49,8 +51,20 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(HTTPException, show_http_error)
 
 
+class _Sessions(SecureCookieSessionInterface):
+    """Flask's own, which makes nothing ready for the many who carry no session."""
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """Return the session of a request."""
+        if self.get_cookie_name(app) not in request.cookies:
+            return self.session_class()
+        return super().open_session(app, request)
+
+
 class Application(Flask):
     """Flask, with a log that names the page of a failure and not its address: that may hold a token."""
+
+    session_interface = _Sessions()
 
     def log_exception(self, exc_info: Any) -> None:  # noqa: ANN401 - Flask's own
         """Log an exception that no view handled."""

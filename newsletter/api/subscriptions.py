@@ -16,7 +16,6 @@ from werkzeug.exceptions import HTTPException
 from newsletter.api.problems import from_http_error, problem
 from newsletter.clock import utcnow
 from newsletter.config import settings
-from newsletter.db import db
 from newsletter.i18n import language, speaking, translate
 from newsletter.subscribers import breaker, signup
 from newsletter.subscribers.evidence import Visit
@@ -47,7 +46,6 @@ def create() -> ResponseReturnValue:
             detail = _("Please check these points")
             return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, filled.errors | errors)
         if not take_in(filled.request, now=utcnow(), visit=_visit(), method="api"):
-            db.session.commit()  # the alert
             return _busy()
         return jsonify(message=translate(signup.ANSWER)), HTTPStatus.ACCEPTED
 

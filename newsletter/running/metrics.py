@@ -20,6 +20,7 @@ from newsletter.db import db
 from newsletter.mail.models import MailStatus, OutboxMail
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.staff.models import StaffSession
+from newsletter.subscribers import intake
 from newsletter.tracking.spool import lost_hits, waiting_bytes
 
 #: What is on its way or needs somebody; the rest only grows.
@@ -89,6 +90,11 @@ class _Ledgers(Collector):
             "newsletter_disk_free_bytes",
             "Room left where the instance folder is",
             shutil.disk_usage(settings().instance_path).free,
+        )
+        yield _plain(
+            "newsletter_signups_waiting",
+            "Signups of this machine that have been answered and not stored yet",
+            intake.waiting(settings().instance_path),
         )
         yield _plain(
             "newsletter_spool_bytes",

@@ -12,6 +12,7 @@ from flask.cli import AppGroup
 from newsletter.clock import utcnow
 from newsletter.console import report
 from newsletter.db import db
+from newsletter.i18n import spoken
 from newsletter.subscribers import personal_data
 from newsletter.subscribers.exporting import csv_pages, record_export
 from newsletter.subscribers.import_file import examine
@@ -19,6 +20,7 @@ from newsletter.subscribers.importing import import_file
 from newsletter.subscribers.lists import all_lists, create_list, get_lists, set_public
 from newsletter.subscribers.models import Subscription, SubscriptionStatus
 from newsletter.subscribers.queries import get_subscriber
+from newsletter.subscribers.staff_entry import enter
 
 lists = AppGroup("lists", help="Make lists and see how many are on them.")
 subscribers = AppGroup("subscribers", help="Look at subscribers, import and export them.")
@@ -97,6 +99,23 @@ def show_subscriber(address: str) -> tuple[object, str]:
     lines = [f"{found['address']}, {found['language']}, tracking {found['tracking']}"]
     lines += [f"  {item['list']:<24} {item['status']}" for item in found["subscriptions"]]
     return found, "\n".join(lines)
+
+
+@subscribers.command("enter")
+@click.argument("address")
+@click.option(
+    "--list", "slugs", multiple=True, required=True, metavar="SLUG", help="A list; may be repeated."
+)
+@click.option("--language", help="The language the person spoke; otherwise that of the first list.")
+@report
+def enter_person(address: str, slugs: tuple[str, ...], language: str | None) -> tuple[object, str]:
+    """Enter a person who asked for it on paper or by phone: they get the confirmation mail."""
+    chosen = get_lists(slugs)
+    spoken_there = spoken(language or chosen[0].language)
+    enter(address, chosen, language=spoken_there, now=utcnow(), actor="console")
+    db.session.commit()
+    told = "The confirmation mail is on its way; the subscription begins when it is answered."
+    return {"lists": [item.slug for item in chosen], "status": "pending"}, told
 
 
 @subscribers.command("import")

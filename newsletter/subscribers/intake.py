@@ -22,6 +22,7 @@ from werkzeug.exceptions import TooManyRequests
 
 from newsletter import limits, spool
 from newsletter.config import settings
+from newsletter.db import db
 from newsletter.errors import N_, Unavailable
 from newsletter.subscribers import allowance, breaker, proof_of_work
 from newsletter.subscribers.addresses import Address, hash_address
@@ -69,7 +70,8 @@ def take_in(
     """Let a form in and write it down; False while the breaker holds it up.
 
     ``solution`` is what its form sent as ``altcha``. What is trapped counts for its visitor and goes
-    no further. Raises TooManyRequests for a visitor who sends too many, and IntakeClosed.
+    no further. Raises TooManyRequests for a visitor who sends too many, and IntakeClosed. Commits only
+    the breaker's alert.
     """
     request = None
     with limits.together():
@@ -79,6 +81,7 @@ def take_in(
         if breaker.holds(now):
             request = accept(form, now=now, visit=visit, method=method)
     if request is None:
+        db.session.commit()  # the alert, where this was the one too many
         if not proof_of_work.is_solved(solution, now=now):
             return False
         request = accept(form, now=now, visit=visit, method=method)

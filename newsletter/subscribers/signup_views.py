@@ -9,7 +9,6 @@ from flask_babel import gettext as _
 
 from newsletter.clock import utcnow
 from newsletter.config import settings
-from newsletter.db import db
 from newsletter.i18n import choose_language, language, translate
 from newsletter.subscribers import breaker, funnel, proof_of_work, signup, trap
 from newsletter.subscribers.browser import (
@@ -55,7 +54,6 @@ def sign_up() -> ResponseReturnValue:
         is_trapped=trap.is_caught(request.form, utcnow()),
     )
     if not is_in:
-        db.session.commit()  # the alert
         return _show_busy(filled)
     sent_url = url_for("subscribers.sent", lang=tongue, **embedding())
     return remember_browser(redirect(sent_url, 303), secret)

@@ -320,6 +320,18 @@ def test_who_has_done_the_work_gets_in_while_the_breaker_is_open(
     assert (answer.status_code, len(stored(Signup))) == (303, 2)
 
 
+def test_staff_are_told_though_the_one_too_many_had_done_the_work(
+    sign_up, change_settings, stored, cheap_work, solution
+):
+    change_settings(signup_breaker="1/10minute")
+    sign_up("yksi@example.com")
+
+    answer = sign_up("kaksi@example.com", altcha=solution())
+
+    assert answer.status_code == 303
+    assert [row.action for row in stored(AuditEntry)] == ["signup breaker tripped"]
+
+
 def test_work_counts_once(sign_up, change_settings, stored, cheap_work, solution):
     change_settings(signup_breaker="1/10minute")
     sign_up("yksi@example.com")
