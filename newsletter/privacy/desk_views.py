@@ -12,6 +12,7 @@ from newsletter.db import db
 from newsletter.errors import NewsletterError
 from newsletter.i18n import NATIVE_NAMES, translate
 from newsletter.privacy import access, bars, carrying_out, desk, disclosures, readable, telling
+from newsletter.privacy.acts import action_name, actor_name
 from newsletter.privacy.clocks import local_day
 from newsletter.privacy.daily import late
 from newsletter.privacy.models import RequestKind, RequestStatus, RightsRequest
@@ -21,6 +22,10 @@ from newsletter.staff.models import Role
 
 bp = Blueprint("privacy_desk", __name__, url_prefix="/staff/privacy")
 _guard = needs(Role.PRIVACY, Role.ADMIN)
+
+
+bp.add_app_template_filter(action_name, "action")
+bp.add_app_template_filter(actor_name, "actor")
 
 
 @bp.get("")
