@@ -56,6 +56,7 @@ ACTIONS = {
     "personal data read": N_("Everything held on a person read"),
     "picture uploaded": N_("Picture uploaded"),
     "portability carried out": N_("Request for portable data carried out"),
+    "proof removed": N_("Proof of somebody erased removed"),
     "purge finished": N_("January purge finished"),
     "purge started": N_("January purge started"),
     "recipient told": N_("Recipient or source told"),

@@ -1,4 +1,4 @@
-"""Erasure: afterwards nothing here knows the person, and nobody else has lost anything."""
+"""RP-2, RD-4: after an erasure nothing here knows the person, and nobody else has lost anything."""
 
 import base64
 from collections.abc import Callable
@@ -14,10 +14,19 @@ from newsletter.campaigns.models import CampaignTotals
 from newsletter.db import db
 from newsletter.errors import AddressInvalid
 from newsletter.mail.models import OutboxMail
+from newsletter.privacy.access import read_copy
+from newsletter.privacy.carrying_out import carry_out
+from newsletter.privacy.desk import receive
+from newsletter.privacy.disclosures import disclose
 from newsletter.privacy.erasure import erase_people, erase_person
+from newsletter.privacy.models import RequestKind
+from newsletter.privacy.purge import purge
+from newsletter.privacy.rectifying import Corrections
 from newsletter.sending import personal_data as sending_data
 from newsletter.subscribers import links as person_links
 from newsletter.subscribers import personal_data as subscriber_data
+from newsletter.subscribers.confirm import expire_requests
+from newsletter.subscribers.evidence import Visit
 from newsletter.subscribers.models import (
     Consent,
     ConsentKind,
@@ -27,6 +36,7 @@ from newsletter.subscribers.models import (
 )
 from newsletter.subscribers.queries import UnknownSubscriber
 from newsletter.subscribers.suppressions import suppress
+from newsletter.subscribers.unsubscribe import leave
 from newsletter.tracking import personal_data as tracking_data
 from newsletter.tracking.models import Event
 from tests.support.clock import NOW
@@ -120,6 +130,34 @@ def test_no_file_holds_the_ip_address(real_app, live_a_life, tmp_path, now):
     erase_person(ADDRESS, now=now, actor="console")
 
     assert files_that_hold(tmp_path, IP) == []
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_rp2_after_the_purge_no_file_holds_address_or_ip(
+    real_app, live_a_life, send_due, outgoing, tmp_path, now
+):
+    """Also of somebody with a request, a letter, a disclosure, and hits in a spool cut short by a crash."""
+    reader = live_a_life()
+    disclose(ADDRESS, recipient="Paino", what=ADDRESS, why="x", ground="x", now=now, actor="staff:1")
+    for kind in (RequestKind.ACCESS, RequestKind.RECTIFICATION):
+        request = receive(kind, ADDRESS, channel="mail", language="fi", now=now, actor="staff:1")
+        right = Corrections(statement=f"{ADDRESS} ei ole kaikki.")
+        carry_out(request.id, now=now, actor="staff:1", reply_by="mail", right=right)
+    send_due()
+    read_copy(ADDRESS, now=now, actor="staff:1")
+    leave(reader, None, now=now, method="page", visit=Visit(ip=IP))
+    db.session.commit()
+    spool = gateway_of(real_app).spool
+    spool.append(f'[1772530200000,"open",1,{reader.id},null,"{IP}","Mu'.encode())
+    spool.close()
+    before = [files_that_hold(tmp_path, word) != [] for word in (ADDRESS, IP)]
+
+    expire_requests(now + timedelta(days=8))  # for the other list, which nobody confirmed
+    purge(now=now + timedelta(days=8), actor="console", any_day=True)
+
+    assert before == [True, True]
+    assert outgoing.to(ADDRESS) == []
+    assert (files_that_hold(tmp_path, ADDRESS), files_that_hold(tmp_path, IP)) == ([], [])
 
 
 def test_no_table_holds_the_address_afterwards(live_a_life, now):
