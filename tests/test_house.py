@@ -1,4 +1,4 @@
-"""Rules that hold for the whole product."""
+"""Rules that hold for the whole product, of RP-2 and RD-3 among others."""
 
 import json
 from datetime import date
@@ -124,7 +124,7 @@ def test_the_canary_sits_in_every_personal_column(canary):
     assert PERSONAL - columns_with_canaries() == set()
 
 
-def test_erasing_a_person_empties_every_personal_column(canary, now):
+def test_rp2_erasing_a_person_empties_every_personal_column(canary, now):
     erase_person(ADDRESS, now=now, actor="staff:1")
 
     assert columns_with_canaries() == STAYS
@@ -151,7 +151,7 @@ def test_no_file_keeps_anything_of_an_erased_person(canary, real_app, now):
     assert kept == []
 
 
-def test_every_personal_column_is_exported(canary):
+def test_rd3_every_personal_column_is_exported(canary):
     exported = json.dumps(collect(canary))
 
     missing = set()

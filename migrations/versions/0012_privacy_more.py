@@ -1,4 +1,4 @@
-"""Add statements of persons, and what those who received data are told.
+"""Add statements of persons, what those who received data are told, and the course of a breach.
 
 Tasks that are open already have no letter: whoever works them off writes one.
 """
@@ -29,6 +29,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_statements")),
     )
     op.create_index(op.f("ix_statements_subscriber_id"), "statements", ["subscriber_id"])
+    op.add_column("incidents", sa.Column("effects", sa.String(), nullable=False, server_default=""))
+    op.add_column("incidents", sa.Column("told_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("disclosures", sa.Column("contact", sa.String(), nullable=True))
     kind = sa.Enum("recipient", "source", name="told", native_enum=False, length=20)
     op.add_column("notification_tasks", sa.Column("letter", sa.String(), nullable=True))
@@ -39,4 +41,6 @@ def downgrade() -> None:
     op.drop_column("notification_tasks", "kind")
     op.drop_column("notification_tasks", "letter")
     op.drop_column("disclosures", "contact")
+    op.drop_column("incidents", "told_at")
+    op.drop_column("incidents", "effects")
     op.drop_table("statements")

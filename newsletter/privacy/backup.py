@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 #: The slot that says that a restored database waits for its replay.
 MARK = "restore"
 _PAGES = 1000
+#: How long others get to let go of the database, in seconds.
+_PATIENCE = 2.0
 
 
 class BackupFailed(NewsletterError):
@@ -153,7 +155,7 @@ def _replace_sqlite(path: Path, now: datetime) -> None:
                 "INSERT OR IGNORE INTO job_slots (job, slot, taken_at) VALUES (?, 'replay', ?)", (MARK, stamp)
             )
             copy.commit()
-        with contextlib.closing(sqlite3.connect(_file(), timeout=2)) as old:
+        with contextlib.closing(sqlite3.connect(_file(), timeout=_PATIENCE)) as old:
             # Only whoever has the file alone can leave the write-ahead log; nobody gets in until we are done.
             try:
                 old.execute("PRAGMA locking_mode=EXCLUSIVE")

@@ -18,6 +18,7 @@ from newsletter.i18n import speaking
 from newsletter.privacy.access import as_csv, as_json, read_copy
 from newsletter.privacy.erasure import erase_person
 from newsletter.privacy.proof import as_data, read_proof
+from newsletter.privacy.proof_removal import remove_proof
 from newsletter.privacy.purge import STAGES, last_run
 from newsletter.privacy.purge import purge as run_purge
 from newsletter.privacy.readable import sections
@@ -122,6 +123,17 @@ def proof(address: str, language: str | None, out: Path | None) -> tuple[object,
         )
     out.write_text(page, encoding="utf-8")
     return {"file": str(out)}, f"Wrote {out}; print it from a browser."
+
+
+@privacy.command("forget-proof")
+@click.argument("address")
+@click.option("--reason", required=True, help="Why; it is written down in the audit log.")
+@report
+def forget_proof(address: str, reason: str) -> tuple[object, str]:
+    """Remove what proves the consents of somebody who was erased."""
+    removed = remove_proof(address, reason, now=utcnow(), actor="console")
+    db.session.commit()
+    return {"facts": removed}, f"Removed: {removed} facts no longer lead back to this address."
 
 
 @privacy.command("verify")

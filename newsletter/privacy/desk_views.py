@@ -11,7 +11,8 @@ from newsletter.config import settings
 from newsletter.db import db
 from newsletter.errors import NewsletterError
 from newsletter.i18n import NATIVE_NAMES, translate
-from newsletter.privacy import access, bars, carrying_out, desk, disclosures, readable, telling
+from newsletter.privacy import access, bars, carrying_out, desk, disclosures, proof_removal, readable, telling
+from newsletter.privacy.acts import action_name, actor_name
 from newsletter.privacy.clocks import local_day
 from newsletter.privacy.daily import late
 from newsletter.privacy.models import RequestKind, RequestStatus, RightsRequest
@@ -24,6 +25,10 @@ bp = Blueprint("privacy_desk", __name__, url_prefix="/staff/privacy")
 _guard = needs(Role.PRIVACY, Role.ADMIN)
 #: Before what leaves the house or cannot be taken back.
 _guard_again = needs(Role.PRIVACY, Role.ADMIN, fresh=True)
+
+
+bp.add_app_template_filter(action_name, "action")
+bp.add_app_template_filter(actor_name, "actor")
 
 
 @bp.get("")
@@ -210,6 +215,16 @@ def lift_block() -> ResponseReturnValue:
     bars.lift_bars(posted.get("address", ""), posted.get("text", ""), now=utcnow(), actor=_me())
     db.session.commit()
     flash(_("The block has been lifted. The person can subscribe again."))
+    return redirect(url_for("privacy_desk.office"), 303)
+
+
+@bp.post("/proofs/remove")
+@_guard
+def remove_proof() -> ResponseReturnValue:
+    posted = request.form
+    proof_removal.remove_proof(posted.get("address", ""), posted.get("text", ""), now=utcnow(), actor=_me())
+    db.session.commit()
+    flash(_("The proof has been removed."))
     return redirect(url_for("privacy_desk.office"), 303)
 
 

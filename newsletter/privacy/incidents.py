@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -12,6 +12,8 @@ from newsletter.errors import N_, NewsletterError, NotFound
 from newsletter.privacy.clocks import BREACH_HOURS
 from newsletter.privacy.models import Incident
 from newsletter.subscribers.models import Subscriber
+
+STEPS = ("reported", "told", "closed")
 
 
 class TimesWrong(NewsletterError):
@@ -67,12 +69,16 @@ def record_incident(
     noticed_at: datetime,
     now: datetime,
     actor: str,
+    effects: str = "",
+    measures: str = "",
 ) -> Incident:
     """Enter a breach; raise DescriptionMissing or TimesWrong."""
     if not description.strip():
         raise DescriptionMissing
     made = Incident(
         description=description.strip()[:4000],
+        effects=effects.strip()[:4000],
+        measures=measures.strip()[:4000],
         began_at=began_at,
         ended_at=ended_at,
         noticed_at=noticed_at,
@@ -85,15 +91,23 @@ def record_incident(
     return made
 
 
-def settle(number: int, step: str, *, now: datetime, actor: str) -> Incident:
-    """Note that the authority was told ("reported") or that all is done ("closed")."""
+def describe(number: int, *, effects: str, measures: str, now: datetime, actor: str) -> Incident:
+    """Write down what is known by now of effects and measures, while the incident is open."""
     found = db.session.get(Incident, number, with_for_update=True)
-    if found is None or step not in {"reported", "closed"}:
+    if found is None or found.closed_at is not None:
         raise UnknownIncident
-    if step == "reported":
-        found.reported_at = found.reported_at or now
-    else:
-        found.closed_at = found.closed_at or now
+    found.effects, found.measures = effects.strip()[:4000], measures.strip()[:4000]
+    audit.record("incident changed", actor=actor, now=now, object=f"incident:{number}")
+    return found
+
+
+def settle(number: int, step: str, *, now: datetime, actor: str) -> Incident:
+    """Note a step: told the authority ("reported"), told the people ("told"), or all done ("closed")."""
+    found = db.session.get(Incident, number, with_for_update=True)
+    if found is None or step not in STEPS:
+        raise UnknownIncident
+    column = f"{step}_at"
+    setattr(found, column, getattr(found, column) or now)
     audit.record(f"incident {step}", actor=actor, now=now, object=f"incident:{number}")
     return found
 
@@ -101,6 +115,11 @@ def settle(number: int, step: str, *, now: datetime, actor: str) -> Incident:
 def all_incidents() -> Sequence[Incident]:
     """Return every incident, newest first."""
     return db.session.scalars(sa.select(Incident).order_by(Incident.id.desc())).all()
+
+
+def hours_left(incident: Incident, now: datetime) -> int:
+    """Return how many whole hours are left to report it; less than none once they are over."""
+    return int((report_by(incident) - now) // timedelta(hours=1))
 
 
 def report_by(incident: Incident) -> datetime:

@@ -231,10 +231,14 @@ class Incident(Base):
     began_at: Mapped[datetime]
     ended_at: Mapped[datetime]
     description: Mapped[str]
+    #: What it may lead to for the people, and what was done about it (GDPR art. 33(3), (5)).
+    effects: Mapped[str] = mapped_column(default="")
     measures: Mapped[str] = mapped_column(default="")
     #: How many people it concerns, as counted when it was entered.
     affected_count: Mapped[int]
     actor: Mapped[str]
     #: When the authority was told; NULL until then.
     reported_at: Mapped[datetime | None]
+    #: When the people were told (GDPR art. 34); NULL until then.
+    told_at: Mapped[datetime | None]
     closed_at: Mapped[datetime | None]

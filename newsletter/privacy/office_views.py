@@ -153,8 +153,12 @@ def export_audit() -> ResponseReturnValue:
 @bp.get("/incidents")
 @_guard
 def show_incidents() -> ResponseReturnValue:
-    found = [(item, incidents.report_by(item)) for item in incidents.all_incidents()]
-    return render_template("staff/privacy/incidents.html", incidents=found, now=utcnow())
+    now = utcnow()
+    found = [
+        (item, incidents.report_by(item), incidents.hours_left(item, now))
+        for item in incidents.all_incidents()
+    ]
+    return render_template("staff/privacy/incidents.html", incidents=found)
 
 
 @bp.post("/incidents")
@@ -166,6 +170,8 @@ def record_incident() -> ResponseReturnValue:
         began_at=began,
         ended_at=ended,
         noticed_at=_moment("noticed_at"),
+        effects=request.form.get("effects", ""),
+        measures=request.form.get("measures", ""),
         now=utcnow(),
         actor=_me(),
     )
@@ -186,6 +192,15 @@ def export_affected() -> ResponseReturnValue:
     for number, address in found.people:
         writer.write((str(number), address))
     return _csv(file.getvalue(), "affected.csv")
+
+
+@bp.post("/incidents/<int:number>/describe")
+@_guard
+def describe_incident(number: int) -> ResponseReturnValue:
+    effects, measures = request.form.get("effects", ""), request.form.get("measures", "")
+    incidents.describe(number, effects=effects, measures=measures, now=utcnow(), actor=_me())
+    db.session.commit()
+    return redirect(url_for("privacy_office.show_incidents"), 303)
 
 
 @bp.post("/incidents/<int:number>/<step>")

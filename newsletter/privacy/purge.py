@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from newsletter import audit, sealing
 from newsletter.bounces.personal_data import erase_strays
 from newsletter.campaigns.models import CampaignTotals, Edition
-from newsletter.db import change, db, insert_or_ignore
+from newsletter.db import change, db, insert_or_ignore, surviving_kills
 from newsletter.errors import N_, NewsletterError, NotFound
 from newsletter.leases import alone
 from newsletter.privacy import people
@@ -132,27 +132,32 @@ class _Purge:
     def __init__(self, run: PurgeRun, actor: str, now: datetime, progress: Progress | None) -> None:
         self.run, self.actor, self.now = run, actor, now
         self._progress = progress
+        self._told = ("", 0)
         self._gone = sa.select(PurgePerson.subscriber_id)
 
     def carry_out(self) -> dict[str, int]:
         """Take every stage; each may have been done before by a run that was killed."""
         # Hits on their way to the tables belong to their year too, and would come after its purge.
         load_spool()
-        if not self.run.is_gathered:
-            self._gather()
-        self._delete_events()
-        self._forget_old_readers()
-        self._delete_deliveries()
-        self._delete_people()
-        self._delete_old_proofs()
+        with surviving_kills():  # what a power cut undoes, the next run does again
+            if not self.run.is_gathered:
+                self._gather()
+            self._delete_events()
+            self._forget_old_readers()
+            self._delete_deliveries()
+            self._delete_people()
+            self._delete_old_proofs()
         self._tell("scrub", 0, 1)
         db.session.commit()
         scrub()  # before the run counts as finished: killed here, the next one scrubs again
         return self._finish()
 
     def _tell(self, stage: str, done: int, total: int) -> None:
-        # Stored with the next commit of the work itself.
-        self.run.progress = {"stage": stage, "done": done, "total": total}
+        # Stored with the next commit of the work itself, and only when the page would show another number.
+        share = (stage, done * 100 // (total or 1))
+        if share != self._told:
+            self._told = share
+            self.run.progress = {"stage": stage, "done": done, "total": total}
         if self._progress:
             self._progress(stage, done, total)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from newsletter.errors import N_
 from newsletter.i18n import NATIVE_NAMES, format_datetime, translate
+from newsletter.privacy.acts import action_name
 
 HEADINGS = {
     "subscriptions": N_("Subscriptions"),
@@ -160,6 +161,8 @@ def _value(name: str, value: object) -> str:
         return NATIVE_NAMES.get(str(value), str(value))
     if name in {"at", "since"} or name.endswith("_at"):
         return format_datetime(datetime.fromisoformat(str(value)))
+    if name == "action":
+        return action_name(str(value))
     return _word(VALUES, str(value)) if name in _CHOSEN else str(value)
 
 

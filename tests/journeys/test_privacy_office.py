@@ -62,7 +62,7 @@ def test_a_request_comes_in_and_is_answered(shared_server, page, look, open_mail
         "schedule": "Säilytysajat",
         "notices": "Tietosuojaseloste",
         "audit": "Tapahtumaloki",
-        "incidents": "Loukkaukset",
+        "incidents": "Tietoturvaloukkaukset",
         "records": "Seloste käsittelytoimista",
     }.items():
         page.goto(f"{shared_server.url}/staff/privacy/{path}?lang=fi")

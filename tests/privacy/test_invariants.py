@@ -1,4 +1,7 @@
-"""Whatever happens in whatever order, what must never happen does not (DESIGN.md, section 6)."""
+"""Whatever happens in whatever order, what must never happen does not (DESIGN.md, section 6).
+
+RP-2, RP-3, RP-5, RP-7, RD-7 and RD-8 together.
+"""
 
 from datetime import timedelta
 
@@ -8,12 +11,15 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from newsletter.config import settings as chosen
 from newsletter.db import db
 from newsletter.errors import LinkExpired
 from newsletter.mail.models import OutboxMail
+from newsletter.privacy.bars import NotBarred, lift_bars
 from newsletter.privacy.erasure import erase_person
 from newsletter.privacy.models import PurgePerson
 from newsletter.privacy.purge import purge
+from newsletter.privacy.replay import replay
 from newsletter.sending.claim import _LIST
 from newsletter.sending.models import Delivery
 from newsletter.subscribers import confirm as confirming
@@ -52,6 +58,7 @@ class House(RuleBasedStateMachine):
         super().__init__()
         self.now = NOW
         self.gone: set[str] = set()
+        chosen().journal_path.unlink(missing_ok=True)
         db.session.rollback()
         for table in ("subscribers", "consents", "suppressions", "outbox", "seals", "purge_people"):
             db.session.execute(sa.text(f"DELETE FROM {table}"))  # noqa: S608 - names of ours
@@ -151,6 +158,21 @@ class House(RuleBasedStateMachine):
         db.session.rollback()
         purge(now=self.now, actor="console", any_day=True)
         self.gone |= {who for who in left if self.find(who) is None}
+
+    @rule()
+    def do_again_what_the_journal_says(self):
+        """RP-7: on a database that knows it all already, it changes nothing."""
+        self.tick()
+        assert set(replay(self.now).values()) == {0}
+
+    @rule(who=st.sampled_from(PEOPLE))
+    def lift(self, who):
+        self.tick()
+        try:
+            lift_bars(who, "asked", now=self.now, actor="console")
+        except NotBarred:
+            db.session.rollback()
+        db.session.commit()
 
     @invariant()
     def nobody_is_written_to_who_must_not_be(self):

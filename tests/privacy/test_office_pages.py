@@ -2,23 +2,26 @@
 
 import csv
 import io
+import re
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
-from newsletter.audit import AuditEntry, seal_log, verify_log
+from newsletter.audit import AuditEntry, record, seal_log, verify_log
 from newsletter.db import db
-from newsletter.privacy import publishing
-from newsletter.privacy.models import Incident, Notice, RequestStatus, RightsRequest
+from newsletter.privacy import incidents, publishing
+from newsletter.privacy.acts import ACTIONS
+from newsletter.privacy.models import Incident, Notice, RequestKind, RequestStatus, RightsRequest
 from newsletter.privacy.purge import purge
-from newsletter.staff.models import Role
+from newsletter.staff.models import Role, Staff
 from newsletter.subscribers.models import SuppressionReason
 from newsletter.subscribers.suppressions import find_suppression, suppress
 from newsletter.subscribers.wordings import notice_version
 from tests.privacy.purging import DUE, LEFT
 from tests.staff.conftest import enter, make_staff, submit
 from tests.support.clock import NOW
+from tests.support.server import ROOT
 
 __all__ = ["enter", "make_staff", "submit"]
 
@@ -218,7 +221,26 @@ def test_rd9_a_breach_counts_who_was_affected_and_has_72_hours(app, client, ente
 
     assert db.session.scalars(sa.select(Incident)).one().affected_count == 1
     assert "To be reported by: Mar 6, 2026, 11:00" in page.replace("\u202f", " ")
+    assert "Hours left: 71" in page
     assert "meri@example.com" in file.text
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_rd9_the_record_of_a_breach_says_what_followed_and_what_was_done(app, client, enter, submit):
+    enter(role=Role.PRIVACY)
+    page = "/staff/privacy/incidents"
+    times = dict.fromkeys(("began_at", "ended_at", "noticed_at"), "2026-02-28T10:00")
+    submit(page, description="Kannettava vietiin.", effects="Roskapostia.", **times)
+    late = client.get(f"{page}?lang=en").text
+
+    submit(page, to=f"{page}/1/describe", effects="Roskapostia.", measures="Levy oli salattu.")
+    for step in ("reported", "told", "closed"):
+        submit(page, to=f"{page}/1/{step}")
+
+    found = db.session.scalars(sa.select(Incident)).one()
+    assert "The 72 hours are over." in late
+    assert (found.effects, found.measures) == ("Roskapostia.", "Levy oli salattu.")
+    assert None not in (found.reported_at, found.told_at, found.closed_at)
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
@@ -231,3 +253,34 @@ def test_an_end_before_its_beginning_is_refused(app, enter, submit):
     )  # fmt: skip
 
     assert page.status_code == 422
+
+
+# --- the audit log in words ------------------------------------------------------------------------
+
+
+def test_ss6_every_act_of_data_protection_has_words():
+    """SS-6: an act without words would be shown to a Finn in English."""
+    recorded = set()
+    for path in (ROOT / "newsletter" / "privacy").glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        recorded |= set(re.findall(r'audit\.record\(\s*"([^"]+)"', text))
+    recorded |= {f"{kind.value} carried out" for kind in RequestKind}
+    recorded |= {f"request {status.value}" for status in RequestStatus}
+    recorded |= {f"incident {step}" for step in incidents.STEPS}
+
+    assert recorded - set(ACTIONS) - {"request unproven", "request open"} == set()
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_ss6_the_log_says_in_words_what_was_done_and_names_the_account(app, client, enter):
+    enter(role=Role.PRIVACY)
+    record("letter read", actor=f"staff:{db.session.scalars(sa.select(Staff.id)).one()}", now=NOW)
+    record("something newer", actor="webhook", now=NOW)
+    db.session.commit()
+
+    page = client.get("/staff/privacy/audit?lang=fi").text
+
+    email = db.session.scalars(sa.select(Staff.email)).one()
+    assert "Kirje luettu" in page
+    assert f"<span>{email}</span>" in page
+    assert "something newer" in page

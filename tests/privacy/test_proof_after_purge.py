@@ -1,14 +1,19 @@
-"""The proof of a consent after the person has gone: what stays, to whom it points, and until when."""
+"""RP-4: the proof of a consent after the person has gone: what stays, to whom it points, until when."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
 
+from newsletter.audit import AuditEntry
 from newsletter.db import db
+from newsletter.privacy.desk import ReasonMissing
+from newsletter.privacy.erasure import erase_person
+from newsletter.privacy.proof import NothingHeld, find_proof
+from newsletter.privacy.proof_removal import StillHere, remove_proof
 from newsletter.privacy.purge import purge
 from newsletter.subscribers.addresses import hash_address
-from newsletter.subscribers.evidence import Visit, record_consent
+from newsletter.subscribers.evidence import Visit, record_consent, verify_ledger
 from newsletter.subscribers.models import Consent, ConsentKind, Subscriber
 from tests.privacy.purging import DUE, LEFT
 
@@ -24,7 +29,7 @@ def record(reader: Subscriber, *kinds: ConsentKind) -> None:
     db.session.commit()
 
 
-def test_proof_survives_and_points_to_nobody(real_app, make_subscriber):
+def test_rp4_proof_survives_and_points_to_nobody(real_app, make_subscriber):
     reader = make_subscriber("Eero@example.com", status=LEFT)
     record(reader, ConsentKind.ASKED, ConsentKind.CONFIRMED, ConsentKind.WITHDRAWN)
     db.session.rollback()
@@ -42,6 +47,26 @@ def test_proof_survives_and_points_to_nobody(real_app, make_subscriber):
     assert {(row.subscriber_id, row.ip, row.user_agent, row.form_url) for row in rows} == {
         (None, None, None, None)
     }
+    found = find_proof("EERO@example.com")
+    assert [fact.kind for fact in found.facts] == ["confirmed", "withdrawn"]
+
+
+def test_rd4_the_proof_goes_too_with_a_logged_reason(real_app, make_subscriber, now):
+    record(make_subscriber("eero@example.com", status=LEFT), ConsentKind.CONFIRMED)
+    with pytest.raises(StillHere):
+        remove_proof("eero@example.com", "Pyysi.", now=now, actor="staff:1")
+    erase_person("eero@example.com", now=now, actor="staff:1")
+    with pytest.raises(ReasonMissing):
+        remove_proof("eero@example.com", " ", now=now, actor="staff:1")
+
+    removed = remove_proof("Eero@Example.com", "Pyysi.", now=now, actor="staff:1")
+
+    assert removed == 1
+    with pytest.raises(NothingHeld):
+        find_proof("eero@example.com")
+    assert verify_ledger().broken == []
+    act = db.session.scalars(sa.select(AuditEntry).where(AuditEntry.action == "proof removed")).one()
+    assert (act.actor, act.about, act.details) == ("staff:1", {"why": "Pyysi."}, {"facts": 1})
 
 
 @pytest.mark.parametrize(
@@ -53,7 +78,7 @@ def test_proof_survives_and_points_to_nobody(real_app, make_subscriber):
     ],
 )
 @pytest.mark.parametrize("engine", ["sqlite"])
-def test_proof_is_kept_to_the_end_of_the_third_year(real_app, make_subscriber, now, until):
+def test_rp4_proof_is_kept_to_the_end_of_the_third_year(real_app, make_subscriber, now, until):
     record(make_subscriber(status=LEFT), ConsentKind.CONFIRMED)
 
     purge(now=now, actor="console")
@@ -63,7 +88,7 @@ def test_proof_is_kept_to_the_end_of_the_third_year(real_app, make_subscriber, n
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
-def test_proof_whose_time_is_over_goes(real_app, make_subscriber):
+def test_rp4_proof_whose_time_is_over_goes(real_app, make_subscriber):
     record(make_subscriber(status=LEFT), ConsentKind.CONFIRMED)
     hashes = []
 

@@ -1,4 +1,4 @@
-"""The January purge: its month, who goes and who stays."""
+"""RP-1, RP-2, RP-3: the January purge: its month, who goes and who stays."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""The run of the year: once, whoever asks, and a kill costs it nothing but time."""
+"""RP-1: the run of the year: once, whoever asks, and a kill costs it nothing but time."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from newsletter.audit import AuditEntry
 from newsletter.db import Base, db, reading
+from newsletter.privacy.daily import late
 from newsletter.privacy.models import JobSlot, PurgeRun
 from newsletter.privacy.purge import purge_if_due
 from newsletter.sending.models import Delivery
@@ -59,6 +60,16 @@ def test_it_comes_again_the_next_year(real_app):
     purge_if_due(DUE.replace(year=2028))
 
     assert [run.started_at.year for run in runs()] == [2027, 2028]
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_rp1_on_the_31st_a_run_that_has_not_been_is_pointed_out(real_app):
+    days = [datetime(2027, 1, day, 10, tzinfo=UTC) for day in (30, 31)]
+    before = [late(day)["purge_missing"] for day in days]
+
+    purge_if_due(days[1])
+
+    assert (before, late(days[1])["purge_missing"]) == ([0, 1], 0)
 
 
 class Killed(BaseException):

@@ -62,7 +62,7 @@ def test_who_must_not_be_written_to_is_left_out(start, make_list, make_subscribe
     assert statuses(campaign) == {"aino@example.com": "queued"}
 
 
-def test_whose_processing_is_restricted_is_left_out(start, make_list, make_subscriber, statuses, now):
+def test_rd7_whose_processing_is_restricted_is_left_out(start, make_list, make_subscriber, statuses, now):
     fi = make_list()
     make_subscriber("aino@example.com", [fi])
     make_subscriber("eino@example.com", [fi], restricted_at=now)

@@ -198,8 +198,7 @@ def test_who_had_left_is_back_after_confirming_anew(client, make_subscriber, fin
 
 
 @pytest.mark.parametrize("reason", [SuppressionReason.BOUNCED, SuppressionReason.COMPLAINED])
-def test_confirming_ends_an_ordinary_suppression(client, request_link, reason):
-    """RP-5."""
+def test_rp5_confirming_ends_an_ordinary_suppression(client, request_link, reason):
     suppress("meri@example.com", reason, NOW)
     path = request_link()
     assert find_suppression("meri@example.com") is not None
@@ -209,8 +208,7 @@ def test_confirming_ends_an_ordinary_suppression(client, request_link, reason):
     assert find_suppression("meri@example.com") is None
 
 
-def test_a_suppression_by_staff_outlives_a_link_already_sent(client, request_link):
-    """RP-5."""
+def test_rp5_a_suppression_by_staff_outlives_a_link_already_sent(client, request_link):
     path = request_link()
     suppress("meri@example.com", SuppressionReason.BANNED, NOW)
 
@@ -424,7 +422,7 @@ def expire(app) -> Callable[..., int]:
     return run
 
 
-def test_an_expired_request_goes_with_the_person_of_whom_nothing_else_is_known(sign_up, expire, stored):
+def test_rp6_an_expired_request_goes_with_the_person_of_whom_nothing_else_is_known(sign_up, expire, stored):
     """CO-5."""
     sign_up()
 

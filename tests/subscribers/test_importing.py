@@ -223,7 +223,7 @@ def test_a_date_begins_in_the_business_time_zone(run_import, write_file, stored,
 
 
 @pytest.mark.parametrize("reason", SuppressionReason)
-def test_suppressed_addresses_are_skipped_and_counted(run_import, write_file, stored, reason):
+def test_rp5_suppressed_addresses_are_skipped_and_counted(run_import, write_file, stored, reason):
     suppress("meri@example.com", reason, NOW)
 
     done = run_import(write_file(given("Meri@example.com"), given("aino@example.com")))

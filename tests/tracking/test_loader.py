@@ -239,7 +239,7 @@ def test_a_withdrawal_works_for_mails_already_sent(app, reader, edition, counted
     assert counted() == (1, 1, 0)
 
 
-def test_whose_processing_is_restricted_is_not_recorded(app, reader, edition, counted, now):
+def test_rd7_whose_processing_is_restricted_is_not_recorded(app, reader, edition, counted, now):
     reader.restricted_at = now
     spool_hits(app, hit_line(edition, reader.id))
 
