@@ -286,7 +286,7 @@ class Settings:
     mail_username: str = setting(_one_line, "")
     mail_password: str = setting(_one_line, "", secret=True)
     mail_timeout: float = setting(_seconds, "60")
-    mail_connections: int = setting(_integer(1, 200), "4")
+    mail_connections: int = setting(_integer(1, 200), "10")
     #: Messages a second over all connections of one worker; 0 means no limit of ours.
     mail_rate: int = setting(_integer(0, 1_000_000), "0")
     #: The same for each domain that mail goes to, and how many mails may be under way to it at once.

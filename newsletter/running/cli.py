@@ -78,13 +78,22 @@ def web(host: str, port: int, workers: int) -> None:
 
 @click.command()
 @click.option("--until-idle", is_flag=True, help="Do what is due now, then exit.")
+@click.option(
+    "--processes", "number", type=click.IntRange(1, 64), default=1, show_default=True, help="Workers to run."
+)
 @with_appcontext
-def worker(until_idle: bool) -> None:  # noqa: FBT001 - click passes flags
+def worker(until_idle: bool, number: int) -> None:  # noqa: FBT001 - click passes flags
     """Send mails and run the jobs."""
+    app = _this_app()
+    if until_idle and number > 1:
+        raise click.UsageError("--until-idle is for one process.")
     if until_idle:
         click.echo(f"{work_until_idle()} mails accepted; nothing more is due.")
+    elif number == 1:
+        processes.serve_jobs(app)
     else:
-        processes.serve_jobs(_this_app())
+        names = [f"worker-{position}" for position in range(1, number + 1)]
+        processes.Family(app, {name: partial(processes.serve_jobs, app) for name in names}).run()
 
 
 @database.command("upgrade")

@@ -6,7 +6,7 @@ Almost all answers are the same 250, so those that are alike are recorded by one
 import logging
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -20,7 +20,7 @@ from newsletter.mail.outbox import RETRY_AFTER
 from newsletter.mail.transport import Fault, Reply
 from newsletter.sending.claim import Claimed, count
 from newsletter.sending.models import Delivery, DeliveryStatus
-from newsletter.sending.prepared import Prepared
+from newsletter.sending.prepared import Prepared, Started
 
 log = logging.getLogger(__name__)
 
@@ -52,25 +52,37 @@ def _recording(dialect: Dialect, *, is_late: bool) -> Prepared:
 
 def record(answers: Iterable[Answered], now: datetime) -> None:
     """Record answers of one campaign and count them, in the caller's transaction."""
+    start_recording(answers, now)()
+
+
+def start_recording(answers: Iterable[Answered], now: datetime) -> Callable[[], None]:
+    """Do the first half of ``record``, and return what does the second: it waits for the database."""
     alike: dict[tuple[Any, ...], list[Claimed]] = defaultdict(list)
     for claimed, reply in answers:
         status = status_of(reply, claimed.attempts)
         text = None if reply.is_accepted else without_addresses(reply.text)
         alike[status, claimed.attempts, reply.code or None, text].append(claimed)
+    started = []
     for (status, attempts, code, text), people in alike.items():
         deferred = status is DeliveryStatus.DEFERRED
         accepted = status is DeliveryStatus.ACCEPTED
-        _record_alike(
-            people,
-            {
-                "try": attempts,
-                "new_status": status,
-                "new_due_at": now + RETRY_AFTER[attempts - 1] if deferred else None,
-                "new_accepted_at": now if accepted else None,
-                "new_reply_code": code,
-                "new_reply_text": text,
-            },
-        )
+        values = {
+            "campaign": people[0].campaign_id,
+            "try": attempts,
+            "new_status": status,
+            "new_due_at": now + RETRY_AFTER[attempts - 1] if deferred else None,
+            "new_accepted_at": now if accepted else None,
+            "new_reply_code": code,
+            "new_reply_text": text,
+        }
+        written = _write([one.subscriber_id for one in people], values | {"holder": owner()})
+        started.append((people, values, written))
+
+    def finish() -> None:
+        for people, values, written in started:
+            _count(people, values, {number for (number,) in written.rows()})
+
+    return finish
 
 
 def status_of(reply: Reply, attempts: int) -> DeliveryStatus:
@@ -91,23 +103,24 @@ def without_addresses(text: str) -> str:
     return _ADDRESS.sub("…", text)
 
 
-def _record_alike(people: Sequence[Claimed], values: dict[str, Any]) -> None:
-    campaign_id = people[0].campaign_id
-    claimed = {one.subscriber_id: one for one in people}
-    found = _write(claimed, values | {"campaign": campaign_id, "holder": owner()})
-    missing = [number for number in claimed if number not in found]
-    late = _write(missing, values | {"campaign": campaign_id}, is_late=True) if missing else set()
+def _count(people: Sequence[Claimed], values: dict[str, Any], found: set[int]) -> None:
+    """Count answers that are alike, and those among them that came after their lease."""
+    campaign_id: int = values["campaign"]
+    missing = [one.subscriber_id for one in people if one.subscriber_id not in found]
+    late: set[int] = set()
     if missing:
+        late = {number for (number,) in _write(missing, values, is_late=True).rows()}
         log.warning("answers late", extra={"campaign_id": campaign_id, "count": len(missing)})
     numbers = Counter({values["new_status"].value: len(found) + len(late)})
     if values["new_status"] is DeliveryStatus.ACCEPTED:
-        numbers["measured"] = sum(claimed[number].is_measured for number in found | late)
+        numbers["measured"] = sum(
+            one.is_measured for one in people if one.subscriber_id in found or one.subscriber_id in late
+        )
     numbers["uncertain"] -= len(late)
     numbers.pop(DeliveryStatus.DEFERRED.value, None)
     count(campaign_id, **numbers)
 
 
-def _write(people: Iterable[int], values: dict[str, Any], *, is_late: bool = False) -> set[int]:
-    """Write one answer to several rows and return whose they were."""
-    recording = _recording(dialect(), is_late=is_late)
-    return {number for (number,) in recording.run(values | {"people": listed(people)})}
+def _write(people: Iterable[int], values: dict[str, Any], *, is_late: bool = False) -> Started:
+    """Write one answer to several rows; its rows say whose they were."""
+    return _recording(dialect(), is_late=is_late).start(values | {"people": listed(people)})

@@ -5,11 +5,11 @@ statements ask anew whether the person may be written to, so leaving takes effec
 not yet handed over. They are made once: building one costs more than running it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
@@ -28,8 +28,8 @@ from newsletter.subscribers.models import (
     TrackingState,
 )
 
-#: Rows leased at a time. Small: what a dying worker holds waits for its lease.
-BATCH = 100
+#: Rows leased at a time. Each time costs a flush to the disk; what a dying worker holds waits for its lease.
+BATCH = 500
 _WAITING = (DeliveryStatus.QUEUED, DeliveryStatus.DEFERRED)
 
 _ROWS = table_of(Delivery)
@@ -156,8 +156,7 @@ def _statements(dialect: Dialect) -> _Statements:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Leased:
+class Leased(NamedTuple):
     """A delivery that is ours to send, and where to."""
 
     subscriber_id: int
@@ -169,8 +168,7 @@ class Leased:
         return self.address.rpartition("@")[2].casefold()
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """A delivery marked ``sending``, and what its copy needs."""
 
     campaign_id: int
@@ -211,22 +209,31 @@ def mark_sending(campaign_id: int, people: Sequence[int], now: datetime) -> dict
     A person who may no longer be written to makes theirs ``skipped``; a campaign that is not on its
     way, or a lease that has ended, leaves it as it is.
     """
+    return start_marking(campaign_id, people, now)()
+
+
+def start_marking(campaign_id: int, people: Sequence[int], now: datetime) -> Callable[[], dict[int, Claimed]]:
+    """Do the first half of ``mark_sending``, and return what does the second: it waits for the database."""
     # Two at most are measured; a state named twice is the same as once.
     states: list[TrackingState | None] = [*measured_states()]
     first, *others = states or [None]
-    marked = _run(
-        "mark",
-        campaign=campaign_id,
-        people=listed(people),
-        holder=owner(),
-        until=now + LEASE,
-        measured_1=first,
-        measured_2=others[0] if others else first,
-    )
-    claimed = {row[1]: Claimed(*row) for row in marked}
-    if len(claimed) < len(people):
-        skip(campaign_id, [number for number in people if number not in claimed])
-    return claimed
+    values = {
+        "campaign": campaign_id,
+        "people": listed(people),
+        "holder": owner(),
+        "until": now + LEASE,
+        "measured_1": first,
+        "measured_2": others[0] if others else first,
+    }
+    marked = _statements(dialect()).mark.start(values)
+
+    def finish() -> dict[int, Claimed]:
+        claimed = {row[1]: Claimed(*row) for row in marked.rows()}
+        if len(claimed) < len(people):
+            skip(campaign_id, [number for number in people if number not in claimed])
+        return claimed
+
+    return finish
 
 
 def skip(campaign_id: int, people: Sequence[int]) -> None:

@@ -68,11 +68,16 @@ def _deliver_campaign(campaign_id: int) -> int:
     db.session.rollback()
     if limit is not None and limit.is_reached:
         return 0  # it goes on tomorrow
+    held: set[int] = current_app.extensions.setdefault("newsletter.held", set())
+    if campaign_id in held:
+        release(campaign_id)  # the database was away when the last pass should have done it
+    held.add(campaign_id)
     one_pass = Pass(campaign_id, settings().mail_connections)
     try:
         accepted = one_pass.run()
     finally:
         release(campaign_id)
+        held.discard(campaign_id)
         one_pass.ceiling.close()
     reason = one_pass.breaker.verdict(campaign_id, utcnow())
     if reason is not None:

@@ -18,9 +18,10 @@ from newsletter.clock import utcnow
 from newsletter.db import db, surviving_kills
 from newsletter.leases import LEASE
 from newsletter.mail.transport import Reply
-from newsletter.sending.answers import record
-from newsletter.sending.claim import Claimed, Leased, is_running, lease_some, mark_sending, unmark
+from newsletter.sending.answers import start_recording
+from newsletter.sending.claim import Claimed, Leased, is_running, lease_some, start_marking, unmark
 from newsletter.sending.pace import Waiting
+from newsletter.sending.prepared import together
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ class Ledger:
             except (OperationalError, InterfaceError):
                 # The database is away, full or busy. What was answered is kept here until it is back.
                 failures += 1
-                db.session.rollback()
+                _roll_back()
                 self._after, self._is_exhausted = 0, False  # what was leased may not be ours after all
                 if (not answers and failures == _TRIES_FOR_NOTHING) or time.perf_counter() > deadline:
                     raise
@@ -107,15 +108,19 @@ class Ledger:
             turn.wait = 0.0
         if again:
             unmark(self._campaign_id, [turn.candidate.subscriber_id for turn in turns if turn.candidate])
-        record(answers, now)
         wanting = [turn for turn in turns if turn.wants_more and not self._is_stopped]
         if wanting:
             self._pick(wanting)
-        candidates = [turn.candidate for turn in wanting if turn.candidate is not None]
+        candidates = [turn.candidate.subscriber_id for turn in wanting if turn.candidate is not None]
         claimed: dict[int, Claimed] = {}
-        if candidates:
-            claimed = mark_sending(self._campaign_id, [one.subscriber_id for one in candidates], now)
-            self._is_stopped |= len(claimed) < len(candidates) and not is_running(self._campaign_id)
+        with together():
+            recorded = start_recording(answers, now)
+            marked = start_marking(self._campaign_id, candidates, now) if candidates else None
+            recorded()
+            if marked is not None:
+                claimed = marked()
+        if len(claimed) < len(candidates):
+            self._is_stopped |= not is_running(self._campaign_id)
         db.session.commit()
         for turn in turns:
             turn.answered = None
@@ -160,3 +165,10 @@ class Ledger:
     def _look_ahead(self, turn: Turn) -> None:
         if self._announces and turn.claimed is not None:
             turn.ahead = self._waiting.take(time.perf_counter())
+
+
+def _roll_back() -> None:
+    try:
+        db.session.rollback()
+    except (OperationalError, InterfaceError):
+        db.session().invalidate()  # the connection broke only now

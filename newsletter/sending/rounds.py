@@ -98,7 +98,7 @@ class Rounds(Generic[Turn]):
             self._give_up(now)
         if self._pausing:
             self._wake(now)
-        if self._asking and (2 * len(self._asking) >= self._busy() or now >= self._asked_at):
+        if self._asking and (len(self._asking) >= self._busy() or now >= self._asked_at):
             self._exchange()
 
     def _busy(self) -> int:
@@ -112,7 +112,7 @@ class Rounds(Generic[Turn]):
         now = time.perf_counter()
         until = min((line.until for line in self._pausing), default=now + _LOOK_SECONDS)
         if self._asking:
-            until = now if 2 * len(self._asking) >= self._busy() else min(until, self._asked_at)
+            until = now if len(self._asking) >= self._busy() else min(until, self._asked_at)
         return min(max(until - now, 0.0), _LOOK_SECONDS)
 
     def _go_on(self, line: _Line, sent: Any = None, error: BaseException | None = None) -> None:  # noqa: ANN401 - what it waits for

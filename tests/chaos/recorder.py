@@ -4,7 +4,7 @@
 
 Offers PIPELINING. A line for each mail goes to FILE before it is answered: "taken" and the
 recipient. Modes: drop (breaks off at random stages), refuse (4xx and 5xx by recipient), greylist,
-stall (falls silent now and then), close (hangs up after 20 mails).
+stall (falls silent now and then), close (hangs up after 20 mails). Several may be joined by commas.
 """
 
 import asyncio
@@ -13,12 +13,14 @@ import sys
 from pathlib import Path
 
 CLOSES_AFTER = 20
+#: How likely, at each of the four stages of a mail.
+DROPS, STALLS = 0.02, 0.002
 
 
 class Recorder(asyncio.Protocol):
     """One connection."""
 
-    mode = ""
+    modes: frozenset[str] = frozenset()
     file = Path()
     seen: set[str] = set()  # noqa: RUF012 - shared on purpose
 
@@ -55,13 +57,13 @@ class Recorder(asyncio.Protocol):
 
     def moody(self, _stage: str) -> bool:
         """Drop or stall, by chance."""
-        chance = {"drop": 0.02, "stall": 0.001}.get(self.mode, 0)
-        if random.random() >= chance:
+        drops = "drop" in self.modes and random.random() < DROPS
+        if not drops and not ("stall" in self.modes and random.random() < STALLS):
             return False
         self.is_gone = True
         if self.in_data:  # the content is here: it counts as taken, whatever is answered
             self.note("unanswered")
-        if self.mode == "drop":
+        if drops:
             self.transport.abort()
         return True
 
@@ -79,7 +81,7 @@ class Recorder(asyncio.Protocol):
     def obey(self, command: str) -> None:
         """Answer a command."""
         verb = command[:4].upper()
-        if verb == "MAIL" and self.mode == "close" and self.mails >= CLOSES_AFTER:
+        if verb == "MAIL" and "close" in self.modes and self.mails >= CLOSES_AFTER:
             self.say("421 4.7.0 enough for one connection")
             self.is_gone = True
             self.transport.close()
@@ -101,11 +103,11 @@ class Recorder(asyncio.Protocol):
         fresh = self.recipient not in self.seen
         self.seen.add(self.recipient)
         refusal = ""
-        if self.mode == "refuse":
+        if "refuse" in self.modes:
             refusal = {0: "550 5.1.1 no such person", 1: "451 4.3.0 not now" if fresh else ""}.get(
                 number % 10, ""
             )
-        elif self.mode == "greylist" and fresh:
+        if not refusal and "greylist" in self.modes and fresh:
             refusal = "451 4.7.1 come back later"
         if refusal:
             self.recipient = ""
@@ -114,7 +116,7 @@ class Recorder(asyncio.Protocol):
 
 async def main(port: int, file: Path, mode: str) -> None:
     """Serve until killed."""
-    Recorder.file, Recorder.mode = file, mode
+    Recorder.file, Recorder.modes = file, frozenset(mode.split(","))
     server = await asyncio.get_running_loop().create_server(Recorder, "127.0.0.1", port, backlog=300)
     await server.serve_forever()
 

@@ -48,16 +48,16 @@ def people(leased) -> list[int]:
 # --- leasing ---------------------------------------------------------------------------------------
 
 
-def test_a_worker_leases_a_hundred_at_a_time_and_nobody_leases_them_again(
+def test_a_worker_leases_five_hundred_at_a_time_and_nobody_leases_them_again(
     start, make_list, make_readers, now
 ):
     fi = make_list()
-    make_readers(fi, 130)
+    make_readers(fi, 530)
     campaign = start([fi])
 
     leased = [people(lease_some(campaign.id, now)) for _time in range(3)]
 
-    assert [len(found) for found in leased] == [100, 30, 0]
+    assert [len(found) for found in leased] == [500, 30, 0]
     assert not set(leased[0]) & set(leased[1])
 
 

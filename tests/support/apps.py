@@ -62,6 +62,7 @@ def running(instance: Path, **settings: object) -> Iterator[Flask]:
             yield app
         finally:
             empty(app)
+            queue(app).storage.close()
             with app.app_context():
                 db.engine.dispose()
 
