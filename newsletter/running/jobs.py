@@ -150,15 +150,17 @@ def load_for_ever(app: Flask) -> None:
     courtesy = Courtesy(Path(app.instance_path) / "spool", told)
     failures = 0
     for turn in count():
+        # Whoever serves pages has ended by then: what they left must be loaded from the beginning, and
+        # a load that TERM found half-way may have been past it.
+        is_last = told.is_set()
         with app.app_context():
             if turn % TURNS_BETWEEN_CLEANING == 0:
                 limits.forget_ended()  # the file of each machine that serves pages
             courtesy.begin()
             failures = 0 if _load_once(courtesy.rest) else failures + 1
-        if told.is_set():
+        if is_last:
             return
-        if told.wait(min(LOAD_SECONDS * 2**failures, LONGEST_PAUSE)):
-            continue  # whoever serves pages has ended: what they left is loaded now
+        told.wait(min(LOAD_SECONDS * 2**failures, LONGEST_PAUSE))
 
 
 class Courtesy:
