@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 import flask_babel
+from babel.dates import format_date as babel_format_date
 from babel.numbers import format_decimal, format_percent
 from flask import Flask, Response, has_request_context, request
 from flask_babel import Babel, force_locale, gettext
@@ -76,7 +77,7 @@ def translate(message: str, values: dict[str, object] | None = None) -> str:
 
 def format_date(moment: datetime | date) -> str:
     """Write a day as 15.1.2027 or Jan 15, 2027, in the business time zone."""
-    return str(flask_babel.format_date(moment))
+    return str(flask_babel.format_date(moment)) if isinstance(moment, datetime) else _day(moment, language())
 
 
 def format_datetime(moment: datetime) -> str:
@@ -100,6 +101,11 @@ def format_share(share: float | None) -> str:
 @lru_cache(maxsize=20_000)
 def _decimal(number: float, code: str) -> str:
     return str(format_decimal(number, locale=code))
+
+
+@lru_cache(maxsize=5_000)
+def _day(day: date, code: str) -> str:
+    return str(babel_format_date(day, "medium", locale=code))
 
 
 @lru_cache(maxsize=5_000)

@@ -195,13 +195,15 @@ def keep_loading(app: Flask, load: Callable[[], object], pause: float, told: thr
     """Load again and again until told to end, and then once more."""
     failures = 0
     for turn in count():
+        # Whoever serves pages has ended by then: what they left must be loaded from the beginning, and
+        # a load that TERM found half-way may have been past it.
+        is_last = told.is_set()
         with app.app_context():
             if turn % TURNS_BETWEEN_CLEANING == 0:
                 limits.forget_ended()  # the file of each machine that serves pages
             failures = 0 if _load_once(load) else failures + 1
-        if told.is_set():
+        if is_last:
             return
-        # Ended by TERM, whoever serves pages has ended too: what they left is loaded now.
         told.wait(min(pause * 2**failures, LONGEST_PAUSE))
 
 

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from functools import lru_cache
 from statistics import median
 
 import sqlalchemy as sa
 
 from newsletter.campaigns import drafts
 from newsletter.campaigns.models import Campaign, CampaignList
+from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.db import db
 from newsletter.stats.figures import Figures, totals_figures
@@ -18,6 +20,8 @@ from newsletter.stats.models import CampaignHour
 LAST = 26
 #: Hours of a day told apart in the map of best times.
 HOURS_A_COLUMN = 3
+#: 1 January 1970 was a Thursday.
+_EPOCH_WEEKDAY = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +97,56 @@ def as_usual(figures: Figures) -> Usual:
 
 def best_time(list_id: int, *, within: Sequence[str] | None = None) -> BestTime:
     """Return when people opened the list's last campaigns, each person once a campaign."""
-    chosen = [campaign.id for campaign in sent_campaigns(list_id, within=within)]
-    counts = [[0] * (24 // HOURS_A_COLUMN) for _day in range(7)]
+    campaigns = sent_campaigns(list_id, within=within)
+    columns = 24 // HOURS_A_COLUMN
+    counts = [[0] * columns for _day in range(7)]
+    if not campaigns:
+        return BestTime(counts)
+    since = min(campaign.started_at for campaign in campaigns if campaign.started_at)
+    local = sa.extract("epoch", CampaignHour.hour) + _offset(since, utcnow())
+    slot = sa.cast(local, sa.BigInteger) / sa.literal_column(str(HOURS_A_COLUMN * 3600)) % (7 * columns)
     rows = db.session.execute(
-        sa.select(CampaignHour.hour, sa.func.sum(CampaignHour.opens_unique))
-        .where(CampaignHour.campaign_id.in_(chosen), CampaignHour.opens_unique > 0)
-        .group_by(CampaignHour.hour)
+        sa.select(slot, sa.func.sum(CampaignHour.opens_unique))
+        .where(
+            CampaignHour.campaign_id.in_([campaign.id for campaign in campaigns]),
+            CampaignHour.opens_unique > 0,
+        )
+        .group_by(slot)
     )
-    for hour, number in rows:
-        local = hour.astimezone(settings().timezone)
-        counts[local.weekday()][local.hour // HOURS_A_COLUMN] += int(number)
+    for number, opens in rows:
+        day, column = divmod(int(number), columns)
+        counts[(day + _EPOCH_WEEKDAY) % 7][column] += int(opens)
     return BestTime(counts)
+
+
+def _offset(since: datetime, until: datetime) -> sa.ColumnElement[int]:
+    """Return by how many seconds the business time zone is ahead of UTC in a row's hour.
+
+    So the database itself can add up by local time: SQLite knows no time zones.
+    """
+    *changes, (_end, last) = _offsets(since.date(), until.date(), settings().timezone)
+    cases = [(CampaignHour.hour < end, seconds) for end, seconds in changes]
+    return sa.case(*cases, else_=last) if cases else sa.literal(last)
+
+
+@lru_cache(maxsize=100)
+def _offsets(since: date, until: date, zone: tzinfo) -> list[tuple[datetime, int]]:
+    """Return until when the zone is ahead of UTC by how many seconds, a day beyond both ends."""
+    hour = datetime.combine(since, time(), UTC) - timedelta(days=1)
+    end = datetime.combine(until, time(), UTC) + timedelta(days=2)
+    found = []
+    while hour < end:
+        now, step = _ahead(hour, zone), timedelta(days=1)
+        if _ahead(hour + step, zone) != now:
+            step = timedelta(hours=1)  # the clocks change within a day: at which hour?
+            if _ahead(hour + step, zone) != now:
+                found.append((hour + step, now))
+        hour += step
+    return [*found, (end, _ahead(end, zone))]
+
+
+def _ahead(at: datetime, zone: tzinfo) -> int:
+    return int((at.astimezone(zone).utcoffset() or timedelta()).total_seconds())
 
 
 def _median(rates: Sequence[float | None]) -> float | None:

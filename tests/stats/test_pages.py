@@ -4,7 +4,7 @@ import csv
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
 
@@ -299,6 +299,25 @@ def test_the_best_time_is_a_map_of_first_opens(campaign, enter, read):
     rows = cells_of(read("/staff/lists/uutiset"), "heat-title")
 
     assert rows[1] == ["Tuesday", "0", "0", "0", "0", "3", "3", "1", "0"]
+
+
+def test_the_best_time_is_told_by_the_clock_on_the_wall_of_its_day(app, campaign, enter, read, clock):
+    """In Helsinki the clocks go forward on 29 March 2026: 9 o'clock is 7, then 6 in UTC."""
+    edition = campaign.editions[0].id
+    quiet = db.session.scalars(sa.select(Subscriber.id).order_by(Subscriber.id.desc()).limit(3)).all()
+    moments = [datetime(2026, 3, 28, 7, tzinfo=UTC), datetime(2026, 3, 29, 6, tzinfo=UTC)]
+    moments.append(datetime(2026, 3, 29, 5, 59, tzinfo=UTC))
+    spool_hits(app, *[hit_line(edition, who, at=at) for who, at in zip(quiet, moments, strict=True)])
+    load_hits(app)
+    clock.move_to(datetime(2026, 4, 2, tzinfo=UTC))
+    enter(Role.PRIVACY)
+
+    rows = cells_of(read("/staff/lists/uutiset"), "heat-title")
+
+    assert rows[5:7] == [
+        ["Saturday", "0", "0", "0", "1", "0", "0", "0", "0"],
+        ["Sunday", "0", "0", "1", "1", "0", "0", "0", "0"],
+    ]
 
 
 # --- lists -----------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import http.client
 import random
+import socket
 import threading
 import time
 from collections import Counter
@@ -98,11 +99,37 @@ def test_kill_nine_of_pages_loader_or_both_loses_and_doubles_nothing(real_app, m
     assert verify() == (1, [])
 
 
-def test_a_stopped_program_leaves_no_hit_behind(real_app, make_subscriber, send, server):
+#: What is sent, and the first line of the answer; {0} is a genuine token.
+ODD_REQUESTS = {
+    b"GET /o/{0} HTTP/1.0\r\n\r\n": b"HTTP/1.0 200 OK",
+    b"GET http://evil.example/c/{0}/1 HTTP/1.1\r\nConnection: close\r\n\r\n": b"HTTP/1.1 302 Found",
+    b"GET /o/%zz%00%ff HTTP/1.1\r\nConnection: close\r\n\r\n": b"HTTP/1.1 200 OK",
+    b"GET /o/\xff\xfe HTTP/1.1\r\nConnection: close\r\n\r\n": b"HTTP/1.1 400 Bad Request",
+    b"GET /c/{0}/1/../2 HTTP/1.1\r\nConnection: close\r\n\r\n": b"HTTP/1.1 404 Not Found",
+    b"get /o/{0} HTTP/1.1\r\nConnection: close\r\n\r\n": b"HTTP/1.1 404 Not Found",
+    b"GET /o/{0} HTTP/1.1\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello": b"HTTP/1.1 200 OK",
+    b"GET /o/{0} HTTP/1.1\r\nUser-Agent: \x80\t"
+    + b"x" * 20_000
+    + b"\r\nConnection: close\r\n\r\n": b"HTTP/1.1 200 OK",
+    b"\x16\x03\x01\x02\x00\x01": b"HTTP/1.1 400 Bad Request",
+}
+
+
+def first_line(server: LiveServer, request: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=5) as connection:
+        connection.sendall(request)
+        return connection.makefile("rb").readline().rstrip()
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_odd_requests_are_answered_and_a_stopped_program_leaves_no_hit_behind(
+    real_app, make_subscriber, send, server
+):
     reader = make_subscriber(tracking=TrackingState.GRANTED)
     edition = send(reader.subscriptions[0].mailing_list).editions[0].id
     token = HIT.make(edition, reader.id)
     db.session.rollback()
+    answers = {odd: first_line(server, odd.replace(b"{0}", token.encode())) for odd in ODD_REQUESTS}
     for number in range(50):
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=5)
         connection.request("GET", f"/o/{token}", headers={"User-Agent": f"hit {number}"})
@@ -111,4 +138,6 @@ def test_a_stopped_program_leaves_no_hit_behind(real_app, make_subscriber, send,
 
     server.stop()
 
-    assert len(db.session.scalars(sa.select(Event.id)).all()) == 50
+    assert answers == ODD_REQUESTS
+    # Those of the odd ones that were answered with a picture or an address count too.
+    assert len(db.session.scalars(sa.select(Event.id)).all()) == 50 + 4
