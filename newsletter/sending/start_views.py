@@ -26,6 +26,7 @@ from newsletter.sending.progress import Progress, progress_of
 from newsletter.sending.samples import NO_ADDRESS, NotStaff, sample_message, send_test, staff_addresses
 from newsletter.staff.access import SENDERS, WRITERS, actor, is_one_of, needs
 from newsletter.staff.accounts import name_of
+from newsletter.web import whole
 
 bp = Blueprint("start", __name__, url_prefix="/staff/campaigns")
 
@@ -61,7 +62,7 @@ def send(campaign_id: int) -> ResponseReturnValue:
         at = None
         if form.get("when") == "later":
             text = f"{form.get('day', '')}T{form.get('time', '')}"
-            at = read_moment(text, fold=form.get("fold", type=int))
+            at = read_moment(text, fold=form.get("fold", type=whole))
         typed = "".join(form.get("count", "").split())
         number = int(typed) if typed.isdecimal() and len(typed) < 12 else -1  # noqa: PLR2004 - digits enough
         release.release(campaign_id, at=at, typed=number, now=utcnow(), actor=actor())
