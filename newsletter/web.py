@@ -21,6 +21,7 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import IntegerConverter, ValidationError
 
 from newsletter import db as database
 from newsletter.config import settings
@@ -35,6 +36,8 @@ CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; script-src 'self'; connect-src 'self';"
     " frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+#: What a column of either engine can be compared with.
+LARGEST = 2**63 - 1
 #: What other sites may show in a frame when its address says ``embedded=1``: the form and its answers.
 EMBEDDABLE = {"subscribers.subscribe", "subscribers.sign_up", "subscribers.sent"}
 #: The status of a refusal by its kind; any other refusal is 422.
@@ -43,6 +46,7 @@ STATUS = {NotFound: 404, LinkInvalid: 404, LinkExpired: 410, NotAllowed: 403, Un
 
 def init_app(app: Flask) -> None:
     """Install headers, error pages and the values every template has."""
+    app.url_map.converters["int"] = Number
     app.context_processor(lambda: {"site": settings(), "embedded": is_embedded()})
     app.before_request(_begin)
     app.teardown_request(lambda _error: database.begin_as_usual())
@@ -59,6 +63,25 @@ class _Sessions(SecureCookieSessionInterface):
         if self.get_cookie_name(app) not in request.cookies:
             return self.session_class()
         return super().open_session(app, request)
+
+
+class Number(IntegerConverter):
+    """A number in an address that a column can hold; a larger one names nothing of ours."""
+
+    def to_python(self, value: str) -> int:
+        """Return the number; raise ValidationError where no column could hold it."""
+        number: int = super().to_python(value)
+        if number > LARGEST:
+            raise ValidationError
+        return number
+
+
+def whole(text: str) -> int:
+    """Read a number for ``args.get(…, type=whole)``; ValueError where no column could hold it."""
+    number = int(text)
+    if abs(number) > LARGEST:
+        raise ValueError("larger than any column")
+    return number
 
 
 class Application(Flask):

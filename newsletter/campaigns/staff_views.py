@@ -21,6 +21,7 @@ from newsletter.i18n import NATIVE_NAMES, format_datetime, translate
 from newsletter.staff.access import SENDERS, WRITERS, actor, is_one_of, needs, own_lists
 from newsletter.staff.accounts import name_of
 from newsletter.subscribers.lists import all_lists, get_lists
+from newsletter.web import whole
 
 bp = Blueprint("writing", __name__, url_prefix="/staff/campaigns")
 
@@ -86,7 +87,7 @@ def save(campaign_id: int, language: str) -> ResponseReturnValue:
         edition = editing.save_edition(
             campaign_id,
             language,
-            version=form.get("version", 0, type=int),
+            version=form.get("version", 0, type=whole),
             subject=form.get("subject", ""),
             preview=form.get("preview", ""),
             body=form.get("body", ""),

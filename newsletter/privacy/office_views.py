@@ -28,6 +28,7 @@ from newsletter.privacy.who_left import left_out, preview
 from newsletter.staff.access import needs
 from newsletter.staff.models import Role
 from newsletter.subscribers.evidence import verify_ledger
+from newsletter.web import whole
 
 bp = Blueprint("privacy_office", __name__, url_prefix="/staff/privacy")
 _guard = needs(Role.PRIVACY, Role.ADMIN)
@@ -102,7 +103,7 @@ def publish_notice() -> ResponseReturnValue:
 @bp.get("/audit")
 @_guard
 def audit_log() -> ResponseReturnValue:
-    before = request.args.get("before", type=int)
+    before = request.args.get("before", type=whole)
     entries = find_entries(_filters(), before=before)
     older = None
     if len(entries) == PAGE:

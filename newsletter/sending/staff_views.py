@@ -20,6 +20,7 @@ from newsletter.sending.undelivered import (
     send_again,
 )
 from newsletter.staff.access import SENDERS, needs
+from newsletter.web import whole
 
 bp = Blueprint("sending_staff", __name__, url_prefix="/staff/campaigns/<int:campaign_id>/undelivered")
 
@@ -51,7 +52,7 @@ def decide(campaign_id: int) -> ResponseReturnValue:
 
 def _page(campaign_id: int, *, unsure: bool = False) -> str:
     campaign = get_campaign(campaign_id)
-    after = request.args.get("after", 0, type=int)
+    after = request.args.get("after", 0, type=whole)
     page = page_of_undelivered(campaign_id, after=after, size=PAGE)
     counts = count_undelivered(campaign_id)
     last = page[-1].delivery.subscriber_id if len(page) == PAGE else None

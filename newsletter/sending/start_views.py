@@ -34,6 +34,7 @@ from newsletter.staff.access import SENDERS, WRITERS, actor, is_one_of, needs
 from newsletter.staff.accounts import name_of
 from newsletter.staff.models import Role
 from newsletter.wakeups import wake_now
+from newsletter.web import whole
 
 bp = Blueprint("start", __name__, url_prefix="/staff/campaigns")
 
@@ -77,7 +78,7 @@ def send(campaign_id: int) -> ResponseReturnValue:
         at = None
         if form.get("when") == "later":
             text = f"{form.get('day', '')}T{form.get('time', '')}"
-            at = read_moment(text, fold=form.get("fold", type=int))
+            at = read_moment(text, fold=form.get("fold", type=whole))
         typed = "".join(form.get("count", "").split())
         number = int(typed) if typed.isdecimal() and len(typed) < 12 else -1  # noqa: PLR2004 - digits enough
         hours = form.get("over", 0, type=int)

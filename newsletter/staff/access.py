@@ -318,7 +318,7 @@ def _is_open(item: MenuItem) -> bool:
 
 def _link(item: MenuItem) -> dict[str, object]:
     url = url_for(item.endpoint)
-    here, page = f"{request.script_root}{request.path}", url.partition("?")[0]
+    here, page = f"{request.script_root}{request.path}", url.partition("?")[0].rstrip("/")
     return {
         "label": translate(item.label),
         "url": url,

@@ -41,10 +41,11 @@ def prove(account: Staff, given: str, *, now: datetime) -> None:
 
 def take(here: StaffSession, *, now: datetime) -> ResponseReturnValue | None:
     """Ask beside a form that came too late; None once it is answered, and the form may go on."""
+    # Before anything else: the question must not lend its own token to a form of another site.
+    current_app.extensions["csrf"].protect()
     given = request.form.get("proof")
     if given is None:
         return _question({}), 403
-    current_app.extensions["csrf"].protect()  # before a try is counted
     try:
         prove(access.me(lock=True), given, now=now)
     except (CodeWrong, PasswordWrong, TooManyTries) as error:

@@ -15,6 +15,7 @@ from newsletter.stats import charts, history, overview
 from newsletter.stats.exports import write_lists
 from newsletter.stats.staff_views import campaign_rows, cells, csv_response
 from newsletter.subscribers.lists import get_lists
+from newsletter.web import whole
 
 bp = Blueprint("overview", __name__, url_prefix="/staff")
 
@@ -52,7 +53,7 @@ def mailing_list(slug: str) -> ResponseReturnValue:
 
 def period() -> int:
     """Return over how many days a page was asked to look back."""
-    days = request.args.get("days", type=int)
+    days = request.args.get("days", type=whole)
     return days if days in PERIODS else PERIODS[1]
 
 

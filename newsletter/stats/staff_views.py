@@ -35,6 +35,7 @@ from newsletter.stats.figures import (
     totals_figures,
 )
 from newsletter.tracking.models import MachineClass
+from newsletter.web import whole
 
 bp = Blueprint("stats", __name__, url_prefix="/staff")
 
@@ -65,7 +66,7 @@ def home() -> ResponseReturnValue:
 @bp.get("/campaigns")
 @needs(*Role, by_list=True)
 def campaigns() -> ResponseReturnValue:
-    before, after = request.args.get("before", type=int), request.args.get("after", type=int)
+    before, after = request.args.get("before", type=whole), request.args.get("after", type=whole)
     page = page_of_campaigns(before=before, after=after, size=PAGE, lists=own_lists())
     return render_template(
         "staff/campaigns.html",

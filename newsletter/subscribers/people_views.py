@@ -20,7 +20,7 @@ from newsletter.subscribers.lists import all_lists
 from newsletter.subscribers.models import MailingList, Subscriber, SubscriptionStatus, TrackingState
 from newsletter.subscribers.queries import UnknownSubscriber
 from newsletter.subscribers.unsubscribe import leave
-from newsletter.web import client_ip, user_agent, writing
+from newsletter.web import client_ip, user_agent, whole, writing
 
 bp = Blueprint("people", __name__, url_prefix="/staff/subscribers")
 
@@ -51,7 +51,7 @@ def browse() -> ResponseReturnValue:
     lists = all_lists()
     chosen = next((row for row in lists if row.slug == request.args.get("list")), None)
     status = next((kind for kind in STATUSES if kind.value == request.args.get("status")), None)
-    after = min(max(request.args.get("after", 0, type=int), 0), LARGEST_ID)
+    after = min(max(request.args.get("after", 0, type=whole), 0), LARGEST_ID)
     found = search.browse_people(mailing_list=chosen, status=status, after=after, size=PAGE)
     filters: dict[str, Any] = {"list": chosen and chosen.slug, "status": status and status.value}
     next_url = url_for(".browse", **filters, after=found.next) if found.next else None
@@ -93,7 +93,7 @@ def person(subscriber_id: int) -> ResponseReturnValue:
 @needs(Role.PRIVACY, Role.ADMIN, fresh=True)
 def end() -> ResponseReturnValue:
     """Ask, and with ``sure`` end the subscriptions of everybody chosen: to one list or to all."""
-    people = _people(request.form.getlist("person", type=int)[:PAGE])
+    people = _people(request.form.getlist("person", type=whole)[:PAGE])
     lists = all_lists()
     chosen = next((row for row in lists if row.slug == request.form.get("list")), None)
     if not people:

@@ -12,6 +12,7 @@ from newsletter.mail.models import MailStatus, OutboxMail
 from newsletter.staff.access import needs
 from newsletter.staff.models import Role
 from newsletter.subscribers.undelivered import Undelivered, count_undelivered, page_of_undelivered
+from newsletter.web import whole
 
 bp = Blueprint("subscribers_staff", __name__, url_prefix="/staff")
 
@@ -68,7 +69,7 @@ OUR_FAULT = {530, 535}
 @needs(Role.SENDER, Role.PRIVACY, Role.ADMIN)
 def mails() -> ResponseReturnValue:
     now = utcnow()
-    before, after = request.args.get("before", type=int), request.args.get("after", type=int)
+    before, after = request.args.get("before", type=whole), request.args.get("after", type=whole)
     page = page_of_undelivered(now, before=before, after=after, size=PAGE)
     return render_template(
         "staff/mails.html",

@@ -16,8 +16,8 @@ ADDRESS = "canary.address@example.com"
 
 
 @pytest.fixture
-def engine() -> str:
-    return "sqlite"  # what is tested here stands before the database
+def engine(request) -> str:
+    return getattr(request, "param", "sqlite")  # most of what is tested here stands before the database
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Whatever is sent to whatever route, the answer is never our fault."""
 
 import os
+import re
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -68,3 +69,20 @@ def test_no_request_is_our_fault(app, client, request, routes, is_staff):
         assert "Set-Cookie: a=b" not in str(answer.headers)
 
     holds()
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"], indirect=True)
+def test_no_number_is_too_large_for_us(app, client, signed_in):
+    faults, huge = {}, "9" * 30
+    names = ("before", "after", "days", "with", "version", "fold", "person", "limit", "edition")
+    for rule in app.url_map.iter_rules():
+        path = re.sub(r"<(\w+:)?\w+>", lambda part: huge if part[1] == "int:" else "x", rule.rule)
+        if "<int:" not in rule.rule and not path.startswith("/staff/"):
+            continue
+        for method in (rule.methods or set()) & {"GET", "POST"}:
+            answer = client.open(path, method=method, query_string=dict.fromkeys(names, huge))
+            if answer.status_code >= 500:
+                faults[method, path] = answer.status_code
+
+    assert faults == {}

@@ -2,6 +2,8 @@
 
 import pytest
 
+from newsletter import create_app
+from newsletter.staff.access import make_password_hash
 from newsletter.staff.passwords import (
     PasswordCommon,
     PasswordTooLong,
@@ -9,6 +11,7 @@ from newsletter.staff.passwords import (
     is_common,
     require_good,
 )
+from tests.support.apps import load_settings
 
 ADDRESS = "anna.virtanen@kirjakauppa.example"
 
@@ -67,3 +70,10 @@ def test_a_password_without_end_is_refused_before_it_is_hashed():
 
 def test_the_comparison_takes_no_time_to_speak_of():
     assert is_common("(" * 97 + "a!" * 50 + "bcd") is False
+
+
+def test_a_password_costs_whoever_guesses_it_dearly(tmp_path):
+    with create_app(load_settings(tmp_path)).app_context():
+        kept = make_password_hash("neljä sanaa riviin")
+
+    assert kept.startswith("$argon2id$v=19$m=65536,t=3,p=4$")

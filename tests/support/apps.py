@@ -58,6 +58,8 @@ def running(instance: Path, **settings: object) -> Iterator[Flask]:
     with counting_for_itself():
         app = create_app(load_settings(instance, **settings))
         root.handlers[:], root.level = handlers, level  # pytest's own handlers, for caplog
+        # Slow by design, a quarter of a second each; test_passwords holds what it costs in real use.
+        app.extensions["security"].pwd_context.update(argon2__time_cost=1, argon2__memory_cost=64)
         try:
             yield app
         finally:
