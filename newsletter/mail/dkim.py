@@ -27,9 +27,8 @@ SIGNED = (
 )
 #: The length of lines in the header, and of what is folded into them.
 _LINE = 76
-_SPACES = re.compile(rb"[ \t]+")
+_RUNS = re.compile(rb"  +")
 _SPACES_OR_FOLDS = re.compile(rb"[ \t\r\n]+")
-_END_OF_LINE = re.compile(rb"[ \t]+(?=\r\n)")
 _SIGNED_NAMES = tuple(name.lower().encode("ascii") for name in SIGNED)
 
 
@@ -106,11 +105,8 @@ def _signer(domain: str, selectors: tuple[str, ...], pems: tuple[str, ...]) -> S
 
 def relaxed_body(body: bytes) -> bytes:
     """Bring a body into the form that is hashed (RFC 6376, 3.4.4)."""
-    # What we compile is in that form already, but for a run of spaces: looking is cheaper than replacing.
-    if b"  " in body or b"\t" in body:
-        body = _SPACES.sub(b" ", body)
-    if b" \r\n" in body:
-        body = _END_OF_LINE.sub(b"", body)
+    # Runs alone: a pattern that finds single spaces as well, which are most, takes ten times as long.
+    body = _RUNS.sub(b" ", body.replace(b"\t", b" ")).replace(b" \r\n", b"\r\n")
     if body.endswith(b"\r\n\r\n") or body == b"\r\n":
         body = body.rstrip(b"\r\n") + b"\r\n"
     return b"" if body == b"\r\n" else body

@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import click
 from flask import Flask, current_app
@@ -126,10 +127,17 @@ def check() -> tuple[object, str]:
 
 @click.command()
 @click.option("--mail-to", metavar="ADDRESS", help="Send a mail there, and tell what the server says.")
+@click.option(
+    "--messages",
+    "folder",
+    metavar="FOLDER",
+    type=click.Path(exists=True, file_okay=False, writable=True, path_type=Path),
+    help="Put the messages that are checked there.",
+)
 @report
-def doctor(mail_to: str | None) -> tuple[object, str, int]:
+def doctor(mail_to: str | None, folder: Path | None) -> tuple[object, str, int]:
     """Show every setting with its source, and what is wrong; exit 1 when something has failed."""
-    return examine(utcnow(), mail_to)
+    return examine(utcnow(), mail_to, folder)
 
 
 @click.command()

@@ -1,6 +1,7 @@
 """``newsletter doctor``: every setting with its source, and all that has to be in order for real use."""
 
 from datetime import datetime
+from pathlib import Path
 
 from newsletter.config import settings
 from newsletter.mail.models import Grade
@@ -11,14 +12,16 @@ from newsletter.running.doctor_settings import findings
 _SHOWN = {Grade.FINE: "ok", Grade.NOTE: "note", Grade.UNKNOWN: "unknown", Grade.FAILED: "FAILED"}
 
 
-def examine(now: datetime, mail_to: str | None = None) -> tuple[dict[str, object], str, int]:
+def examine(
+    now: datetime, mail_to: str | None = None, folder: Path | None = None
+) -> tuple[dict[str, object], str, int]:
     """Return what was found as data and as text, and 1 where something failed, else 0.
 
-    ``mail_to``: send a mail to this address as well.
+    ``mail_to``: send a mail to this address as well. ``folder``: put the messages that are checked there.
     """
     points = doctor_machine.look_at_machine(now) + doctor_mail.look_at_mail(now)
     if doctor_machine.is_ready():
-        points += doctor_mail.look_at_messages(now)
+        points += doctor_mail.look_at_messages(now, folder)
     if mail_to:
         points.append(doctor_mail.send_check(mail_to, now))
     rows, notes, records = settings().report(), findings(), doctor_mail.dkim_records()

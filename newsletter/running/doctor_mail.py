@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from newsletter.campaigns.compose import compose as compose_edition
 from newsletter.campaigns.models import Edition
@@ -57,12 +58,18 @@ def dkim_records() -> list[dict[str, str]]:
     ]
 
 
-def look_at_messages(now: datetime) -> list[Point]:
-    """Write a newsletter and a confirmation mail in each language, and hold them against the rules."""
+def look_at_messages(now: datetime, folder: Path | None = None) -> list[Point]:
+    """Write a newsletter and a confirmation mail in each language, and hold them against the rules.
+
+    ``folder``: put them there as well, for somebody else's judgement.
+    """
     chosen = settings()
     found = []
     for tongue in chosen.languages:
         for kind, message, is_measured in _messages(tongue, now):
+            if folder is not None:
+                name = f"{kind.replace(' ', '-')}{'-measured' if is_measured else ''}-{tongue}.eml"
+                (folder / name).write_bytes(message)
             wrong = breaches(message, chosen, is_bulk=kind == "newsletter", is_measured=is_measured)
             found += [
                 Point("messages", Grade.FAILED, f"{kind} ({tongue}), {breach.rule}: {breach.what}.")

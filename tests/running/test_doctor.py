@@ -91,8 +91,8 @@ def grades(data):
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])  # PostgreSQL has a clock of its own, which a test cannot stop
-def test_a_trial_installation_is_in_order(real_app):
-    data, text, code = examine(NOW)
+def test_a_trial_installation_is_in_order(real_app, tmp_path):
+    data, text, code = examine(NOW, folder=tmp_path)
 
     assert code == 0
     assert grades(data) == {
@@ -103,6 +103,11 @@ def test_a_trial_installation_is_in_order(real_app):
         *((area, "note") for area in ("mail server", "dns")),
     }
     assert "FAILED" not in text
+    assert {path.stem for path in tmp_path.glob("*.eml")} == {
+        f"{kind}-{tongue}"
+        for kind in ("newsletter", "newsletter-measured", "confirmation-mail")
+        for tongue in ("fi", "en")
+    }
 
 
 def test_what_is_broken_on_this_machine_is_named_and_the_exit_code_says_so(make_app):
