@@ -1,16 +1,20 @@
 """SB-4, SB-5, SB-6: what a report changes, and what changes nothing."""
 
+import json
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
+from newsletter.api.models import WebhookMessage
+from newsletter.api.webhooks import BOUNCED, COMPLAINED, collect, create_webhook
 from newsletter.bounces.intake import take_in
 from newsletter.bounces.models import Bounce, Complaint
 from newsletter.bounces.personal_data import forget_old
 from newsletter.db import db
 from newsletter.mail.models import OutboxMail
 from newsletter.mail.return_path import OUTBOX, return_paths
+from newsletter.privacy.erasure import erase_person
 from newsletter.sending.audience import audience_of
 from newsletter.sending.editions import MESSAGE
 from newsletter.sending.models import Delivery, DeliveryStatus
@@ -249,6 +253,18 @@ def start_and_commit(campaign_id: int) -> None:
     db.session.commit()
 
 
+def test_a_newsletter_that_is_passed_on_to_us_leaves_nothing(sent, now):
+    """It has the address to leave by in its header; only a mail to that address leaves."""
+    campaign, person = sent()
+    token = return_paths().leave_token(campaign.id, person.id).decode()
+    way_out = f"<mailto:uutiset+u{token}@kirjakauppa.example?subject=unsubscribe>"
+    content = f"From: a@example.com\r\nTo: x@example.com\r\nList-Unsubscribe: {way_out}\r\n\r\n".encode()
+
+    take_in(content, source="imap", now=now)
+
+    assert person.subscriptions[0].status is SubscriptionStatus.CONFIRMED
+
+
 # --- single mails -----------------------------------------------------------------------------------
 
 
@@ -310,6 +326,38 @@ def test_rp6_messages_go_after_their_time_and_the_rest_stays(sent, bounce, now):
 
     row = db.session.query(Bounce).one()
     assert (row.raw, row.status, row.kind.value) == (None, "5.1.1", "hard")
+
+
+def test_rd4_an_erased_address_is_in_no_report_that_named_nobody(real_app, make_subscriber, now):
+    make_subscriber("Tilaaja@example.com")
+    for content in (report_on("nobody@kirjakauppa.example"), b"Subject: of somebody else\n\n"):
+        take_in(content, source="imap", now=now)
+    db.session.commit()
+
+    erase_person("tilaaja@example.com", now=now, actor="staff:1")
+
+    assert [row.raw for row in db.session.query(Bounce).options(sa.orm.undefer(Bounce.raw))] == [
+        "Subject: of somebody else\n\n"
+    ]
+
+
+def test_other_programs_hear_of_bounces_and_complaints(sent, bounce, make_app, make_list, now):
+    campaign, person = it = sent()
+    with make_app(webhook_hosts="shop.example").app_context():
+        create_webhook("https://shop.example/hook", [BOUNCED, COMPLAINED], now=now, actor="console")
+        db.session.commit()
+    bounce(it)
+    bounce(it, "out-of-office-exchange")
+    bounce(it, "abuse")
+
+    assert (collect(now), collect(now)) == (2, 0)
+
+    told = [json.loads(row.body) for row in db.session.query(WebhookMessage).order_by(WebhookMessage.event)]
+    named = {"subscriber_id": person.id, "campaign_id": campaign.id}
+    assert [(row["type"], row["data"]) for row in told] == [
+        ("mail.bounced", named | {"kind": "hard", "status": "5.1.1"}),
+        ("mail.complained", named),
+    ]
 
 
 # --- soft bounces -----------------------------------------------------------------------------------
