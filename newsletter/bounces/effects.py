@@ -42,6 +42,8 @@ _TO_SUBSCRIBER = {"confirm", "activated", "already_subscribed", "left", "fresh_l
 _REFUSED, _FOR_NOW = 550, 450
 #: A complaint comes also about a mail that came back from one of several mailboxes behind an address.
 _ACCEPTED_BEFORE = {DeliveryStatus.ACCEPTED, DeliveryStatus.BOUNCED}
+#: How the audit log names that a person has another address: by their own hand, or by the rights desk.
+_MOVES = ("address changed", "rectification carried out")
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
@@ -66,13 +68,15 @@ _MARK = (
     .values(
         status=sa.bindparam("new_status", type_=_ROWS.c.status.type),
         accepted_at=sa.bindparam("new_accepted_at", type_=_ROWS.c.accepted_at.type),
+        leased_by=None,
+        leased_until=None,
     )
 )
 _MOVED = (
     sa.select(AuditEntry.id)
     .where(
         AuditEntry.object == sa.bindparam("object"),
-        AuditEntry.action == "address changed",
+        sa.or_(*(AuditEntry.action == action for action in _MOVES)),
         AuditEntry.at >= sa.bindparam("since"),
     )
     .limit(1)
@@ -181,12 +185,14 @@ def _leave(about: About, now: datetime) -> None:
 
 def _mark(copy: Copy, status: DeliveryStatus, now: datetime) -> None:
     """Mark a delivery and count it once for what became of it; accepted it was in any case."""
-    was_doubtful = copy.status is DeliveryStatus.UNCERTAIN
+    # Nobody knew whether it had been taken, or the answer is still on its way to us: now we know.
+    was_doubtful = copy.status in {DeliveryStatus.UNCERTAIN, DeliveryStatus.SENDING}
     comes_from = _ACCEPTED_BEFORE if status is DeliveryStatus.COMPLAINED else {DeliveryStatus.ACCEPTED}
     if not was_doubtful and copy.status not in comes_from:
         return
-    if was_doubtful:  # nobody knew whether it had been taken: now we do
-        count(copy.campaign_id, uncertain=-1, accepted=1, measured=int(copy.is_measured))
+    if was_doubtful:
+        in_doubt = int(copy.status is DeliveryStatus.UNCERTAIN)
+        count(copy.campaign_id, uncertain=-in_doubt, accepted=1, measured=int(copy.is_measured))
     new = {"new_status": status, "new_accepted_at": copy.accepted_at or now}
     _run("mark", campaign=copy.campaign_id, person=copy.subscriber_id, **new)
     count(copy.campaign_id, **{status.value: 1})

@@ -6,16 +6,21 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from newsletter import audit
 from newsletter.api.models import WebhookMessage
 from newsletter.api.webhooks import BOUNCED, COMPLAINED, collect, create_webhook
 from newsletter.bounces.intake import take_in
 from newsletter.bounces.models import Bounce, Complaint
 from newsletter.bounces.personal_data import forget_old
 from newsletter.db import db
+from newsletter.leases import owner
 from newsletter.mail.models import OutboxMail
 from newsletter.mail.return_path import OUTBOX, return_paths
+from newsletter.mail.transport import Reply
 from newsletter.privacy.erasure import erase_person
+from newsletter.sending.answers import record
 from newsletter.sending.audience import audience_of
+from newsletter.sending.claim import Claimed
 from newsletter.sending.editions import MESSAGE
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.sending.start import start_campaign
@@ -160,6 +165,20 @@ def test_a_confirmation_since_outweighs_an_older_report(sent, bounce, clock, now
     assert (status_of(it), reason_of(person)) == ("bounced", None)
 
 
+@pytest.mark.parametrize("act", ["address changed", "rectification carried out"])
+@pytest.mark.parametrize("name", ["postfix-unknown-user", "abuse"])
+def test_what_came_back_from_an_old_address_says_nothing_of_the_new_one(sent, bounce, now, act, name):
+    _campaign, person = it = sent()
+    audit.record(act, actor="person", now=now, object=f"subscriber:{person.id}")
+    db.session.commit()
+
+    bounce(it, name)
+
+    assert status_of(it) in {"bounced", "complained"}
+    assert reason_of(person) is None
+    assert person.subscriptions[0].status is SubscriptionStatus.CONFIRMED
+
+
 @pytest.mark.parametrize("damage", ["forged", "truncated", "nothing"])
 def test_sb4_without_our_token_a_report_is_kept_and_changes_nothing(sent, damage, now):
     campaign, person = sent()
@@ -198,6 +217,22 @@ def test_an_uncertain_delivery_that_came_back_was_accepted(sent, bounce):
     bounce(it)
 
     assert totals_of(campaign, "accepted", "uncertain", "bounced") == (1, 0, 1)
+
+
+def test_a_report_that_comes_before_the_servers_answer_counts_once(sent, bounce, now):
+    """The connection that handed the mail over still holds it, and writes down its answer later."""
+    campaign, person = it = sent()
+    delivery = db.session.get_one(Delivery, (campaign.id, person.id))
+    delivery.status, delivery.accepted_at, delivery.leased_by = DeliveryStatus.SENDING, None, owner()
+    campaign.totals.accepted = 0
+    db.session.commit()
+
+    bounce(it)
+    claimed = Claimed(campaign.id, person.id, 1, 1, 1, person.address, is_measured=False)
+    record([(claimed, Reply(250, "ok"))], now)
+    db.session.commit()
+
+    assert (status_of(it), totals_of(campaign, "accepted", "bounced")) == ("bounced", (1, 1))
 
 
 # --- leaving by mail --------------------------------------------------------------------------------
