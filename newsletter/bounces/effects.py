@@ -5,9 +5,11 @@ A mailbox that is full, a filter, a late or automatic mail never cost anybody th
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Dialect
 
 from newsletter.audit import AuditEntry
 from newsletter.bounces.models import CAME_BACK, Kind
@@ -15,11 +17,12 @@ from newsletter.bounces.personal_data import forget
 from newsletter.bounces.reading import Reading
 from newsletter.bounces.streak import has_bounced_too_often
 from newsletter.campaigns.models import CampaignTotals
-from newsletter.db import db, table_of
+from newsletter.db import db, dialect, table_of
 from newsletter.mail.models import MailStatus, OutboxMail
 from newsletter.mail.return_path import OUTBOX, Sent
 from newsletter.sending.claim import count
 from newsletter.sending.models import Delivery, DeliveryStatus
+from newsletter.sending.prepared import Prepared
 from newsletter.subscribers.confirm import withdraw_requests
 from newsletter.subscribers.evidence import Visit
 from newsletter.subscribers.models import (
@@ -39,6 +42,8 @@ _TO_SUBSCRIBER = {"confirm", "activated", "already_subscribed", "left", "fresh_l
 _REFUSED, _FOR_NOW = 550, 450
 #: A complaint comes also about a mail that came back from one of several mailboxes behind an address.
 _ACCEPTED_BEFORE = {DeliveryStatus.ACCEPTED, DeliveryStatus.BOUNCED}
+#: How the audit log names that a person has another address: by their own hand, or by the rights desk.
+_MOVES = ("address changed", "rectification carried out")
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
@@ -63,13 +68,15 @@ _MARK = (
     .values(
         status=sa.bindparam("new_status", type_=_ROWS.c.status.type),
         accepted_at=sa.bindparam("new_accepted_at", type_=_ROWS.c.accepted_at.type),
+        leased_by=None,
+        leased_until=None,
     )
 )
 _MOVED = (
     sa.select(AuditEntry.id)
     .where(
         AuditEntry.object == sa.bindparam("object"),
-        AuditEntry.action == "address changed",
+        sa.or_(*(AuditEntry.action == action for action in _MOVES)),
         AuditEntry.at >= sa.bindparam("since"),
     )
     .limit(1)
@@ -82,6 +89,14 @@ _PROVED = (
     )
     .limit(1)
 )
+
+
+_STATEMENTS: dict[str, sa.Select[Any] | sa.Update] = {
+    "totals": _TOTALS,
+    "mark": _MARK,
+    "moved": _MOVED,
+    "proved": _PROVED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +127,10 @@ def find_about(sent: Sent) -> About | None:
         mail = db.session.get(OutboxMail, sent.number, with_for_update=True, populate_existing=True)
         return About(sent, mail.subscriber_id, mail=mail) if mail else None
     # The campaign's totals first, as everybody locks them: so that no two wait for each other.
-    if _first(_TOTALS, campaign=sent.campaign_id) is None:
+    if not _run("totals", campaign=sent.campaign_id):
         return None
-    row = _first(_COPY, campaign=sent.campaign_id, person=sent.number)
+    this = {"campaign": sent.campaign_id, "person": sent.number}
+    row = db.session.connection().execute(_COPY, this).first()
     return About(sent, sent.number, Copy(sent.campaign_id, sent.number, *row)) if row else None
 
 
@@ -143,7 +159,7 @@ def _came_back(reading: Reading, about: About, now: datetime) -> None:
         return
     if about.mail is not None and not _drop_requests(subscriber):
         return  # who asked for it never confirmed anything, and is no longer here
-    if _first(_PROVED, person=subscriber.id, since=_sent_at(about)) is None:
+    if not _run("proved", person=subscriber.id, since=_sent_at(about)):
         suppress(subscriber.address_key, SuppressionReason.BOUNCED, now)
 
 
@@ -169,14 +185,16 @@ def _leave(about: About, now: datetime) -> None:
 
 def _mark(copy: Copy, status: DeliveryStatus, now: datetime) -> None:
     """Mark a delivery and count it once for what became of it; accepted it was in any case."""
-    was_doubtful = copy.status is DeliveryStatus.UNCERTAIN
+    # Nobody knew whether it had been taken, or the answer is still on its way to us: now we know.
+    was_doubtful = copy.status in {DeliveryStatus.UNCERTAIN, DeliveryStatus.SENDING}
     comes_from = _ACCEPTED_BEFORE if status is DeliveryStatus.COMPLAINED else {DeliveryStatus.ACCEPTED}
     if not was_doubtful and copy.status not in comes_from:
         return
-    if was_doubtful:  # nobody knew whether it had been taken: now we do
-        count(copy.campaign_id, uncertain=-1, accepted=1, measured=int(copy.is_measured))
+    if was_doubtful:
+        in_doubt = int(copy.status is DeliveryStatus.UNCERTAIN)
+        count(copy.campaign_id, uncertain=-in_doubt, accepted=1, measured=int(copy.is_measured))
     new = {"new_status": status, "new_accepted_at": copy.accepted_at or now}
-    db.session.connection().execute(_MARK, {"campaign": copy.campaign_id, "person": copy.subscriber_id} | new)
+    _run("mark", campaign=copy.campaign_id, person=copy.subscriber_id, **new)
     count(copy.campaign_id, **{status.value: 1})
 
 
@@ -201,7 +219,7 @@ def _subscriber(about: About) -> Subscriber | None:
     if subscriber is None:
         return None
     # The old address came back: that says nothing of the one they have changed to since.
-    moved = _first(_MOVED, object=f"subscriber:{subscriber.id}", since=_sent_at(about))
+    moved = _run("moved", object=f"subscriber:{subscriber.id}", since=_sent_at(about))
     return None if moved else subscriber
 
 
@@ -213,8 +231,13 @@ def _sent_at(about: About) -> datetime:
     return about.copy.accepted_at or _BEGINNING
 
 
-def _first(statement: sa.Select[Any], **values: object) -> Any:  # noqa: ANN401 - a row
-    return db.session.connection().execute(statement, values).first()
+def _run(name: str, **values: object) -> list[tuple[Any, ...]]:
+    return _prepared(name, dialect()).run(values)
+
+
+@cache
+def _prepared(name: str, dialect: Dialect) -> Prepared:
+    return Prepared(_STATEMENTS[name], dialect)
 
 
 def _drop_requests(subscriber: Subscriber) -> bool:

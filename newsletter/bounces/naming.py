@@ -10,13 +10,15 @@ from newsletter.campaigns.models import Edition
 from newsletter.db import db
 from newsletter.errors import LinkInvalid
 from newsletter.mail.models import OutboxMail
-from newsletter.mail.return_path import BACK, LEAVE, OUTBOX, Sent, return_paths
+from newsletter.mail.return_path import LEAVE, OUTBOX, Sent, return_paths
 from newsletter.sending.editions import MESSAGE
 
 #: How far back a single mail is looked for by its Message-ID, which has no index: it bounces soon or never.
 _LAST_MAILS = 20_000
 _MESSAGE_ID = re.compile(r"<?([\w.-]{20,120})@[\w.-]+>?")
 _MOST_IDS = 20
+#: Of one header.
+_LONGEST = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +34,10 @@ def find_named(texts: Iterable[str]) -> Named | None:
 
     The return path is looked for first; a relay that writes its own leaves our Message-ID.
     """
-    texts = [text for text in texts if text]
-    back = None
+    texts = [text[:_LONGEST] for text in texts if text]
     for text in texts:
         for letter, sent in return_paths().find(text):
-            # The mail that came back names both: only what is written to leaves.
-            if letter == LEAVE and not text.lower().startswith("list-unsubscribe"):
-                return Named(sent, leaves=True)
-            back = back or (sent if letter == BACK else None)
-        if back is not None:
-            return Named(back)
+            return Named(sent, leaves=letter == LEAVE)
     found = _by_message_id(texts)
     return Named(found) if found else None
 

@@ -68,7 +68,8 @@ def forget_old(now: datetime) -> int:
         old = sa.and_(table.received_at < before, table.raw.is_not(None))
         gone += change(sa.update(table).where(old).values(raw=None))
         known = sa.exists().where(Subscriber.id == table.subscriber_id)
-        singles = sa.select(table.subscriber_id).where(table.outbox_id.is_not(None), ~known)
+        young = sa.and_(table.received_at >= before, table.outbox_id.is_not(None))
+        singles = sa.select(table.subscriber_id).where(young, ~known)
         strangers = [number for number in db.session.scalars(singles.distinct()) if number]
         if strangers:
             forget(strangers)

@@ -21,12 +21,13 @@ from newsletter.errors import N_
 logging.getLogger("flufl.bounce").disabled = True
 
 #: The rest of a message is the newsletter itself, or somebody's attachment.
-LONGEST = 1_000_000
+LONGEST = 300_000
+_LONGEST_SAID = 60_000
 _LONGEST_TEXT = 500
 #: Where a server names the mail that comes back, or the address it came back to.
 _NAMING = (
     "to", "cc", "delivered-to", "x-original-to", "envelope-to", "x-rcpt-to", "x-envelope-to", "return-path",
-    "list-unsubscribe", "x-failed-recipients", "references", "in-reply-to", "x-original-message-id",
+    "x-failed-recipients", "references", "in-reply-to", "x-original-message-id",
     "message-id", "x-ms-exchange-inbox-rules-loop",
 )  # fmt: skip
 _COMPLAINTS = {"abuse", "fraud", "opt-out", "opt-out-list", "other", "miscategorized"}
@@ -50,9 +51,7 @@ _SERVERS = (
 )  # fmt: skip
 _LATE = re.compile(r"\b(?:warning|delay(?:ed)?|still being retried|deferred)\b", re.IGNORECASE)
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
-_ORIGINAL = re.compile(
-    rb"^(?:Return-Path|Message-ID|List-Unsubscribe):[^\n]*(?:\n[ \t][^\n]*)*", re.MULTILINE | re.IGNORECASE
-)
+_ORIGINAL = re.compile(rb"^(?:Return-Path|Message-ID):[^\n]*(?:\n[ \t][^\n]*)*", re.MULTILINE | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +197,7 @@ def _names(message: Message, content: bytes) -> list[str]:
 def _text_of(message: Message) -> str:
     texts = [part for part in message.walk() if part.get_content_maintype() == "text"]
     plain = [part for part in texts if part.get_content_subtype() == "plain"] or texts
-    said = "\n".join(_decoded(part) for part in plain[:2])
+    said = "\n".join(_decoded(part) for part in plain[:2])[:_LONGEST_SAID]
     return (
         re.sub(r"<[^>@]{1,400}>", " ", said) if plain and plain[0].get_content_subtype() == "html" else said
     )

@@ -29,7 +29,7 @@ from newsletter.subscribers.undo import send_receipt
 from newsletter.subscribers.wordings import shown_wording
 
 #: Whoever holds a newsletter can leave in these ways, so its recipient hears of it.
-WITH_RECEIPT = {"page", "one-click"}
+WITH_RECEIPT = {"page", "one-click", "mail"}
 
 #: The lists of a campaign, by the name of a table on a rung above.
 _campaign_lists = sa.table("campaign_lists", sa.column("campaign_id"), sa.column("list_id"))

@@ -1,17 +1,26 @@
 """SB-4, SB-5, SB-6: what a report changes, and what changes nothing."""
 
+import json
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
+from newsletter import audit
+from newsletter.api.models import WebhookMessage
+from newsletter.api.webhooks import BOUNCED, COMPLAINED, collect, create_webhook
 from newsletter.bounces.intake import take_in
 from newsletter.bounces.models import Bounce, Complaint
 from newsletter.bounces.personal_data import forget_old
 from newsletter.db import db
+from newsletter.leases import owner
 from newsletter.mail.models import OutboxMail
 from newsletter.mail.return_path import OUTBOX, return_paths
+from newsletter.mail.transport import Reply
+from newsletter.privacy.erasure import erase_person
+from newsletter.sending.answers import record
 from newsletter.sending.audience import audience_of
+from newsletter.sending.claim import Claimed
 from newsletter.sending.editions import MESSAGE
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.sending.start import start_campaign
@@ -156,6 +165,20 @@ def test_a_confirmation_since_outweighs_an_older_report(sent, bounce, clock, now
     assert (status_of(it), reason_of(person)) == ("bounced", None)
 
 
+@pytest.mark.parametrize("act", ["address changed", "rectification carried out"])
+@pytest.mark.parametrize("name", ["postfix-unknown-user", "abuse"])
+def test_what_came_back_from_an_old_address_says_nothing_of_the_new_one(sent, bounce, now, act, name):
+    _campaign, person = it = sent()
+    audit.record(act, actor="person", now=now, object=f"subscriber:{person.id}")
+    db.session.commit()
+
+    bounce(it, name)
+
+    assert status_of(it) in {"bounced", "complained"}
+    assert reason_of(person) is None
+    assert person.subscriptions[0].status is SubscriptionStatus.CONFIRMED
+
+
 @pytest.mark.parametrize("damage", ["forged", "truncated", "nothing"])
 def test_sb4_without_our_token_a_report_is_kept_and_changes_nothing(sent, damage, now):
     campaign, person = sent()
@@ -194,6 +217,22 @@ def test_an_uncertain_delivery_that_came_back_was_accepted(sent, bounce):
     bounce(it)
 
     assert totals_of(campaign, "accepted", "uncertain", "bounced") == (1, 0, 1)
+
+
+def test_a_report_that_comes_before_the_servers_answer_counts_once(sent, bounce, now):
+    """The connection that handed the mail over still holds it, and writes down its answer later."""
+    campaign, person = it = sent()
+    delivery = db.session.get_one(Delivery, (campaign.id, person.id))
+    delivery.status, delivery.accepted_at, delivery.leased_by = DeliveryStatus.SENDING, None, owner()
+    campaign.totals.accepted = 0
+    db.session.commit()
+
+    bounce(it)
+    claimed = Claimed(campaign.id, person.id, 1, 1, 1, person.address, is_measured=False)
+    record([(claimed, Reply(250, "ok"))], now)
+    db.session.commit()
+
+    assert (status_of(it), totals_of(campaign, "accepted", "bounced")) == ("bounced", (1, 1))
 
 
 # --- leaving by mail --------------------------------------------------------------------------------
@@ -247,6 +286,18 @@ def test_the_address_to_leave_by_stands_in_the_header_where_one_is_read(
 def start_and_commit(campaign_id: int) -> None:
     start_campaign(campaign_id, now=NOW, actor="staff:1")
     db.session.commit()
+
+
+def test_a_newsletter_that_is_passed_on_to_us_leaves_nothing(sent, now):
+    """It has the address to leave by in its header; only a mail to that address leaves."""
+    campaign, person = sent()
+    token = return_paths().leave_token(campaign.id, person.id).decode()
+    way_out = f"<mailto:uutiset+u{token}@kirjakauppa.example?subject=unsubscribe>"
+    content = f"From: a@example.com\r\nTo: x@example.com\r\nList-Unsubscribe: {way_out}\r\n\r\n".encode()
+
+    take_in(content, source="imap", now=now)
+
+    assert person.subscriptions[0].status is SubscriptionStatus.CONFIRMED
 
 
 # --- single mails -----------------------------------------------------------------------------------
@@ -310,6 +361,38 @@ def test_rp6_messages_go_after_their_time_and_the_rest_stays(sent, bounce, now):
 
     row = db.session.query(Bounce).one()
     assert (row.raw, row.status, row.kind.value) == (None, "5.1.1", "hard")
+
+
+def test_rd4_an_erased_address_is_in_no_report_that_named_nobody(real_app, make_subscriber, now):
+    make_subscriber("Tilaaja@example.com")
+    for content in (report_on("nobody@kirjakauppa.example"), b"Subject: of somebody else\n\n"):
+        take_in(content, source="imap", now=now)
+    db.session.commit()
+
+    erase_person("tilaaja@example.com", now=now, actor="staff:1")
+
+    assert [row.raw for row in db.session.query(Bounce).options(sa.orm.undefer(Bounce.raw))] == [
+        "Subject: of somebody else\n\n"
+    ]
+
+
+def test_other_programs_hear_of_bounces_and_complaints(sent, bounce, make_app, make_list, now):
+    campaign, person = it = sent()
+    with make_app(webhook_hosts="shop.example").app_context():
+        create_webhook("https://shop.example/hook", [BOUNCED, COMPLAINED], now=now, actor="console")
+        db.session.commit()
+    bounce(it)
+    bounce(it, "out-of-office-exchange")
+    bounce(it, "abuse")
+
+    assert (collect(now), collect(now)) == (2, 0)
+
+    told = [json.loads(row.body) for row in db.session.query(WebhookMessage).order_by(WebhookMessage.event)]
+    named = {"subscriber_id": person.id, "campaign_id": campaign.id}
+    assert [(row["type"], row["data"]) for row in told] == [
+        ("mail.bounced", named | {"kind": "hard", "status": "5.1.1"}),
+        ("mail.complained", named),
+    ]
 
 
 # --- soft bounces -----------------------------------------------------------------------------------
