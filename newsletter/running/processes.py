@@ -36,8 +36,8 @@ log = logging.getLogger(__name__)
 #: A child that dies is started again, but not more often than this.
 RESTART_SECONDS = 1.0
 STOP_SECONDS = 30.0
-#: In each process for pages: while one waits for the disk, the others write, and share the next flush.
-THREADS = 4
+#: In each process for pages: while one waits for the disk, the other works. More only get in each other's way.
+THREADS = 2
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -59,7 +59,7 @@ def require_free_port(host: str, port: int) -> None:
 
 
 def serve_pages(app: Flask, host: str, port: int, workers: int) -> None:
-    """Serve the pages until told to stop: WSGI, a few threads a worker."""
+    """Serve the pages until told to stop: WSGI, two threads a worker."""
     multiprocessing.set_start_method("fork", force=True)
     Server(
         app.import_name,
