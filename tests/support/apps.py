@@ -112,7 +112,10 @@ def empty(app: Flask) -> None:
     gateway = gateway_of(app)
     gateway.spool.close()
     gateway._targets.clear()
+    gateway.spool.lost = 0
     instance = Path(app.instance_path)
+    if instance.is_dir():
+        (instance / "hits_lost").write_bytes(bytes(8))
     shutil.rmtree(instance / "spool", ignore_errors=True)
     shutil.rmtree(mailbox_folder(app.config["NEWSLETTER"]), ignore_errors=True)
     if app.config["NEWSLETTER"].queue_url == "memory://":
