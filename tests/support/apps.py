@@ -118,9 +118,12 @@ def empty(app: Flask) -> None:
     gateway = gateway_of(app)
     gateway.spool.close()
     gateway._targets.clear()
+    gateway.spool.lost = 0
     app.extensions["newsletter.intake"].close()
     app.extensions.pop("newsletter.list_ids", None)
     instance = Path(app.instance_path)
+    if instance.is_dir():
+        (instance / "hits_lost").write_bytes(bytes(8))
     for folder in ("spool", "intake"):
         shutil.rmtree(instance / folder, ignore_errors=True)
     shutil.rmtree(mailbox_folder(app.config["NEWSLETTER"]), ignore_errors=True)
