@@ -250,7 +250,7 @@ def test_people_and_machines_are_drawn_apart_with_a_table_behind(campaign, enter
     assert (len(opens.css("rect.fill")), len(opens.css("rect.machine"))) == (7, 1)
     assert (len(clicks.css("rect.fill")), len(clicks.css("rect.machine"))) == (1, 0)
     assert cells_of(found, "time-title")[0] == ["Mar 3, 2026, 12:00 PM", "1", "1", "7", "0"]
-    assert found.css("[style], script") == []
+    assert found.css("[style], main script") == []
 
 
 def test_after_three_days_a_quiet_day_between_others_is_a_day_too(app, campaign):
