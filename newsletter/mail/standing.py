@@ -8,8 +8,9 @@ import sqlalchemy as sa
 
 from newsletter.config import Settings, settings
 from newsletter.db import db
+from newsletter.leases import alone
 from newsletter.mail.dns import Names
-from newsletter.mail.examination import EXAMINATIONS, examine
+from newsletter.mail.examination import EXAMINATIONS, Verdict, examine
 from newsletter.mail.greeting import greet
 from newsletter.mail.message import sender_domain
 from newsletter.mail.models import Grade, Standing
@@ -20,8 +21,8 @@ GOOD_FOR, BAD_FOR = timedelta(hours=6), timedelta(minutes=10)
 LONGEST_KEPT = timedelta(days=3)
 #: However often somebody asks.
 SHORTEST = timedelta(seconds=20)
-#: Names that nobody in the world has (RFC 2606, 6761): mail from them is for trying out.
-_RESERVED = re.compile(r"(?:.*\.)?(?:example|test|invalid|localhost|example\.(?:com|net|org))")
+#: Names that nobody in the world has (RFC 2606, 6761, 6762): mail from them is for trying out.
+_RESERVED = re.compile(r"(?:.*\.)?(?:example|test|invalid|localhost|local|internal|example\.(?:com|net|org))")
 
 
 def is_demanded(chosen: Settings) -> bool:
@@ -34,18 +35,20 @@ def is_demanded(chosen: Settings) -> bool:
 
 def refresh(now: datetime) -> Sequence[Standing]:
     """Examine everything and keep what was found. Commits. Takes some seconds where nobody answers."""
-    last = db.session.scalar(sa.select(sa.func.min(Standing.checked_at)))
-    db.session.rollback()  # no transaction while we wait for others
-    if last is None or not now - SHORTEST < last <= now:
-        found = examine(settings(), Names(settings()), greet() if settings().mail_server else None)
-        db.session.execute(sa.delete(Standing))
-        rows = [
-            Standing(code=one.code, grade=one.grade, word=one.word, details=one.values, checked_at=now)
-            for one in found
-        ]
-        db.session.add_all(rows)
-        db.session.commit()
+    with alone("standing") as mine:  # whoever looks at the same time would write the same
+        last = db.session.scalar(sa.select(sa.func.min(Standing.checked_at)))
+        db.session.rollback()  # no transaction while we wait for others
+        if mine and (last is None or not now - SHORTEST < last <= now):
+            _keep(examine(settings(), Names(settings()), greet() if settings().mail_server else None), now)
     return kept()
+
+
+def _keep(found: Sequence[Verdict], now: datetime) -> None:
+    db.session.execute(sa.delete(Standing))
+    for one in found:
+        row = Standing(code=one.code, grade=one.grade, word=one.word, details=one.values, checked_at=now)
+        db.session.add(row)
+    db.session.commit()
 
 
 def refresh_if_due(now: datetime) -> None:

@@ -20,6 +20,7 @@ PAGE = 20
 KINDS = {
     "confirm": N_("Confirmation mail"),
     "activated": N_("Subscription confirmed"),
+    "check": N_("Test of the mail server"),
     "already_subscribed": N_("Already a subscriber"),
     "left": N_("Receipt of leaving"),
     "fresh_link": N_("Link to one's own data"),

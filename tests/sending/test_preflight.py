@@ -178,10 +178,20 @@ def test_a_worker_finds_out_and_keeps_it_and_asks_no_more_than_it_must(real_app,
         "tls": "tls_no_server", "one_click": "one_click_http",
     }  # fmt: skip
     assert (len(name_server.asked), asked > 0) == (asked, True)
-    assert [standing.is_due(NOW + age) for age in (timedelta(minutes=9), timedelta(minutes=11))] == [
-        False,
-        True,
-    ]
+    on_its_own(asking, standing.refresh_if_due, NOW + timedelta(minutes=11))
+    assert len(name_server.asked) == 2 * asked
+    assert {row.checked_at for row in standing.kept()} == {NOW + timedelta(minutes=11)}
+
+
+def test_what_is_wrong_is_looked_at_again_sooner(app, found):
+    ages = (timedelta(minutes=11), timedelta(hours=6, minutes=1))
+
+    found()
+    fine = [standing.is_due(NOW + age) for age in ages]
+    found(mx=Grade.FAILED)
+    wrong = [standing.is_due(NOW + age) for age in ages]
+
+    assert (fine, wrong) == ([False, True], [True, True])
 
 
 def test_while_trying_out_nobody_is_asked(real_app, make_app, name_server):

@@ -3,11 +3,13 @@
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from newsletter.campaigns.models import CampaignStatus
 from newsletter.db import db
 from newsletter.mail.models import Grade, Standing
 from newsletter.staff.models import Role
+from newsletter.wakeups import queue
 from tests.staff.conftest import sign_in_as
 from tests.subscribers.pages import Page
 from tests.support.clock import NOW
@@ -75,6 +77,25 @@ def test_what_was_found_stands_there_with_its_time_and_what_to_do(pages, found):
         "DMARC-tietue puuttuu: suuret postilaatikkojen tarjoajat torjuvat silloin uutiskirjeet."
         " Julkaise TXT-tietue nimellä _dmarc.kirjakauppa.example, esimerkiksi: v=DMARC1; p=none"
     ) in page.texts("td")
+
+
+def test_a_page_asks_nobody_itself_but_wakes_a_worker_for_it(client, enter, submit, draft, app):
+    enter(role=Role.EDITOR)
+    path = f"/staff/campaigns/{draft.id}/send"
+    queue(app).flush()
+
+    answer = submit(path, to=path.replace("/send", "/standing"))
+
+    assert (answer.status_code, len(queue(app).pending())) == (303, 1)
+    assert db.session.scalars(sa.select(Standing)).all() == []
+
+
+def test_findings_of_long_ago_are_called_so(pages, found, clock):
+    clock.shift(timedelta(days=4))
+
+    page, _send = pages(Role.ADMIN)
+
+    assert page.texts(".notice.problem")[0].startswith("Viime aikoina ei ole tarkistettu")
 
 
 def test_recipients_can_be_spread_on_the_page(pages, draft):
