@@ -95,7 +95,7 @@ def _read(message: Message) -> Reading:
 def _read_feedback(part: Message) -> Reading:
     """Read what a mailbox provider passes on (RFC 5965, RFC 6591)."""
     fields = _fields(part)
-    kind = fields.get("feedback-type", "abuse").lower()
+    kind = re.sub(r"[^a-z-]", "", fields.get("feedback-type", "abuse").lower())[:40]
     known = Kind.COMPLAINT if kind in _COMPLAINTS else Kind.NOTICE
     return Reading(known, feedback_type=kind, reason="feedback")
 
@@ -229,7 +229,8 @@ def _telling(said: str) -> str:
 
 
 def _cut(text: str) -> str:
-    return text.replace("\0", "")[:_LONGEST_TEXT]
+    """Return the beginning of a text, without what no database takes (UTF-7 can say half a letter)."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()[:_LONGEST_TEXT]
 
 
 #: What a reading that is not in the table of classes is for, in plain words.

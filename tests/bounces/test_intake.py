@@ -5,11 +5,13 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from newsletter import audit
 from newsletter.api.models import WebhookMessage
 from newsletter.api.webhooks import BOUNCED, COMPLAINED, collect, create_webhook
-from newsletter.bounces.intake import take_in
+from newsletter.bounces.intake import Outcome, take_in
 from newsletter.bounces.models import Bounce, Complaint
 from newsletter.bounces.personal_data import forget_old
 from newsletter.db import db
@@ -35,7 +37,7 @@ from newsletter.subscribers.models import (
 )
 from newsletter.subscribers.suppressions import find_suppression, suppress
 from newsletter.subscribers.undelivered import page_of_undelivered
-from tests.bounces.conftest import report_on, status_of, totals_of
+from tests.bounces.conftest import BY_NAME, report_on, status_of, totals_of
 from tests.subscribers.conftest import english, finnish, request_link, sign_up, stored
 from tests.subscribers.rows import every_row
 from tests.support.apps import on_its_own
@@ -233,6 +235,47 @@ def test_a_report_that_comes_before_the_servers_answer_counts_once(sent, bounce,
     db.session.commit()
 
     assert (status_of(it), totals_of(campaign, "accepted", "bounced")) == ("bounced", (1, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "strange"),
+    [
+        ("abuse", b"Feedback-Type: abuse", b"Feedback-Type: ab\0use\xff"),
+        ("postfix-unknown-user", b"smtp; 550", b"smtp; \0 \xff\xfe 550"),
+        ("postfix-unknown-user", b"Status: 5.1.1", b"Status: 5.1.1\0"),
+        ("gateway-html-only", b"charset=utf-8\n\n", b"charset=utf-7\n\n550 5.1.1 +2AA-"),
+        ("gateway-html-only", b"charset=utf-8", b"charset=no-such-thing"),
+    ],
+)
+def test_whatever_strangers_write_can_be_stored(sent, now, name, line, strange):
+    campaign, person = sent()
+    content = report_on(return_paths().of(campaign.id, person.id), name)
+    assert line in content
+
+    take_in(content.replace(line, strange), source="imap", now=now)
+    db.session.commit()
+
+    assert db.session.query(Bounce).count() + db.session.query(Complaint).count() == 1
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_damaged_report_leaves_the_intake_by_an_exception(sent_once, now, data):
+    campaign, person = sent_once
+    path = data.draw(st.sampled_from(sorted(BY_NAME)))
+    content = bytearray(report_on(return_paths().of(campaign.id, person.id), path))
+    start = data.draw(st.integers(0, len(content)))
+    content[start : start + data.draw(st.integers(0, 60))] = data.draw(st.binary(max_size=30))
+
+    _reading, outcome = take_in(bytes(content), source="imap", now=now)
+    db.session.commit()
+
+    assert isinstance(outcome, Outcome)
+
+
+@pytest.fixture
+def sent_once(sent):
+    return sent()
 
 
 # --- leaving by mail --------------------------------------------------------------------------------
