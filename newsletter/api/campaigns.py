@@ -21,7 +21,7 @@ from newsletter.campaigns.editing import get_edition, save_edition
 from newsletter.campaigns.models import Campaign, Edition
 from newsletter.clock import utcnow
 from newsletter.db import db
-from newsletter.sending.start import start_campaign
+from newsletter.sending.release import release
 from newsletter.stats.figures import campaign_figures, page_of_campaigns
 from newsletter.subscribers.lists import get_lists
 
@@ -115,9 +115,9 @@ def write_edition(sent: dict[str, Any], campaign_id: int, language: str) -> Edit
 @refuses(bp, 400, 404, 409, 412, 422)
 @bp.response(202, CampaignOut)
 def send_campaign(campaign_id: int) -> dict[str, Any]:
-    """Begin sending a draft to everyone who is confirmed on its lists."""
+    """Begin sending a draft to everyone who is confirmed on its lists; under SECOND_PERSON, ask for it."""
     require_match(CampaignOut(), _as_data(_get(campaign_id, lock=True)))
-    sent = start_campaign(campaign_id, now=utcnow(), actor=actor())
+    sent = release(campaign_id, at=None, now=utcnow(), actor=actor())
     db.session.commit()
     return _as_data(sent)
 

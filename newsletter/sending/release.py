@@ -159,7 +159,8 @@ def _propose(campaign: Campaign, *, at: datetime | None, now: datetime, actor: s
 
 def _agreed(campaign: Campaign, at: datetime | None, *, actor: str) -> datetime | None:
     """Return when to send: what was asked for, or for a held schedule what this person says now."""
-    if campaign.proposed_by == actor:
+    # A program may ask, but it is nobody who could agree.
+    if campaign.proposed_by == actor or actor.startswith("token:"):
         raise SecondPersonNeeded
     return campaign.scheduled_at if campaign.status is CampaignStatus.DRAFT else at
 

@@ -2,6 +2,7 @@
 
 import pytest
 import sqlalchemy as sa
+from werkzeug.test import TestResponse
 
 from newsletter.audit import AuditEntry
 from newsletter.db import db
@@ -94,6 +95,23 @@ def test_a_campaign_is_written_previewed_sent_and_counted(call, make_list, make_
     figures = call(f"/campaigns/{made['id']}/figures").json
     assert (figures["recipients"], figures["accepted"]) == (1, 1)
     assert call(f"/campaigns/{made['id']}").json["status"] == "sent"
+
+
+def test_ss5_under_the_rule_of_two_a_program_only_asks(
+    call, make_token, make_app, make_list, make_subscriber
+):
+    make_subscriber(lists=[make_list("oma")])
+    made = call("/campaigns", {"lists": ["oma"], "subject": "Maaliskuu", "body": "Hei"}).json
+    careful = make_app(second_person=True).test_client()
+
+    def ask() -> TestResponse:
+        bearer = {"Authorization": f"Bearer {make_token()}"}
+        return careful.post(f"/api/v1/campaigns/{made['id']}/send", json={}, headers=bearer)
+
+    first, second = ask(), ask()
+
+    assert (first.status_code, first.json["status"]) == (202, "draft")
+    assert (second.status_code, second.json["code"]) == (422, "second_person_needed")
 
 
 def test_an_address_is_banned_and_found_again_without_being_shown(call):

@@ -244,6 +244,15 @@ def test_ss5_nobody_agrees_with_themselves(two):
     assert deliveries() == 0
 
 
+def test_ss5_a_program_may_ask_and_never_agrees(two):
+    release(two.id, at=None, now=NOW, actor="token:1")
+
+    with pytest.raises(SecondPersonNeeded):
+        release(two.id, at=None, now=NOW, actor="token:2")
+
+    assert (two.proposed_by, deliveries()) == ("token:1", 0)
+
+
 def test_ss5_another_person_makes_it_happen_as_it_was_asked_for(two):
     release(two.id, at=NOW + HOUR, now=NOW, actor="staff:1", typed=2)
 
