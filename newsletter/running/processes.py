@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 #: A child that dies is started again, but not more often than this.
 RESTART_SECONDS = 1.0
 STOP_SECONDS = 30.0
-#: In each process for pages: while one waits for the disk, the other works. More only get in each other's way.
+#: In each process for pages: while one waits for the disk, the other works. More get in each other's way.
 THREADS = 2
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
