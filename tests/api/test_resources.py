@@ -135,7 +135,7 @@ def test_what_has_not_changed_is_not_sent_again(call, make_list):
 @pytest.mark.parametrize(
     ("path", "sent", "status", "code"),
     [
-        ("/campaigns/999999999999999999999", None, 404, "not_found"),
+        ("/campaigns/999999999999999999999", None, 404, "unknown_campaign"),
         ("/subscribers/99999999999999", None, 404, "unknown_subscriber"),
         ("/subscribers?after=99999999999", None, 422, "invalid"),
         ("/subscribers?limit=0", None, 422, "invalid"),
