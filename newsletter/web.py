@@ -21,7 +21,7 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import IntegerConverter, ValidationError
+from werkzeug.routing import IntegerConverter
 
 from newsletter import db as database
 from newsletter.config import settings
@@ -36,8 +36,8 @@ CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; script-src 'self'; connect-src 'self';"
     " frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-#: What a column of either engine can be compared with.
-LARGEST = 2**63 - 1
+#: The largest number of a row.
+LARGEST = 2**31 - 1
 #: What other sites may show in a frame when its address says ``embedded=1``: the form and its answers.
 EMBEDDABLE = {"subscribers.subscribe", "subscribers.sign_up", "subscribers.sent"}
 #: The status of a refusal by its kind; any other refusal is 422.
@@ -66,14 +66,12 @@ class _Sessions(SecureCookieSessionInterface):
 
 
 class Number(IntegerConverter):
-    """A number in an address that a column can hold; a larger one names nothing of ours."""
+    """A number in an address that a column can be compared with."""
 
     def to_python(self, value: str) -> int:
-        """Return the number; raise ValidationError where no column could hold it."""
+        """Return the number; for a larger one the largest, which names nothing of ours either."""
         number: int = super().to_python(value)
-        if number > LARGEST:
-            raise ValidationError
-        return number
+        return min(number, LARGEST)
 
 
 def whole(text: str) -> int:
