@@ -19,8 +19,7 @@ from newsletter.sending.undelivered import (
     page_of_undelivered,
     send_again,
 )
-from newsletter.staff.access import needs
-from newsletter.staff.models import Role
+from newsletter.staff.access import SENDERS, needs
 
 bp = Blueprint("sending_staff", __name__, url_prefix="/staff/campaigns/<int:campaign_id>/undelivered")
 
@@ -29,13 +28,13 @@ STATUSES = {DeliveryStatus.FAILED: N_("Failed"), DeliveryStatus.UNCERTAIN: N_("U
 
 
 @bp.get("")
-@needs(Role.SENDER, Role.ADMIN)
+@needs(*SENDERS)
 def undelivered(campaign_id: int) -> ResponseReturnValue:
     return _page(campaign_id)
 
 
 @bp.post("")
-@needs(Role.SENDER, Role.ADMIN)
+@needs(*SENDERS)
 def decide(campaign_id: int) -> ResponseReturnValue:
     decision, now, actor = request.form.get("decision"), utcnow(), f"staff:{current_user.id}"
     if decision == "failed-again":

@@ -17,7 +17,7 @@ from newsletter.config import settings
 from newsletter.errors import N_
 from newsletter.i18n import translate
 from newsletter.sending.breaker import REASONS
-from newsletter.staff.access import WRITERS, is_one_of, staff_only
+from newsletter.staff.access import SENDERS, WRITERS, is_one_of, staff_only
 from newsletter.staff.models import Role
 from newsletter.stats import breakdown, charts, history, letter
 from newsletter.stats.breakdown import Timeline
@@ -82,6 +82,7 @@ def campaign(campaign_id: int) -> ResponseReturnValue:
     figures, line, shown_cells = campaign_figures(found, now), breakdown.timeline(found, now), cells()
     return render_template(
         "staff/campaign.html",
+        may_decide=is_one_of(*SENDERS),
         campaign=_head(found, list_names([found])[found.id]),
         may_write=is_one_of(*WRITERS),
         figures=figures,
