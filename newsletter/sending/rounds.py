@@ -1,4 +1,4 @@
-"""Many connections in one thread: who may go on does, and who needs the ledger waits for the others.
+"""Many connections in one thread: who may go on does, and all who need the ledger go there together.
 
 A connection is a generator that yields what it waits for: its socket, being connected, a pause, or its
 turn at the ledger. Threads would spend half of their time handing the interpreter to each other.
@@ -19,8 +19,6 @@ from newsletter.mail.transport import Opening, Transport
 
 Turn = TypeVar("Turn")
 
-#: So long the first at the ledger waits for others; the busier, the more is written at once.
-_GATHERING_SECONDS = 0.003
 #: How exactly the time is kept that a server has for an answer.
 _LOOK_SECONDS = 0.1
 
@@ -59,7 +57,7 @@ class Rounds(Generic[Turn]):
         self._asking: list[_Line] = []
         self._opened: deque[tuple[_Line, Any, BaseException | None]] = deque()
         self._alive = self._opening = self._returned = 0
-        self._looked_at = self._asked_at = 0.0
+        self._looked_at = 0.0
         self._error: BaseException | None = None
 
     def run(self, works: Iterable[Work]) -> int:
@@ -98,22 +96,17 @@ class Rounds(Generic[Turn]):
             self._give_up(now)
         if self._pausing:
             self._wake(now)
-        if self._asking and (len(self._asking) >= self._busy() or now >= self._asked_at):
+        if self._asking:
             self._exchange()
-
-    def _busy(self) -> int:
-        """Return how many may come to the ledger soon."""
-        return self._alive - len(self._pausing) - self._opening
 
     def _patience(self) -> float:
         """Return for how many seconds nothing need be done unless a socket is ready."""
-        if not (self._asking or self._pausing):
-            return _LOOK_SECONDS
-        now = time.perf_counter()
-        until = min((line.until for line in self._pausing), default=now + _LOOK_SECONDS)
         if self._asking:
-            until = now if len(self._asking) >= self._busy() else min(until, self._asked_at)
-        return min(max(until - now, 0.0), _LOOK_SECONDS)
+            return 0.0
+        if not self._pausing:
+            return _LOOK_SECONDS
+        until = min(line.until for line in self._pausing)
+        return min(max(until - time.perf_counter(), 0.0), _LOOK_SECONDS)
 
     def _go_on(self, line: _Line, sent: Any = None, error: BaseException | None = None) -> None:  # noqa: ANN401 - what it waits for
         try:
@@ -137,12 +130,11 @@ class Rounds(Generic[Turn]):
             self._opening += 1
             self._openers.submit(self._open, line, wait.transport)
         else:
-            if not self._asking:
-                self._asked_at = time.perf_counter() + _GATHERING_SECONDS
             line.turn = wait
             self._asking.append(line)
 
     def _exchange(self) -> None:
+        """Settle the turns of all who are there. While that is written others come: they are the next."""
         lines, self._asking = self._asking, []
         error: BaseException | None = None
         try:

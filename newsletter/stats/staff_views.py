@@ -19,7 +19,7 @@ from newsletter.errors import N_
 from newsletter.i18n import NATIVE_NAMES, translate
 from newsletter.sending import breaker
 from newsletter.sending.pacing import pacing_words
-from newsletter.staff.access import WRITERS, is_one_of, needs, own_lists
+from newsletter.staff.access import SENDERS, WRITERS, is_one_of, needs, own_lists
 from newsletter.staff.models import Role
 from newsletter.stats import breakdown, charts, history, letter
 from newsletter.stats.breakdown import Timeline
@@ -85,6 +85,7 @@ def campaign(campaign_id: int) -> ResponseReturnValue:
     figures, line, shown_cells = campaign_figures(found, now), breakdown.timeline(found, now), cells()
     return render_template(
         "staff/campaign.html",
+        may_decide=is_one_of(*SENDERS),
         campaign=_head(found, list_names([found])[found.id]),
         may_write=is_one_of(*WRITERS),
         pacing=pacing_words(found, now),

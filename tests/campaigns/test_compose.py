@@ -182,7 +182,7 @@ def test_a_nul_in_the_text_makes_no_hole(write):
 # --- what stands around ----------------------------------------------------------------------------
 
 
-def test_the_footer_names_the_sender_and_the_ways_out(write):
+def test_mf7_the_footer_names_the_sender_and_the_ways_out(write):
     parts = write("Hei!")
 
     assert parts.text.partition("\n--\n")[2] == (

@@ -203,7 +203,7 @@ def test_a_certificate_we_trust_is_accepted(connect, start_smtp_server, monkeypa
         assert send(transport) == [Reply(250, "2.0.0 Queued")]
 
 
-def test_encryption_that_is_wanted_is_never_done_without(connect, smtp_server):
+def test_sb2_encryption_that_is_wanted_is_never_done_without(connect, smtp_server):
     with connect(smtp_server, mail_use_tls=True) as transport:
         assert send(transport) == [Reply(0, "SMTPNotSupportedError")]
 
@@ -229,7 +229,7 @@ def send_in_turn(transport, *recipients):
     ]
 
 
-def test_what_was_announced_is_sent_and_every_reply_is_matched(transport, smtp_server):
+def test_sb2_what_was_announced_is_sent_and_every_reply_is_matched(transport, smtp_server):
     smtp_server.answer("RCPT", "550 5.1.1 Unknown user", to="b@example.com")
     smtp_server.answer("message", "451 4.3.0 Not now", to="d@example.com")
 
@@ -286,7 +286,7 @@ def test_an_address_never_becomes_a_command(transport, smtp_server, address):
 
 
 @pytest.mark.parametrize("text", ["250 2.0.0 fine", "nonsense", "354"])
-def test_a_reply_out_of_step_is_never_taken_for_acceptance(transport, smtp_server, text):
+def test_sb2_a_reply_out_of_step_is_never_taken_for_acceptance(transport, smtp_server, text):
     smtp_server.answer("DATA" if text != "354" else "RCPT", text)
 
     (reply,) = send(transport)

@@ -40,7 +40,7 @@ def test_one_recipient_with_a_policy_pauses_nothing(
     )
 
 
-def test_a_login_that_is_refused_pauses_at_once(
+def test_encryption_that_cannot_be_had_pauses_at_once(
     start, make_list, make_readers, send_due, make_app, smtp_server, outcome
 ):
     fi = make_list()
@@ -68,3 +68,45 @@ def test_a_server_out_of_reach_pauses_after_ten_minutes(
     send_due(smtp_app)
 
     assert (campaign.status, outcome(campaign)) == (then, {"queued": 2})
+
+
+def test_a_server_that_does_not_want_to_speak_with_us_pauses_at_once(
+    start, make_list, make_readers, send_due, smtp_app, smtp_server, outcome
+):
+    fi = make_list()
+    make_readers(fi, 3)
+    smtp_server.answer("connect", "554 5.3.2 Go away")
+    campaign = start([fi])
+
+    send_due(smtp_app)
+
+    assert (campaign.status, campaign.pause_reason) == (CampaignStatus.PAUSED, "refused")
+    assert campaign.pause_reply == "554 5.3.2 Go away"
+    assert outcome(campaign) == {"queued": 3}
+
+
+def test_a_server_that_wants_us_to_log_in_pauses_and_fails_nobody(
+    start, make_list, make_readers, send_due, smtp_app, smtp_server, outcome
+):
+    fi = make_list()
+    make_readers(fi, 12)
+    smtp_server.answer("MAIL", "530 5.7.0 Log in first")
+    campaign = start([fi])
+
+    send_due(smtp_app)
+
+    assert (campaign.status, campaign.pause_reason) == (CampaignStatus.PAUSED, "login")
+    assert outcome(campaign) == {"deferred": 10, "queued": 2}
+
+
+def test_nine_faults_and_one_mail_taken_pause_nothing(
+    start, make_list, make_readers, send_due, smtp_app, smtp_server, outcome
+):
+    fi = make_list()
+    make_readers(fi, 12)
+    smtp_server.answer("RCPT", POLICY, times=9)
+    campaign = start([fi])
+
+    send_due(smtp_app)
+
+    assert outcome(campaign) == {"deferred": 9, "accepted": 3}

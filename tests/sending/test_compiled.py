@@ -115,7 +115,7 @@ def test_a_hostile_subject_arrives_as_it_was_typed(subject):
 
 @pytest.mark.parametrize("character", ["\r", "\n", "\r\n", "\0"])
 @pytest.mark.parametrize("header", ["Subject", "From", "List-Help", "Feedback-ID"])
-def test_no_value_starts_a_header_of_its_own(header, character):
+def test_mf3_no_value_starts_a_header_of_its_own(header, character):
     with pytest.raises(ValueError, match=f"{header} holds a line break"):
         compiled(**{header: f"Hei{character}Bcc: kaikki@example.com"})
 

@@ -67,7 +67,7 @@ def test_a_mail_server_gets_what_the_mailbox_gets(
     assert received.parsed.get_body(("html",)) is not None
 
 
-def test_the_servers_answer_is_kept(start, make_list, make_subscriber, send_due, smtp_app, now):
+def test_sb1_the_servers_answer_is_kept(start, make_list, make_subscriber, send_due, smtp_app, now):
     fi = make_list()
     reader = make_subscriber(lists=[fi])
     campaign = start([fi])
@@ -115,7 +115,7 @@ def test_a_refusal_for_now_is_not_tried_again_before_its_time(
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
-def test_the_gaps_grow_for_four_days_then_it_has_failed(
+def test_sb3_the_gaps_grow_for_four_days_then_it_has_failed(
     start, make_list, make_subscriber, send_due, smtp_app, smtp_server, clock, outcome
 ):
     fi = make_list()
@@ -183,7 +183,7 @@ def test_a_copy_tried_again_is_the_same_message(
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_refusal_for_good_is_never_tried_again(
+def test_sb3_a_refusal_for_good_is_never_tried_again(
     start, make_list, make_readers, send_due, smtp_app, smtp_server, clock, outcome, stage
 ):
     fi = make_list()
@@ -215,7 +215,7 @@ def test_one_who_is_refused_holds_up_nobody(
 # --- nobody knows ----------------------------------------------------------------------------------
 
 
-def test_a_connection_lost_after_the_final_dot_is_never_tried_again(
+def test_sb3_a_connection_lost_after_the_final_dot_is_never_tried_again(
     start, make_list, make_readers, send_due, smtp_app, smtp_server, clock, outcome
 ):
     fi = make_list()

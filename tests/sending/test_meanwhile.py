@@ -91,7 +91,7 @@ def test_a_paused_campaign_goes_on_only_when_it_is_resumed(start, make_list, mak
 
 
 @pytest.mark.parametrize("connections", [1, 3])
-def test_who_leaves_while_the_campaign_runs_gets_nothing_afterwards(
+def test_mu5_who_leaves_while_the_campaign_runs_gets_nothing_afterwards(
     real_app, make_app, make_list, make_readers, start, smtp_server, statuses, connections
 ):
     """MU-5."""

@@ -185,7 +185,7 @@ def test_a_campaign_without_recipients_stays_a_draft(
 @pytest.mark.parametrize(
     "name", ["sender_name", "sender_address", "sender_postal", "sender_business_id", "privacy_contact"]
 )
-def test_a_sender_must_be_named_once_the_pages_are_public(
+def test_mf7_a_sender_must_be_named_once_the_pages_are_public(
     make_app, make_campaign, make_list, make_subscriber, statuses, now, name
 ):
     fi = make_list()
@@ -215,7 +215,7 @@ def test_trying_out_on_this_machine_needs_no_sender(
     assert statuses(campaign) == {"aino@example.com": "queued"}
 
 
-def test_a_delivery_begins_queued_and_untried(start, make_list, make_subscriber):
+def test_sb1_a_delivery_begins_queued_and_untried(start, make_list, make_subscriber):
     fi = make_list()
     reader = make_subscriber(lists=[fi])
 

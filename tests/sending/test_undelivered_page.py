@@ -63,3 +63,14 @@ def test_others_neither_see_nor_decide(address, client, enter, submit, role):
 
     assert client.get(address).status_code == 403
     assert states() == ["failed", "uncertain"]
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_only_who_may_open_the_page_sees_the_way_to_it(address, client, enter, role):
+    enter(role=role)
+
+    page = client.get(address.removesuffix("/undelivered")).text
+
+    opens = client.get(address).status_code == 200
+    assert (f'href="{address}"' in page) is opens
+    assert opens is (role in {Role.SENDER, Role.ADMIN})
