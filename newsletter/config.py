@@ -7,7 +7,6 @@ instance folder, else from its default. Everything that is wrong is named at onc
 import difflib
 import ipaddress
 import os
-import re
 import secrets
 import tomllib
 from collections.abc import Callable, Mapping
@@ -17,251 +16,21 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Self, cast
 from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from flask import current_app
-from limits import parse_many
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
 
+from newsletter import parsing
 from newsletter.errors import StartRefused
 
 PREFIX = "NEWSLETTER_"
-KNOWN_LANGUAGES = ("fi", "en")
 TRACKING_MODES = ("consent", "notice", "aggregate", "off")
 MASK = "********"
-#: RFC 8301 has 1024 as the least, and asks for this.
-SHORTEST_DKIM_KEY = 2048
 
 
 class SettingsInvalid(StartRefused):
     """One or more settings cannot be used; the message has a line for each."""
-
-
-def _boolean(text: str) -> bool:
-    known = {"1": True, "true": True, "yes": True, "on": True, "": False}
-    known |= {"0": False, "false": False, "no": False, "off": False}
-    try:
-        return known[text.strip().lower()]
-    except KeyError:
-        raise ValueError("say true or false") from None
-
-
-def _integer(low: int, high: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = low - 1
-        if not low <= number <= high:
-            raise ValueError(f"give a whole number from {low} to {high}")
-        return number
-
-    return parse
-
-
-def _seconds(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number <= 3600:  # noqa: PLR2004 - an hour, in seconds
-        raise ValueError("give a number of seconds above 0")
-    return number
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def _languages(text: str) -> tuple[str, ...]:
-    codes = _words(text)
-    if not codes or set(codes) - set(KNOWN_LANGUAGES):
-        raise ValueError(f"name at least one of {', '.join(KNOWN_LANGUAGES)}")
-    return codes
-
-
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"choose one of {', '.join(choices)}")
-        return text
-
-    return parse
-
-
-def _timezone(text: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(text)
-    except (ZoneInfoNotFoundError, ValueError):
-        raise ValueError("give a time zone such as Europe/Helsinki") from None
-
-
-def _base_url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("give an address such as https://news.example")
-    return text.rstrip("/")
-
-
-def _origins(text: str) -> tuple[str, ...]:
-    """Read origins as browsers write them, so that they can be compared letter by letter."""
-    found = []
-    for word in _words(text.lower()):
-        # The names go into a header: nothing that means something there gets through.
-        parts = re.fullmatch(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?/?", word)
-        if parts is None:
-            raise ValueError("name each site as https://www.example.com, with a port if it has one")
-        scheme, host, port = parts.groups()
-        standard = {"http": "80", "https": "443"}[scheme]
-        found.append(f"{scheme}://{host}" + (f":{port}" if port and port != standard else ""))
-    return tuple(dict.fromkeys(found))
-
-
-def _hosts(text: str) -> tuple[str, ...]:
-    found = _words(text.lower())
-    if any(not re.fullmatch(r"[a-z0-9.-]+", word) for word in found):
-        raise ValueError("name hosts such as shop.example.com, without https:// and without a port")
-    return found
-
-
-def _database_url(text: str) -> URL:
-    try:
-        url = make_url(text)
-    except ArgumentError:
-        raise ValueError("give postgresql://… or sqlite:///…") from None
-    if url.drivername in {"postgres", "postgresql"}:
-        url = url.set(drivername="postgresql+psycopg")
-    if url.get_backend_name() not in {"postgresql", "sqlite"}:
-        raise ValueError("give postgresql://… or sqlite:///…")
-    if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
-        raise ValueError("give the path of a file: several processes share it")
-    return url
-
-
-def _limits(text: str) -> str:
-    try:
-        parse_many(text)
-    except ValueError:
-        raise ValueError("give limits such as 5/minute;20/hour") from None
-    return text.strip()
-
-
-def _day_and_time(text: str) -> tuple[int, int, int]:
-    found = re.fullmatch(r"(\d{1,2}) (\d{1,2}):(\d{2})", text.strip())
-    day, hour, minute = map(int, found.groups()) if found else (0, 0, 0)
-    if not (1 <= day <= 31 and hour <= 23 and minute <= 59):  # noqa: PLR2004 - a day and a time of day
-        raise ValueError("give a day of January and a time, such as 15 03:00")
-    return day, hour, minute
-
-
-def _colour(text: str) -> str:
-    if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
-        raise ValueError("give a colour such as #0b6a58")
-    return text.lower()
-
-
-def _font(text: str) -> str:
-    # It goes into style sheets as it stands.
-    if not re.fullmatch(r"[\w ,'\"-]+", text, re.ASCII):
-        raise ValueError("name fonts with commas between, such as Georgia, 'Times New Roman', serif")
-    return text.replace('"', "'")
-
-
-def _picture(text: str) -> str:
-    if text and not re.fullmatch(r"https?://[^\s\"'<>]+", text):
-        raise ValueError("give the whole address of a picture, such as https://www.example.com/logo.png")
-    return text
-
-
-def _dkim_keys(text: str) -> tuple[str, ...]:
-    """Read private keys, each the path of a PEM file or its content; commas stand between them."""
-    found = []
-    for word in _words(text.replace("\\n", "\n")):
-        try:
-            pem = word if word.startswith("-----BEGIN") else Path(word).read_text(encoding="ascii")
-            key = load_pem_private_key(pem.encode("ascii"), password=None)
-        except OSError as error:
-            raise ValueError(f"the file cannot be read: {error.strerror}") from None
-        except (ValueError, TypeError, UnsupportedAlgorithm):
-            # Never what stands in it.
-            raise ValueError("give the path or the content of a PEM file with a key, no password") from None
-        is_long = isinstance(key, rsa.RSAPrivateKey) and key.key_size >= SHORTEST_DKIM_KEY
-        if not is_long and not isinstance(key, ed25519.Ed25519PrivateKey):
-            raise ValueError(f"give an RSA key of {SHORTEST_DKIM_KEY} bits or more, or an Ed25519 key")
-        found.append(pem)
-    return tuple(found)
-
-
-def _host_labels(text: str) -> tuple[str, ...]:
-    found = _words(text.lower())
-    if any(not re.fullmatch(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?", word) for word in found):
-        raise ValueError("use letters, digits, hyphens and dots")
-    return found
-
-
-def _domain(text: str) -> str:
-    return next(iter(_host_labels(text)), "")
-
-
-def _warm_up(text: str) -> tuple[date, tuple[int, ...]] | None:
-    if not text:
-        return None
-    begins, _space, ceilings = text.strip().partition(" ")
-    try:
-        found = date.fromisoformat(begins), tuple(int(word) for word in _words(ceilings))
-    except ValueError:
-        found = date.min, ()
-    if not found[1] or min(found[1]) < 1:
-        raise ValueError("give a day and ceilings, such as 2027-01-15 200,500,1000,2000,5000")
-    return found
-
-
-def _addresses(text: str) -> tuple[str, ...]:
-    try:
-        return tuple(str(ipaddress.ip_address(word)) for word in _words(text))
-    except ValueError:
-        raise ValueError("give IP addresses such as 192.0.2.25,2001:db8::25") from None
-
-
-def _name_server(text: str) -> tuple[str, int] | None:
-    """Read an IPv4 address, or one in brackets, with a port behind it or none."""
-    found = re.fullmatch(r"(?:\[([0-9a-fA-F:]+)\]|([0-9.]+))(?::(\d{1,5}))?", text)
-    if not text:
-        return None
-    try:
-        six, four, port = found.groups() if found else ("", "", "")
-        return str(ipaddress.ip_address(six or four)), int(port or 53)
-    except ValueError:
-        raise ValueError("give an address such as 192.0.2.53 or [2001:db8::53]:5353") from None
-
-
-def _bounce_address(text: str) -> str:
-    address = _one_line(text)
-    local, _at, domain = address.rpartition("@")
-    # RFC 5321 leaves 64 characters before the @; a token with its sign and letter takes 42.
-    if address not in {"", "off"} and not (domain and re.fullmatch(r"[\w.+=-]{1,22}", local, re.ASCII)):
-        raise ValueError("give an address with at most 22 characters before the @, or off")
-    return address
-
-
-def _share(text: str) -> float:
-    try:
-        percent = float(text.removesuffix("%").replace(",", "."))
-    except ValueError:
-        percent = 0.0
-    if not 0 < percent <= 100:  # noqa: PLR2004 - per cent
-        raise ValueError("give a percentage above 0, such as 0.30")
-    return percent / 100
-
-
-def _one_line(text: str) -> str:
-    if any(ord(character) < 32 for character in text):  # noqa: PLR2004 - control characters
-        raise ValueError("keep it on one line")
-    return text.strip()
 
 
 def setting(parse: Callable[[str], Any], default: str | None, *, secret: bool = False) -> Any:  # noqa: ANN401
@@ -274,115 +43,117 @@ class Settings:
     """Everything the operator can choose, parsed."""
 
     instance_path: Path = setting(Path, "instance")
-    database_url: URL = setting(_database_url, None, secret=True)
-    secret_key: str = setting(_one_line, None, secret=True)
-    secret_key_fallbacks: tuple[str, ...] = setting(_words, "", secret=True)
-    suppression_key: str = setting(_one_line, None, secret=True)
-    base_url: str = setting(_base_url, None)
-    mail_server: str = setting(_one_line, "")
-    mail_port: int = setting(_integer(1, 65535), "25")
-    mail_use_tls: bool = setting(_boolean, "false")
-    mail_use_ssl: bool = setting(_boolean, "false")
-    mail_username: str = setting(_one_line, "")
-    mail_password: str = setting(_one_line, "", secret=True)
-    mail_timeout: float = setting(_seconds, "60")
-    mail_connections: int = setting(_integer(1, 200), "10")
+    database_url: URL = setting(parsing.database_url, None, secret=True)
+    secret_key: str = setting(parsing.one_line, None, secret=True)
+    secret_key_fallbacks: tuple[str, ...] = setting(parsing.words, "", secret=True)
+    suppression_key: str = setting(parsing.one_line, None, secret=True)
+    base_url: str = setting(parsing.base_url, None)
+    mail_server: str = setting(parsing.one_line, "")
+    mail_port: int = setting(parsing.integer(1, 65535), "25")
+    mail_use_tls: bool = setting(parsing.boolean, "false")
+    mail_use_ssl: bool = setting(parsing.boolean, "false")
+    mail_username: str = setting(parsing.one_line, "")
+    mail_password: str = setting(parsing.one_line, "", secret=True)
+    mail_timeout: float = setting(parsing.seconds, "60")
+    mail_connections: int = setting(parsing.integer(1, 200), "10")
     #: Messages a second over all connections of one worker; 0 means no limit of ours.
-    mail_rate: int = setting(_integer(0, 1_000_000), "0")
+    mail_rate: int = setting(parsing.integer(0, 1_000_000), "0")
     #: The same for each domain that mail goes to, and how many mails may be under way to it at once.
-    mail_domain_rate: int = setting(_integer(0, 1_000_000), "0")
-    mail_domain_connections: int = setting(_integer(0, 200), "0")
+    mail_domain_rate: int = setting(parsing.integer(0, 1_000_000), "0")
+    mail_domain_connections: int = setting(parsing.integer(0, 200), "0")
     #: Who signs our mails (RFC 6376); no domain means that of SENDER_ADDRESS. One selector for each
     #: key: an RSA key, an Ed25519 key, or both.
-    dkim_domain: str = setting(_domain, "")
-    dkim_selector: tuple[str, ...] = setting(_host_labels, "")
-    dkim_key: tuple[str, ...] = setting(_dkim_keys, "", secret=True)
+    dkim_domain: str = setting(parsing.domain, "")
+    dkim_selector: tuple[str, ...] = setting(parsing.host_labels, "")
+    dkim_key: tuple[str, ...] = setting(parsing.dkim_keys, "", secret=True)
     #: From which day on, and how many newsletters at most on the first day of sending, the second and so
     #: on; after the last of these days there is no ceiling.
-    warm_up: tuple[date, tuple[int, ...]] | None = setting(_warm_up, "")
+    warm_up: tuple[date, tuple[int, ...]] | None = setting(parsing.warm_up, "")
     #: The addresses that mail leaves from into the world; empty where that is a relay's business.
-    mail_addresses: tuple[str, ...] = setting(_addresses, "")
+    mail_addresses: tuple[str, ...] = setting(parsing.addresses, "")
     #: Whom to ask for names instead of the machine's own name servers: address and port.
-    dns_server: tuple[str, int] | None = setting(_name_server, "")
+    dns_server: tuple[str, int] | None = setting(parsing.name_server, "")
     #: Whether SPF, DKIM and the like have to be in order for a campaign: "always" also while trying out.
-    preflight: str = setting(_one_of("auto", "always"), "auto")
-    queue_url: str = setting(_one_line, "", secret=True)
-    proxy_hops: int = setting(_integer(0, 10), "0")
-    timezone: ZoneInfo = setting(_timezone, "Europe/Helsinki")
-    languages: tuple[str, ...] = setting(_languages, "fi,en")
-    tracking: str = setting(_one_of(*TRACKING_MODES), "consent")
+    preflight: str = setting(parsing.one_of("auto", "always"), "auto")
+    queue_url: str = setting(parsing.one_line, "", secret=True)
+    proxy_hops: int = setting(parsing.integer(0, 10), "0")
+    timezone: ZoneInfo = setting(parsing.timezone, "Europe/Helsinki")
+    languages: tuple[str, ...] = setting(parsing.languages, "fi,en")
+    tracking: str = setting(parsing.one_of(*TRACKING_MODES), "consent")
     #: CSV files whose first column is a network: mail relays (Apple's list as it is), link scanners.
-    relay_ranges: str = setting(_one_line, "")
-    scanner_ranges: str = setting(_one_line, "")
+    relay_ranges: str = setting(parsing.one_line, "")
+    scanner_ranges: str = setting(parsing.one_line, "")
     #: A hit sooner after acceptance than this is a machine's.
-    scanner_seconds: float = setting(_seconds, "10")
+    scanner_seconds: float = setting(parsing.seconds, "10")
     #: So many different links within so many seconds: no person reads that fast.
-    scanner_links: int = setting(_integer(2, 100), "3")
-    scanner_window: float = setting(_seconds, "5")
+    scanner_links: int = setting(parsing.integer(2, 100), "3")
+    scanner_window: float = setting(parsing.seconds, "5")
     #: Days after which the IP address of an open or click is cut to its network.
-    ip_days: int = setting(_integer(1, 365), "90")
+    ip_days: int = setting(parsing.integer(1, 365), "90")
     #: Smaller counts are shown to the privacy level only.
-    smallest_cell: int = setting(_integer(1, 100), "5")
-    signup_limit_ip: str = setting(_limits, "5/minute;20/hour")
-    signup_limit_address: str = setting(_limits, "1/day;3/30day")
-    signup_limit_domain: str = setting(_limits, "30/hour")
+    smallest_cell: int = setting(parsing.integer(1, 100), "5")
+    signup_limit_ip: str = setting(parsing.limits, "5/minute;20/hour")
+    signup_limit_address: str = setting(parsing.limits, "1/day;3/30day")
+    signup_limit_domain: str = setting(parsing.limits, "30/hour")
     #: Signups of all visitors together, beyond which each has to show a proof of work.
-    signup_breaker: str = setting(_limits, "300/10minute")
+    signup_breaker: str = setting(parsing.limits, "300/10minute")
     #: Day and time in January from which the purge of the year may begin.
-    purge_at: tuple[int, int, int] = setting(_day_and_time, "15 03:00")
+    purge_at: tuple[int, int, int] = setting(parsing.day_and_time, "15 03:00")
     #: How long things are kept that have a clock of their own; the notice says the same numbers.
-    keep_proof_years: int = setting(_integer(1, 10), "3")
-    keep_audit_months: int = setting(_integer(6, 120), "24")
-    keep_bounces_days: int = setting(_integer(1, 365), "30")
-    keep_logs_days: int = setting(_integer(1, 365), "30")
-    keep_backups_days: int = setting(_integer(1, 365), "35")
+    keep_proof_years: int = setting(parsing.integer(1, 10), "3")
+    keep_audit_months: int = setting(parsing.integer(6, 120), "24")
+    keep_bounces_days: int = setting(parsing.integer(1, 365), "30")
+    keep_logs_days: int = setting(parsing.integer(1, 365), "30")
+    keep_backups_days: int = setting(parsing.integer(1, 365), "35")
     #: Where erasures are noted for restored backups; several machines share one.
-    erasure_journal: str = setting(_one_line, "")
+    erasure_journal: str = setting(parsing.one_line, "")
     #: Where mails come back to, each to a tag of its own; "" is the sender's address, "off" uses no tags.
-    bounce_address: str = setting(_bounce_address, "")
+    bounce_address: str = setting(parsing.bounce_address, "")
     #: Where reports are fetched from each minute: a Maildir folder, an IMAP mailbox; both are emptied.
-    bounce_maildir: str = setting(_one_line, "")
-    bounce_imap_server: str = setting(_one_line, "")
-    bounce_imap_port: int = setting(_integer(1, 65535), "993")
-    bounce_imap_use_ssl: bool = setting(_boolean, "true")
-    bounce_imap_username: str = setting(_one_line, "")
-    bounce_imap_password: str = setting(_one_line, "", secret=True)
-    bounce_imap_folder: str = setting(_one_line, "INBOX")
+    bounce_maildir: str = setting(parsing.one_line, "")
+    bounce_imap_server: str = setting(parsing.one_line, "")
+    bounce_imap_port: int = setting(parsing.integer(1, 65535), "993")
+    bounce_imap_use_ssl: bool = setting(parsing.boolean, "true")
+    bounce_imap_username: str = setting(parsing.one_line, "")
+    bounce_imap_password: str = setting(parsing.one_line, "", secret=True)
+    bounce_imap_folder: str = setting(parsing.one_line, "INBOX")
     #: Of the accepted: where staff are warned, and where a campaign stops by itself.
-    complaint_warn: float = setting(_share, "0.10")
-    complaint_stop: float = setting(_share, "0.30")
-    bounce_stop: float = setting(_share, "5")
+    complaint_warn: float = setting(parsing.share, "0.10")
+    complaint_stop: float = setting(parsing.share, "0.30")
+    bounce_stop: float = setting(parsing.share, "5")
     #: A smaller campaign is judged as if it had so many.
-    bounce_first: int = setting(_integer(1, 1_000_000), "500")
+    bounce_first: int = setting(parsing.integer(1, 1_000_000), "500")
     #: So many campaigns in a row that came back for now, over so many days, and nothing more is sent.
-    soft_campaigns: int = setting(_integer(2, 100), "5")
-    soft_days: int = setting(_integer(0, 365), "14")
+    soft_campaigns: int = setting(parsing.integer(2, 100), "5")
+    soft_days: int = setting(parsing.integer(0, 365), "14")
     #: What opens ``/hooks/…`` to reports of each relay: its signing key, login, token or topic.
-    hook_key: str = setting(_one_line, "", secret=True)
-    hook_brevo_token: str = setting(_one_line, "", secret=True)
-    hook_mailgun_key: str = setting(_one_line, "", secret=True)
-    hook_postmark_login: str = setting(_one_line, "", secret=True)
-    hook_sendgrid_key: str = setting(_one_line, "", secret=True)
-    hook_ses_topic: str = setting(_one_line, "")
-    sender_name: str = setting(_one_line, "")
-    sender_address: str = setting(_one_line, "")
-    sender_postal: str = setting(_one_line, "")
-    sender_business_id: str = setting(_one_line, "")
-    privacy_contact: str = setting(_one_line, "")
+    hook_key: str = setting(parsing.one_line, "", secret=True)
+    hook_brevo_token: str = setting(parsing.one_line, "", secret=True)
+    hook_mailgun_key: str = setting(parsing.one_line, "", secret=True)
+    hook_postmark_login: str = setting(parsing.one_line, "", secret=True)
+    hook_sendgrid_key: str = setting(parsing.one_line, "", secret=True)
+    hook_ses_topic: str = setting(parsing.one_line, "")
+    sender_name: str = setting(parsing.one_line, "")
+    sender_address: str = setting(parsing.one_line, "")
+    sender_postal: str = setting(parsing.one_line, "")
+    sender_business_id: str = setting(parsing.one_line, "")
+    privacy_contact: str = setting(parsing.one_line, "")
     #: Who else gets the data, and where to outside the EU, as the privacy notice says it.
-    notice_recipients: str = setting(_one_line, "")
-    notice_transfers: str = setting(_one_line, "none")
+    notice_recipients: str = setting(parsing.one_line, "")
+    notice_transfers: str = setting(parsing.one_line, "none")
     #: The look of every mail: a picture, the colour of links and buttons, fonts, a line for the footer.
-    brand_logo: str = setting(_picture, "")
-    brand_colour: str = setting(_colour, "#0b6a58")
-    brand_font: str = setting(_font, "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif")
-    brand_footer: str = setting(_one_line, "")
+    brand_logo: str = setting(parsing.picture, "")
+    brand_colour: str = setting(parsing.colour, "#0b6a58")
+    brand_font: str = setting(
+        parsing.font, "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+    )
+    brand_footer: str = setting(parsing.one_line, "")
     #: A campaign then starts only when one person has asked for it and another has agreed.
-    second_person: bool = setting(_boolean, "false")
+    second_person: bool = setting(parsing.boolean, "false")
     #: The sites that may show the signup form in a frame and send it in by script.
-    embed_origins: tuple[str, ...] = setting(_origins, "")
+    embed_origins: tuple[str, ...] = setting(parsing.origins, "")
     #: The hosts that webhooks may go to; nobody else is ever called.
-    webhook_hosts: tuple[str, ...] = setting(_hosts, "")
+    webhook_hosts: tuple[str, ...] = setting(parsing.hosts, "")
     #: Where each value came from: "environment", the settings file, "instance folder" or "default".
     sources: Mapping[str, str] = field(default_factory=dict)
 
@@ -462,7 +233,7 @@ class Settings:
                 text = _without_password(value)
             elif item.metadata["secret"]:
                 text = MASK if value else ""
-            elif item.metadata["parse"] is _share:
+            elif item.metadata["parse"] is parsing.share:
                 text = f"{value * 100:g}"
             elif item.name == "purge_at":
                 text = f"{value[0]} {value[1]:02}:{value[2]:02}"
@@ -519,7 +290,7 @@ def remember_base_url(instance: Path, url: str) -> None:
 
 def _remembered_base_url(instance: Path) -> str:
     with suppress(OSError, ValueError):
-        return _base_url((instance / "base_url").read_text(encoding="utf-8").strip())
+        return parsing.base_url((instance / "base_url").read_text(encoding="utf-8").strip())
     return "http://127.0.0.1:8000"
 
 
