@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0013_staff_more"
-down_revision = "0012_privacy_more"
+revision = "0011_lists_of_staff"
+down_revision = "0010_statements"
 branch_labels = None
 depends_on = None
 

@@ -6,7 +6,7 @@ Tasks that are open already have no letter: whoever works them off writes one.
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0012_privacy_more"
+revision = "0010_statements"
 down_revision = "0009_delivery"
 branch_labels = None
 depends_on = None

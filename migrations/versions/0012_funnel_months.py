@@ -6,8 +6,8 @@ The index is built while hits wait in the spool, so nobody who opens or clicks w
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0014_stats_more"
-down_revision = "0013_staff_more"
+revision = "0012_funnel_months"
+down_revision = "0011_lists_of_staff"
 branch_labels = None
 depends_on = None
 
