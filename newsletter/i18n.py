@@ -5,7 +5,7 @@ the first of LANGUAGES. A mail speaks its list's language, whatever the browser 
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date, datetime
 from functools import lru_cache
 from typing import Any
@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 import flask_babel
 from babel.dates import format_date as babel_format_date
 from babel.numbers import format_decimal, format_percent
-from flask import Flask, Response, has_request_context, request
+from flask import Flask, Response, g, has_request_context, request
 from flask_babel import Babel, force_locale, gettext
 from werkzeug.exceptions import HTTPException
 
@@ -41,10 +41,9 @@ def choose_language() -> str:
     offered = settings().languages
     if not has_request_context():
         return offered[0]
-    try:
-        asked = request.values.get("lang", "")
-    except HTTPException:  # a form too large to read still gets its answer in the browser's language
-        asked = request.args.get("lang", "")
+    if "language" in g:
+        return str(g.language)
+    asked = _asked_language()
     if asked in offered:
         return asked
     # In the browser's own order: "en-GB, fi;q=0.5" is a wish for English.
@@ -61,6 +60,12 @@ def spoken(code: str) -> str:
     """Return the language to write in to someone of that language: ours if we do not speak it."""
     offered = settings().languages
     return code if code in offered else offered[0]
+
+
+def answer_in(code: str) -> None:
+    """Speak one language until this request has been answered, refusals included."""
+    g.language = spoken(code)
+    flask_babel.refresh()
 
 
 @contextmanager
@@ -117,11 +122,17 @@ def _keep_language(response: Response) -> Response:
     """Let a redirect lead to the next page in the language that this one was asked for in."""
     location = response.headers.get("Location", "")
     if location.startswith("/") and not location.startswith("//"):
-        asked, here = request.values.get("lang", ""), urlsplit(location)
+        asked, here = _asked_language(), urlsplit(location)
         if asked in settings().languages and "lang" not in parse_qs(here.query):
             query = f"{here.query}&lang={asked}" if here.query else f"lang={asked}"
             response.headers["Location"] = urlunsplit(here._replace(query=query))
     return response
+
+
+def _asked_language() -> str:
+    with suppress(HTTPException):  # a form too large to read still gets its answer
+        return request.values.get("lang", "")
+    return request.args.get("lang", "")
 
 
 def _languages_of_page() -> dict[str, Any]:

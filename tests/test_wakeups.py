@@ -104,6 +104,7 @@ def test_every_wake_up_that_is_sent_has_its_job(sqlite_app):
         "campaigns",
         "outbox",
         "signups",
+        "standing",
         "sweep",
         "webhooks",
     ]

@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException
 from newsletter.api.problems import from_http_error, problem
 from newsletter.clock import utcnow
 from newsletter.config import settings
-from newsletter.i18n import language, speaking, translate
+from newsletter.i18n import answer_in, language, translate
 from newsletter.subscribers import breaker, signup
 from newsletter.subscribers.evidence import Visit
 from newsletter.subscribers.forms import read_form
@@ -39,15 +39,15 @@ TYPES: dict[str, type] = {"email": str, "lists": list, "consent": bool, "trackin
 def create() -> ResponseReturnValue:
     sent = _read_json()
     asked = sent.get("language")
-    with speaking(asked if isinstance(asked, str) else language()):
-        errors = _wrong_types(sent)
-        filled = read_form(_as_form(sent), language())
-        if errors | filled.errors or filled.request is None:
-            detail = _("Please check these points")
-            return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, filled.errors | errors)
-        if not take_in(filled.request, now=utcnow(), visit=_visit(), method="api"):
-            return _busy()
-        return jsonify(message=translate(signup.ANSWER)), HTTPStatus.ACCEPTED
+    answer_in(asked if isinstance(asked, str) else language())
+    errors = _wrong_types(sent)
+    filled = read_form(_as_form(sent), language())
+    if errors | filled.errors or filled.request is None:
+        detail = _("Please check these points")
+        return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, filled.errors | errors)
+    if not take_in(filled.request, now=utcnow(), visit=_visit(), method="api"):
+        return _busy()
+    return jsonify(message=translate(signup.ANSWER)), HTTPStatus.ACCEPTED
 
 
 @bp.route("/subscriptions", methods=["OPTIONS"])

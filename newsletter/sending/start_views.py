@@ -158,7 +158,7 @@ def raw(campaign_id: int, language: str) -> ResponseReturnValue:
 
 
 @bp.post("/<int:campaign_id>/standing")
-@needs(*WRITERS)
+@needs(*WRITERS, by_list=True)
 def look_again(campaign_id: int) -> ResponseReturnValue:
     # A worker asks: name servers may take longer than anybody waits for a page.
     wake_now("standing")

@@ -22,6 +22,7 @@ from newsletter.stats.staff_views import cells
 from newsletter.subscribers.models import Subscriber
 from newsletter.subscribers.queries import UnknownSubscriber
 from newsletter.subscribers.suppressions import find_suppression
+from newsletter.web import whole
 
 bp = Blueprint("bounce_pages", __name__, url_prefix="/staff/bounces")
 
@@ -52,7 +53,7 @@ DONE = {
 @needs(Role.SENDER, Role.PRIVACY, Role.ADMIN)
 def page() -> ResponseReturnValue:
     now, shown = utcnow(), cells()
-    before = request.args.get("before", type=int)
+    before = request.args.get("before", type=whole)
     unread = queries.unreadable(size=PAGE, before=before)
     return render_template(
         "staff/bounces.html",

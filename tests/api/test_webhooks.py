@@ -17,7 +17,6 @@ from flask import current_app
 from newsletter.api import outbound, webhooks
 from newsletter.api.models import WebhookMessage
 from newsletter.api.outbound import TargetRefused, is_public
-from newsletter.bounces.models import Bounce, Complaint, Kind
 from newsletter.db import db
 from newsletter.sending.start import start_campaign
 from newsletter.subscribers.evidence import Visit, seal_ledger
@@ -98,28 +97,6 @@ def test_a_finished_campaign_is_told(hook, shop, make_list, make_subscriber, mak
     webhooks.deliver(now, post=shop.post)
 
     assert [json.loads(body)["type"] for _url, body, _headers in shop.got] == ["campaign.finished"]
-
-
-def test_what_came_back_and_what_was_called_spam_are_told_once(hook, shop, now):
-    reports = {"received_at": now, "source": "pipe", "campaign_id": 3, "subscriber_id": 7}
-    db.session.add_all(
-        [
-            Bounce(**reports, kind=Kind.HARD, status="5.1.1", digest="gone"),
-            Bounce(**reports, kind=Kind.DELAYED, status="4.4.1", digest="late, which is no news"),
-            Bounce(**reports | {"subscriber_id": None}, kind=Kind.SOFT, digest="of nobody we know"),
-            Complaint(**reports, feedback_type="abuse", digest="spam"),
-        ]
-    )
-    db.session.commit()
-
-    assert (webhooks.collect(now), webhooks.collect(now)) == (2, 0)
-    webhooks.deliver(now, post=shop.post)
-
-    told = [json.loads(body) for _url, body, _headers in shop.got]
-    assert [(item["type"], item["data"]) for item in told] == [
-        ("subscriber.bounced", {"subscriber_id": 7, "campaign_id": 3, "kind": "hard", "status": "5.1.1"}),
-        ("subscriber.complained", {"subscriber_id": 7, "campaign_id": 3}),
-    ]
 
 
 def start(campaign, now):

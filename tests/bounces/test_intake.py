@@ -433,8 +433,8 @@ def test_other_programs_hear_of_bounces_and_complaints(sent, bounce, make_app, m
     told = [json.loads(row.body) for row in db.session.query(WebhookMessage).order_by(WebhookMessage.event)]
     named = {"subscriber_id": person.id, "campaign_id": campaign.id}
     assert [(row["type"], row["data"]) for row in told] == [
-        ("mail.bounced", named | {"kind": "hard", "status": "5.1.1"}),
-        ("mail.complained", named),
+        ("subscriber.bounced", named | {"kind": "hard", "status": "5.1.1"}),
+        ("subscriber.complained", named),
     ]
 
 

@@ -302,7 +302,7 @@ def test_rd5_the_source_of_wrong_data_is_told(app, make_subscriber, ask, now):
     db.session.add(made)
     db.session.flush()
     row = consent_row(
-        ConsentKind.CONFIRMED, person.id, None, None, now=now, method="import", visit=Visit(ip="")
+        ConsentKind.CONFIRMED, person.id, None, None, now=now, method="import", visit=Visit(ip=""), notice=1
     )
     db.session.add(Consent(**row, import_id=made.id, source="Kirjamessut 2025", proof="Lomake 7"))
     db.session.commit()
