@@ -88,7 +88,9 @@ def test_kill_nine_of_pages_loader_or_both_loses_and_doubles_nothing(real_app, m
         client.join()
     server.stop()  # and what is left in the spool is loaded on the way out
     spool = server.instance / "spool"
-    if list(spool.glob("*.hits")):
+    for _start in range(5):  # a process whose parent was killed may hold its file a moment longer
+        if not list(spool.glob("*.hits")):
+            break
         server.newsletter("worker", "--until-idle")
 
     stored = Counter(db.session.scalars(sa.select(Event.user_agent)))
