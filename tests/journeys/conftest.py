@@ -41,6 +41,7 @@ def look(check_accessible) -> Callable[[Page, str], None]:
 
     def at(page: Page, heading: str) -> None:
         expect(page.locator("h1")).to_have_text(heading)
+        page.wait_for_load_state()  # without its style sheet a page has another width
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 800})
             assert page.evaluate("document.documentElement.scrollWidth") <= width
