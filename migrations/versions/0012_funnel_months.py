@@ -1,7 +1,4 @@
-"""Find a person's opens and clicks; count the deferred; keep the funnel by month.
-
-The index is built while hits wait in the spool, so nobody who opens or clicks waits for it.
-"""
+"""Count the deferred, and keep the funnel by month."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -15,7 +12,6 @@ STEPS = ("shown", "sent_in", "mail_accepted", "page_opened", "confirmed")
 
 
 def upgrade() -> None:
-    op.create_index("ix_events_copy", "events", ["campaign_id", "subscriber_id"])
     op.add_column(
         "campaign_totals", sa.Column("deferred", sa.Integer(), server_default=sa.text("0"), nullable=False)
     )
@@ -39,4 +35,3 @@ def downgrade() -> None:
     op.drop_table("funnel_months")
     with op.batch_alter_table("campaign_totals") as batch:
         batch.drop_column("deferred")
-    op.drop_index("ix_events_copy", "events")

@@ -13,7 +13,6 @@ from newsletter.subscribers.models import TrackingState
 from newsletter.subscribers.queries import get_subscriber
 from newsletter.tracking.classify import RELAYED
 from newsletter.tracking.models import Event, EventKind, Link, MachineClass
-from newsletter.tracking.personal_data import events_of
 
 #: As many as fit a page; the rest is in the copy of their data that a person may ask for.
 MOST = 200
@@ -49,7 +48,7 @@ def look_at(address: str, *, actor: str, now: datetime) -> Person:
         sa.select(Event.at, Event.kind, Edition.subject, Link.url, Event.ip, Event.machine_class)
         .join(Edition, Edition.id == Event.edition_id)
         .outerjoin(Link, sa.and_(Link.edition_id == Event.edition_id, Link.number == Event.link_number))
-        .where(events_of(subscriber.id))
+        .where(Event.subscriber_id == subscriber.id)
         .order_by(Event.id.desc())
         .limit(MOST)
     )
