@@ -90,7 +90,7 @@ def write(page: Page, address: str) -> None:
     page.fill("#subject", "Syksyn uutiset")
     page.check("#list-suomeksi")
     page.locator("main button[type=submit]").click()
-    written = page.url
+    written = page.url.partition("?")[0]
     page.goto(f"{written}?lang=en")
     page.fill("#body", LETTER)
     page.locator("#said", has_text="Saved:").wait_for()
