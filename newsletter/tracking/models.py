@@ -80,7 +80,7 @@ class MachineClass(enum.Enum):
 class Event(Base):
     """One open or click by someone who allowed measuring. No index but its number: it is only walked.
 
-    With one by campaign and person the January purge took four times as long, its locks twice.
+    With one by campaign and person the January purge took seven times as long.
     """
 
     __tablename__ = "events"
