@@ -37,6 +37,7 @@ from newsletter.subscribers import cli as subscribers_cli
 from newsletter.subscribers import embed_views, funnel, intake, list_views, lists, own_views, people_views
 from newsletter.subscribers import staff_views as subscribers_staff_views
 from newsletter.subscribers import views as subscribers_views
+from newsletter.subscribers.signup_lane import SignupLane
 from newsletter.tracking.gateway import TrackingGateway
 
 __all__ = ["create_app"]
@@ -129,6 +130,7 @@ def _add_pages(app: Flask, chosen: Settings) -> None:
     ):  # fmt: skip
         app.register_blueprint(staff_part.bp)
     api_document.init_app(app)
+    app.wsgi_app = SignupLane(app.wsgi_app, app)  # type: ignore[method-assign]
     app.wsgi_app = TrackingGateway(app.wsgi_app, app, chosen)  # type: ignore[method-assign]
     if chosen.proxy_hops:
         hops = chosen.proxy_hops

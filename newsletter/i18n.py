@@ -16,6 +16,7 @@ from babel.dates import format_date as babel_format_date
 from babel.numbers import format_decimal, format_percent
 from flask import Flask, Response, g, has_request_context, request
 from flask_babel import Babel, force_locale, gettext
+from werkzeug import Request
 from werkzeug.exceptions import HTTPException
 
 from newsletter.config import Settings, settings
@@ -41,13 +42,16 @@ def choose_language() -> str:
     offered = settings().languages
     if not has_request_context():
         return offered[0]
-    if "language" in g:
-        return str(g.language)
-    asked = _asked_language()
-    if asked in offered:
-        return asked
+    return str(g.language) if "language" in g else language_of(request)
+
+
+def language_of(asked: Request) -> str:
+    """Return the language that a request asks for, also one that has not reached Flask."""
+    offered, named = settings().languages, _named_language(asked)
+    if named in offered:
+        return named
     # In the browser's own order: "en-GB, fi;q=0.5" is a wish for English.
-    wished = (code.partition("-")[0].lower() for code in request.accept_languages.values())
+    wished = (code.partition("-")[0].lower() for code in asked.accept_languages.values())
     return next((code for code in wished if code in offered), offered[0])
 
 
@@ -122,17 +126,17 @@ def _keep_language(response: Response) -> Response:
     """Let a redirect lead to the next page in the language that this one was asked for in."""
     location = response.headers.get("Location", "")
     if location.startswith("/") and not location.startswith("//"):
-        asked, here = _asked_language(), urlsplit(location)
+        asked, here = _named_language(request), urlsplit(location)
         if asked in settings().languages and "lang" not in parse_qs(here.query):
             query = f"{here.query}&lang={asked}" if here.query else f"lang={asked}"
             response.headers["Location"] = urlunsplit(here._replace(query=query))
     return response
 
 
-def _asked_language() -> str:
+def _named_language(asked: Request) -> str:
     with suppress(HTTPException):  # a form too large to read still gets its answer
-        return request.values.get("lang", "")
-    return request.args.get("lang", "")
+        return asked.values.get("lang", "")
+    return asked.args.get("lang", "")
 
 
 def _languages_of_page() -> dict[str, Any]:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import unquote, urlsplit
@@ -35,16 +35,26 @@ Answer = TypeVar("Answer")
 
 def visitor() -> str:
     """Name whom a limit counts, by a keyed hash: the file of the counts holds no address of anybody."""
+    return visitor_at(client_ip())
+
+
+def visitor_at(ip: str) -> str:
+    """Do as ``visitor`` for an address."""
     key = str(current_app.secret_key).encode()
-    return hmac.digest(key, b"visitor " + network().encode(), "sha256").hex()[:32]
+    return hmac.digest(key, b"visitor " + _network_of(ip).encode(), "sha256").hex()[:32]
 
 
 def network() -> str:
     """Return the address, or with IPv6 the network, as each home has 2**64 addresses."""
+    return _network_of(client_ip())
+
+
+@lru_cache(maxsize=1000)
+def _network_of(ip: str) -> str:
     try:
-        address = ipaddress.ip_address(client_ip())
+        address = ipaddress.ip_address(ip)
     except ValueError:  # whatever a proxy of ours made of it
-        return client_ip()
+        return ip
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is None:
         return str(ipaddress.ip_network((address, 64), strict=False))
     return str(address)

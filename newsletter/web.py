@@ -20,6 +20,7 @@ from flask import (
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
+from werkzeug import Request as WerkzeugRequest
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import IntegerConverter
 
@@ -103,14 +104,14 @@ def writing(view: View) -> View:
     return begun  # type: ignore[return-value] # wraps() keeps what it is
 
 
-def client_ip() -> str:
+def client_ip(asked: WerkzeugRequest = request) -> str:
     """Return the address of the client, as far as PROXY_HOPS lets us believe it."""
-    return request.remote_addr or "0.0.0.0"  # noqa: S104 - "unknown", not a listener
+    return asked.remote_addr or "0.0.0.0"  # noqa: S104 - "unknown", not a listener
 
 
-def user_agent() -> str:
+def user_agent(asked: WerkzeugRequest = request) -> str:
     """Return what the browser calls itself, cut to what the evidence needs."""
-    return request.user_agent.string[:400]
+    return asked.user_agent.string[:400]
 
 
 def is_embedded() -> bool:

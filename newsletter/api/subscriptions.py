@@ -20,7 +20,7 @@ from newsletter.i18n import answer_in, language, translate
 from newsletter.subscribers import breaker, signup
 from newsletter.subscribers.evidence import Visit
 from newsletter.subscribers.forms import read_form
-from newsletter.subscribers.intake import take_in
+from newsletter.subscribers.intake import HeldUp, take_in
 from newsletter.subscribers.pages import visit
 from newsletter.web import allow_reading
 
@@ -45,8 +45,10 @@ def create() -> ResponseReturnValue:
     if errors | filled.errors or filled.request is None:
         detail = _("Please check these points")
         return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, filled.errors | errors)
-    if not take_in(filled.request, now=utcnow(), visit=_visit(), method="api"):
-        return _busy()
+    try:
+        take_in(filled.request, now=utcnow(), visit=_visit(), method="api")
+    except HeldUp as held_up:
+        return _busy(held_up)
     return jsonify(message=translate(signup.ANSWER)), HTTPStatus.ACCEPTED
 
 
@@ -115,9 +117,7 @@ def _visit() -> Visit:
     return visit(request.referrer or request.headers.get("Origin"))
 
 
-def _busy() -> Response:
-    response = problem(
-        HTTPStatus.TOO_MANY_REQUESTS, _("Very many requests right now. Try again later, or use the form.")
-    )
+def _busy(held_up: HeldUp) -> Response:
+    response = problem(HTTPStatus.TOO_MANY_REQUESTS, translate(held_up.message))
     response.headers["Retry-After"] = str(breaker.seconds_left(utcnow()))
     return response

@@ -9,6 +9,7 @@ import secrets
 
 from flask import request
 from werkzeug import Response
+from werkzeug.http import dump_cookie
 
 from newsletter.subscribers.models import Signup
 from newsletter.subscribers.signup import LINK_LASTS
@@ -26,16 +27,15 @@ def make_browser_secret() -> tuple[str, str]:
 
 def remember_browser(response: Response, secret: str) -> Response:
     """Give the cookie to the browser. Every signup gets one, whatever its address is to us."""
-    response.set_cookie(
-        COOKIE,
-        secret,
-        max_age=LINK_LASTS,
-        path=PATH,
-        secure=request.is_secure,
-        httponly=True,
-        samesite="Lax",
-    )
+    response.headers.add("Set-Cookie", cookie(secret, is_secure=request.is_secure))
     return response
+
+
+def cookie(secret: str, *, is_secure: bool) -> str:
+    """Return the header that gives the cookie."""
+    return dump_cookie(
+        COOKIE, secret, max_age=LINK_LASTS, path=PATH, secure=is_secure, httponly=True, samesite="Lax"
+    )
 
 
 def is_a_look() -> bool:

@@ -48,6 +48,12 @@ class IntakeClosed(Unavailable):
     message = N_("Your subscription could not be saved just now. Try again in a moment.")
 
 
+class HeldUp(Unavailable):
+    """The breaker is open, and the form came without a proof of work."""
+
+    message = N_("Very many requests right now. Try again later, or use the form.")
+
+
 def init_app(app: Flask) -> None:
     """Give this process its intake."""
     app.extensions["newsletter.intake"] = Intake(folder_of(app.config["NEWSLETTER"].instance_path))
@@ -66,27 +72,26 @@ def take_in(
     method: str = "form",
     solution: str = "",
     is_trapped: bool = False,
-) -> bool:
-    """Let a form in and write it down; False while the breaker holds it up.
+) -> None:
+    """Let a form in and write it down.
 
     ``solution`` is what its form sent as ``altcha``. What is trapped counts for its visitor and goes
-    no further. Raises TooManyRequests for a visitor who sends too many, and IntakeClosed. Commits only
-    the breaker's alert.
+    no further. Raises TooManyRequests for a visitor who sends too many, HeldUp and IntakeClosed.
+    Commits only the breaker's alert.
     """
     request = None
     with limits.together():
-        _count_visitor()
+        _count_visitor(visit.ip)
         if is_trapped:
-            return True
+            return
         if breaker.holds(now):
             request = accept(form, now=now, visit=visit, method=method)
     if request is None:
         db.session.commit()  # the alert, where this was the one too many
         if not proof_of_work.is_solved(solution, now=now):
-            return False
+            raise HeldUp
         request = accept(form, now=now, visit=visit, method=method)
     _keep(request)
-    return True
 
 
 def load() -> int:
@@ -208,9 +213,9 @@ def _keep(request: Request) -> None:
         raise
 
 
-def _count_visitor() -> None:
+def _count_visitor(ip: str) -> None:
     """Count the form and the API together; a form with a fault counts for nothing."""
-    rule, visitor = settings().signup_limit_ip, limits.visitor()
+    rule, visitor = settings().signup_limit_ip, limits.visitor_at(ip)
     if not limits.take(rule, "signup", visitor):
         raise TooManyRequests(retry_after=limits.seconds_until_room(rule, "signup", visitor))
 

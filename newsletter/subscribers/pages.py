@@ -6,6 +6,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from flask import Blueprint, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
+from werkzeug import Request
 
 from newsletter.i18n import language
 from newsletter.subscribers import links
@@ -18,10 +19,15 @@ bp = Blueprint("subscribers", __name__)
 
 def visit(form_url: str | None = None) -> Visit:
     """Return where this request came from, as the evidence wants it; the form's address if it is known."""
-    page = _page(form_url or request.referrer or "") or _page_of(
-        request.scheme, request.host, request.script_root + request.path
+    return visit_of(request, form_url)
+
+
+def visit_of(asked: Request, form_url: str | None = None) -> Visit:
+    """Do as ``visit`` for a request that has not reached Flask."""
+    page = _page(form_url or asked.referrer or "") or _page_of(
+        asked.scheme, asked.host, asked.root_path + asked.path
     )
-    return Visit(ip=client_ip(), user_agent=user_agent(), form_url=page)
+    return Visit(ip=client_ip(asked), user_agent=user_agent(asked), form_url=page)
 
 
 @lru_cache(maxsize=100)

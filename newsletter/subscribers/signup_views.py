@@ -17,10 +17,12 @@ from newsletter.subscribers.browser import (
     remember_browser,
 )
 from newsletter.subscribers.forms import FilledForm, empty_form, read_form
-from newsletter.subscribers.intake import take_in
+from newsletter.subscribers.intake import HeldUp, take_in
 from newsletter.subscribers.lists import all_lists
 from newsletter.subscribers.models import FunnelStep, MailingList, Purpose
 from newsletter.subscribers.pages import bp, visit
+from newsletter.subscribers.signup import SignupForm
+from newsletter.subscribers.signup_lane import REFUSAL
 from newsletter.subscribers.wordings import wording_text
 from newsletter.web import embedding, message_page
 
@@ -46,14 +48,9 @@ def sign_up() -> ResponseReturnValue:
     filled = read_form(request.form, tongue, browser_hash)
     if filled.request is None:
         return _show_form(filled), 422
-    is_in = take_in(
-        filled.request,
-        now=utcnow(),
-        visit=visit(),
-        solution=request.form.get("altcha", ""),
-        is_trapped=trap.is_caught(request.form, utcnow()),
-    )
-    if not is_in:
+    try:
+        _let_in(filled.request)
+    except HeldUp:
         return _show_busy(filled)
     sent_url = url_for("subscribers.sent", lang=tongue, **embedding())
     return remember_browser(redirect(sent_url, 303), secret)
@@ -77,6 +74,18 @@ def sent() -> ResponseReturnValue:
             }
         ],
         tone="ok",
+    )
+
+
+def _let_in(form: SignupForm) -> None:
+    if (refusal := request.environ.get(REFUSAL)) is not None:  # counted already
+        raise refusal
+    take_in(
+        form,
+        now=utcnow(),
+        visit=visit(),
+        solution=request.form.get("altcha", ""),
+        is_trapped=trap.is_caught(request.form, utcnow()),
     )
 
 
