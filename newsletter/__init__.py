@@ -34,7 +34,16 @@ from newsletter.stats import cli as stats_cli
 from newsletter.stats import funnel_views, overview_views, reader_views, rollups, verify_cli
 from newsletter.stats import staff_views as stats_views
 from newsletter.subscribers import cli as subscribers_cli
-from newsletter.subscribers import embed_views, funnel, intake, list_views, lists, own_views, people_views
+from newsletter.subscribers import (
+    embed_views,
+    entry_views,
+    funnel,
+    intake,
+    list_views,
+    lists,
+    own_views,
+    people_views,
+)
 from newsletter.subscribers import staff_views as subscribers_staff_views
 from newsletter.subscribers import views as subscribers_views
 from newsletter.subscribers.signup_lane import SignupLane
@@ -124,7 +133,8 @@ def _add_pages(app: Flask, chosen: Settings) -> None:
     ):
         app.register_blueprint(part.bp)
     for staff_part in (
-        account_views, admin_views, list_views, people_views, subscribers_staff_views, sending_staff_views,
+        account_views, admin_views, list_views, entry_views, people_views, subscribers_staff_views,
+        sending_staff_views,
         embed_views, privacy_staff_views, desk_views, office_views, funnel_views, overview_views,
         reader_views, attention_views, bounce_pages,
     ):  # fmt: skip

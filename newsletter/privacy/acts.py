@@ -86,6 +86,7 @@ ACTIONS = {
     "subscriber shown": N_("Subscriber shown"),
     "subscribers exported": N_("Subscribers exported"),
     "subscribers listed": N_("Subscribers listed"),
+    "subscription entered": N_("Subscription entered by staff"),
     "subscriptions ended": N_("Subscriptions ended"),
     "test mail sent": N_("Test mail sent"),
     "token made": N_("Token for a program made"),

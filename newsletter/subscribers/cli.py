@@ -20,7 +20,7 @@ from newsletter.subscribers.importing import import_file
 from newsletter.subscribers.lists import all_lists, create_list, get_lists, set_public
 from newsletter.subscribers.models import Subscription, SubscriptionStatus
 from newsletter.subscribers.queries import get_subscriber
-from newsletter.subscribers.staff_entry import enter
+from newsletter.subscribers.staff_entry import WAYS, enter
 
 lists = AppGroup("lists", help="Make lists and see how many are on them.")
 subscribers = AppGroup("subscribers", help="Look at subscribers, import and export them.")
@@ -107,12 +107,15 @@ def show_subscriber(address: str) -> tuple[object, str]:
     "--list", "slugs", multiple=True, required=True, metavar="SLUG", help="A list; may be repeated."
 )
 @click.option("--language", help="The language the person spoke; otherwise that of the first list.")
+@click.option(
+    "--way", type=click.Choice(list(WAYS)), default="paper", show_default=True, help="How the person asked."
+)
 @report
-def enter_person(address: str, slugs: tuple[str, ...], language: str | None) -> tuple[object, str]:
-    """Enter a person who asked for it on paper or by phone: they get the confirmation mail."""
+def enter_person(address: str, slugs: tuple[str, ...], language: str | None, way: str) -> tuple[object, str]:
+    """Enter a person who asked for it personally: they get the confirmation mail."""
     chosen = get_lists(slugs)
     spoken_there = spoken(language or chosen[0].language)
-    enter(address, chosen, language=spoken_there, now=utcnow(), actor="console")
+    enter(address, chosen, language=spoken_there, way=way, now=utcnow(), actor="console")
     db.session.commit()
     told = "The confirmation mail is on its way; the subscription begins when it is answered."
     return {"lists": [item.slug for item in chosen], "status": "pending"}, told

@@ -1,4 +1,4 @@
-"""One person entered by staff at the person's own wish, on paper or by phone (SU-10).
+"""One person entered by staff at the person's own wish, on paper, by phone or face to face (SU-10).
 
 It is worth no more than a form filled in: the subscription begins when its mail is answered.
 """
@@ -15,6 +15,9 @@ from newsletter.subscribers.signup import SignupForm, accept
 from newsletter.subscribers.signup_store import store
 from newsletter.subscribers.suppressions import find_suppression
 
+#: How a person asks staff; the ledger keeps it as the method.
+WAYS = {"paper": N_("On paper"), "phone": N_("By phone"), "meeting": N_("Face to face")}
+
 
 class AddressSuppressed(NewsletterError):
     """Suppression blocks what staff enter; only the person's own signup may lift it (RP-5)."""
@@ -28,10 +31,12 @@ class AskedBefore(NewsletterError):
     message = N_("This address has been asked about these newsletters already. Try again tomorrow.")
 
 
-def enter(text: str, lists: Sequence[MailingList], *, language: str, now: datetime, actor: str) -> None:
+def enter(
+    text: str, lists: Sequence[MailingList], *, language: str, way: str, now: datetime, actor: str
+) -> None:
     """Put a confirmation mail in the outbox; raise AddressInvalid, AddressSuppressed or AskedBefore.
 
-    Tracking is a choice that nobody makes for somebody else, so it is not asked for.
+    ``way`` is one of WAYS. Tracking is a choice that nobody makes for somebody else, so it is not asked for.
     """
     form = SignupForm(
         address=parse_address(text),
@@ -41,9 +46,9 @@ def enter(text: str, lists: Sequence[MailingList], *, language: str, now: dateti
     )
     if find_suppression(form.address.key) is not None:
         raise AddressSuppressed
-    request = accept(form, now=now, visit=Visit(ip=""), method="staff")
+    request = accept(form, now=now, visit=Visit(ip=""), method=way)
     if not request.allowed:
         raise AskedBefore
     store([request])
     slugs = ", ".join(mailing_list.slug for mailing_list in lists)
-    audit.record("subscription entered", actor=actor, now=now, lists=slugs)
+    audit.record("subscription entered", actor=actor, now=now, lists=slugs, way=way)

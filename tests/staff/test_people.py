@@ -5,9 +5,11 @@ import sqlalchemy as sa
 
 from newsletter.audit import AuditEntry
 from newsletter.db import db
+from newsletter.mail.models import OutboxMail
 from newsletter.staff.models import Role
 from newsletter.subscribers import search
-from newsletter.subscribers.models import SubscriptionStatus
+from newsletter.subscribers.models import Consent, Subscription, SubscriptionStatus, SuppressionReason
+from newsletter.subscribers.suppressions import suppress
 from tests.subscribers.pages import Page
 
 
@@ -159,3 +161,74 @@ def test_a_list_is_made_by_an_administrator(client, enter, submit):
         422,
         {"slug": "Tunnus on jo käytössä toisella listalla: uusi"},
     )
+
+
+# --- entering somebody who asked (SU-10) ---------------------------------------------------------------
+
+ENTER = "/staff/subscribers/new/"
+FILLED = {"email": "meri@example.com", "lists": "oma", "way": "phone", "tongue": "fi"}
+
+
+def mails() -> list[tuple[str, str | None]]:
+    return [(mail.template, mail.address) for mail in db.session.scalars(sa.select(OutboxMail))]
+
+
+def test_su10_who_asked_staff_gets_the_confirmation_mail(client, enter, make_list, submit):
+    enter(role=Role.PRIVACY)
+    make_list("oma", "Oma kirje")
+
+    answer = submit(ENTER, **FILLED)
+
+    assert (answer.status_code, answer.location) == (303, "/staff/subscribers/new/")
+    assert mails() == [("confirm", "meri@example.com")]
+    assert db.session.scalars(sa.select(Subscription.status)).all() == [SubscriptionStatus.PENDING]
+    assert db.session.scalars(sa.select(Consent.method)).all() == ["phone"]
+    assert acts() == ["subscription entered"]
+    shown = client.get(ENTER)
+    assert "Vahvistusviesti on matkalla." in shown.text
+    assert "meri@example.com" not in shown.text + str(answer.headers)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"),
+    [
+        pytest.param({"email": "meri@"}, "email", id="no address"),
+        pytest.param({"lists": "ei-ole"}, "lists", id="unknown list"),
+        pytest.param({"lists": ""}, "lists", id="no list"),
+        pytest.param({"way": ""}, "way", id="nothing says how"),
+        pytest.param({"way": "import"}, "way", id="another way"),
+    ],
+)
+def test_what_is_wrong_is_said_and_changes_nothing(enter, make_list, submit, wrong, field):
+    enter(role=Role.ADMIN)
+    make_list("oma", "Oma kirje")
+
+    page = Page(submit(ENTER, **FILLED | wrong))
+
+    assert page.status == 422
+    assert set(page.errors) == {field}
+    assert page.value("email") == (FILLED | wrong)["email"]
+    assert (mails(), acts()) == ([], [])
+
+
+def test_rp5_staff_cannot_enter_a_suppressed_address(enter, make_list, submit, now):
+    enter(role=Role.PRIVACY)
+    make_list("oma", "Oma kirje")
+    suppress("meri@example.com", SuppressionReason.BANNED, now)
+
+    page = Page(submit(ENTER, **FILLED))
+
+    assert (page.status, set(page.errors), mails()) == (422, {"email"}, [])
+
+
+def test_without_a_list_it_says_what_to_do_first(client, enter):
+    enter(role=Role.PRIVACY)
+
+    assert Page(client.get(ENTER)).texts(".sheet h2") == ["Listaa ei vielä ole"]
+
+
+@pytest.mark.parametrize("role", [Role.VIEWER, Role.EDITOR, Role.SENDER])
+def test_only_who_may_see_people_enters_them(client, enter, role):
+    enter(role=role)
+
+    assert client.get(ENTER).status_code == 403

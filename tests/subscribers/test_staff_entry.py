@@ -20,7 +20,7 @@ from tests.support.clock import NOW
 @pytest.fixture
 def enter_person(finnish):
     return lambda address="meri@example.com": enter(
-        address, [finnish], language="fi", now=NOW, actor="console"
+        address, [finnish], language="fi", way="phone", now=NOW, actor="console"
     )
 
 
@@ -29,9 +29,9 @@ def test_su10_who_is_entered_is_pending_and_gets_the_confirmation_mail(enter_per
 
     assert [row.status for row in stored(Subscription)] == [SubscriptionStatus.PENDING]
     assert [(mail.template, mail.address) for mail in stored(OutboxMail)] == [("confirm", "meri@example.com")]
-    assert [(row.method, row.ip) for row in stored(Consent)] == [("staff", "")]
+    assert [(row.method, row.ip) for row in stored(Consent)] == [("phone", "")]
     assert [(row.action, row.details) for row in stored(AuditEntry)] == [
-        ("subscription entered", {"lists": "suomeksi"})
+        ("subscription entered", {"lists": "suomeksi", "way": "phone"})
     ]
 
 
