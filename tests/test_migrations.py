@@ -294,3 +294,18 @@ def test_machines_that_start_at_once_make_the_database_once(empty_app, machines)
         ahead.rollback()
 
     assert [(machine.communicate()[1], machine.returncode) for machine in machines] == [("", 0), ("", 0)]
+
+
+def test_the_names_of_the_files_are_alembics_own_order():
+    """A start asks the names, and does without Alembic."""
+    in_order = [script.revision for script in SCRIPTS.walk_revisions("base", "heads")][::-1]
+
+    assert (schema.newest(), sorted(schema._known())) == (SCRIPTS.get_current_head(), in_order)
+
+
+def test_a_process_loads_only_what_it_needs():
+    program = "import sys, newsletter.__main__; print({'alembic', 'mako', 'granian'} & set(sys.modules))"
+
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert said.stdout.strip() == "set()"

@@ -20,8 +20,6 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 
 from flask import Flask
-from granian.constants import Interfaces
-from granian.server import Server
 from huey import crontab
 from huey.consumer import Consumer
 
@@ -60,6 +58,9 @@ def require_free_port(host: str, port: int) -> None:
 
 def serve_pages(app: Flask, host: str, port: int, workers: int) -> None:
     """Serve the pages until told to stop: WSGI, two threads a worker."""
+    from granian.constants import Interfaces  # noqa: PLC0415 - 4 MB, and a worker needs none of it
+    from granian.server import Server  # noqa: PLC0415 - as above
+
     multiprocessing.set_start_method("fork", force=True)
     Server(
         app.import_name,
