@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from datetime import datetime
+from functools import lru_cache
 
 import sqlalchemy as sa
 from flask import Flask, current_app
@@ -93,7 +94,8 @@ class Pass:
         chosen = settings()
         self.breaker, self.ceiling = Breaker(), Ceiling()
         self._connections, self._pace = connections, Pace(chosen.mail_rate)
-        self._return_paths = return_paths()
+        # Each is asked for twice: when its mail is announced, and when it is sent.
+        self._return_path = lru_cache(maxsize=4 * connections)(return_paths().of)
         self._fillers = _fillers(campaign_id)
         waiting = Waiting(rate=chosen.mail_domain_rate, at_once=chosen.mail_domain_connections)
         # Under a rate or a ceiling nothing is announced: the server would wait for it, not knowing how long.
@@ -157,10 +159,10 @@ class Pass:
             # What is wrong with one copy must not hold up the others.
             log.exception("copy not written", extra={"campaign_id": claimed.campaign_id})
             return Reply(554, "not written")
-        sender, *others = (
-            self._return_paths.of(claimed.campaign_id, one.subscriber_id) for one in (claimed, ahead) if one
-        )
-        following = (others[0], ahead.address) if ahead else None
+        sender = self._return_path(claimed.campaign_id, claimed.subscriber_id)
+        following = None
+        if ahead is not None:
+            following = (self._return_path(claimed.campaign_id, ahead.subscriber_id), ahead.address)
         return (
             yield from transport.sending(
                 sender, claimed.address, message, following=following, is_dotless=True

@@ -74,7 +74,7 @@ class Filler:
             "date": format_datetime(now).encode("ascii"),
             "everybody": HIT.make(edition.id, 0).encode("ascii"),
         }
-        self._return_paths = return_paths()
+        self._leave_token = return_paths().leave_token if _leaving_by_mail() else None
         self._domain = sender_domain(chosen)
         self._mode = chosen.tracking
         self._signer, self._now = signer_of(chosen), now
@@ -91,7 +91,7 @@ class Filler:
             "list": self._slugs[list_id].encode("ascii"),
             "unsubscribe": self._token(person_links.UNSUBSCRIBE, subscriber_id, list_id, campaign_id),
             "preferences": self._token(person_links.PREFERENCES, subscriber_id),
-            "leave": self._return_paths.leave_token(campaign_id, subscriber_id),
+            "leave": self._leave_token(campaign_id, subscriber_id) if self._leave_token else b"",
             "hit": hit,
         }
         copy = (self._copies.measured if counted else self._copies.plain).fill(values)
