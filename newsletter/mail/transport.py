@@ -308,8 +308,11 @@ class MailboxTransport(Transport):
     ) -> Deed[Reply]:
         """Keep the message as a server would have got it, with its envelope on top."""
         envelope = f"Return-Path: <{sender}>\r\nDelivered-To: {recipient}\r\n".encode("ascii")
-        self._maildir.add(envelope + message)
         yield from ()
+        try:
+            self._maildir.add(envelope + message)
+        except OSError as error:  # a full disk: nobody sees what was written of it
+            return Reply(0, error.strerror or type(error).__name__, fault=Fault.UNREACHABLE)
         return Reply(250, f"kept {int(time.time())}")
 
     def leaving(self) -> Deed[None]:
