@@ -20,9 +20,11 @@ from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.sending.moments import read_moment
 from newsletter.sending.progress import progress_of
 from newsletter.sending.release import release
+from newsletter.sending.spreading import LONGEST_SPREAD
 from newsletter.sending.undelivered import leave_uncertain, page_of_undelivered, send_again
 
 _LOOK_SECONDS = 0.5
+_LONGEST = LONGEST_SPREAD // timedelta(hours=1)
 _ON = "Send it now or choose another time: newsletter campaigns send {id} [--at TIME]"
 #: What a schedule that waits for a person says.
 _HELD = {
@@ -35,7 +37,7 @@ _HELD = {
 @click.argument("campaign_id", type=int)
 @click.option("--at", "time", help="When, in the business time zone: 2027-01-15 09:00, or with an offset.")
 @click.option("--recipients", type=int, help="Refuse unless it would reach exactly this many.")
-@click.option("--over", "hours", type=click.IntRange(1, 72), help="Spread the recipients over so many hours.")
+@click.option("--over", "hours", type=click.IntRange(1, _LONGEST), help="Spread them over so many hours.")
 @click.option("--despite-preflight", "despite", is_flag=True, help="Send although mail may not arrive.")
 @click.option("--wait", is_flag=True, help="Show a bar until every mail has been handled.")
 @report
