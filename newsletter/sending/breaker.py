@@ -33,6 +33,10 @@ REASONS = {
         "Paused: the connection to the mail server cannot be encrypted, or its certificate is not valid."
     ),
     Fault.LOGIN.value: N_("Paused: the mail server does not accept our user name and password."),
+    Fault.NO_LOGIN.value: N_(
+        "Paused: a user name is set, and the mail server offers no login that we can use. Choose the port"
+        " that is meant for sending, with encryption, or remove the user name where none is needed."
+    ),
     Fault.REFUSED.value: N_("Paused: the mail server does not want to speak with us."),
     Fault.POLICY.value: N_(
         "Paused: the mail server refuses our mails because of the sender or the content (5.7.x)."

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 #: A connection lost so often in a row, or not made, is given up until the next wake-up.
 LOSSES = 3
 _FIRST_PAUSE = 0.1
+#: Why no connection was made, where another try would end the same way.
+HOPELESS = {Fault.LOGIN, Fault.NO_LOGIN, Fault.TLS, Fault.REFUSED}
 
 _halted = threading.Event()
 
@@ -150,7 +152,7 @@ class Pass:
             self.breaker.note(reply)
             accepted += reply.is_accepted
             losses = losses + 1 if reply.code == 0 else 0
-            if reply.fault in {Fault.LOGIN, Fault.TLS, Fault.REFUSED} and reply.code == 0:
+            if reply.fault in HOPELESS and reply.code == 0:
                 break
             if 0 < losses < LOSSES:
                 yield Pause(_FIRST_PAUSE * 4 ** (losses - 1))

@@ -54,6 +54,30 @@ def test_encryption_that_cannot_be_had_pauses_at_once(
     assert outcome(campaign) == {"queued": 3}
 
 
+@pytest.mark.parametrize(
+    ("offers", "password", "said"),
+    [
+        ("250 HELP", "salasana", "SMTP AUTH extension not supported by server."),
+        ("250 AUTH GSSAPI", "salasana", "No suitable authentication method found."),
+        ("250 AUTH PLAIN LOGIN", "pöllö", "user name or password with letters other than ASCII"),
+    ],
+)
+def test_a_login_that_cannot_be_tried_pauses_at_once_and_says_why(
+    start, make_list, make_readers, send_due, make_app, smtp_server, outcome, offers, password, said
+):
+    fi = make_list()
+    make_readers(fi, 3)
+    smtp_server.answer("EHLO", f"250-mail.example\r\n{offers}")
+    campaign = start([fi])
+    named = make_app(**smtp_server.settings, mail_username="kauppa", mail_password=password)
+
+    send_due(named)
+
+    assert (campaign.status, campaign.pause_reason) == (CampaignStatus.PAUSED, "no_login")
+    assert campaign.pause_reply == said
+    assert outcome(campaign) == {"queued": 3}
+
+
 @pytest.mark.parametrize(("minutes", "then"), [(9, CampaignStatus.SENDING), (10, CampaignStatus.PAUSED)])
 def test_a_server_out_of_reach_pauses_after_ten_minutes(
     start, make_list, make_readers, send_due, smtp_app, smtp_server, clock, outcome, minutes, then
