@@ -15,6 +15,7 @@ from newsletter.config import settings
 from newsletter.console import report
 from newsletter.db import db
 from newsletter.mail import standing
+from newsletter.sending.breaker import why_paused
 from newsletter.sending.ceiling import today
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.sending.moments import read_moment
@@ -108,6 +109,7 @@ def status(campaign_id: int) -> tuple[object, str]:
     found = dict(db.session.execute(counted).all())
     deliveries = {state.value: found.get(state, 0) for state in DeliveryStatus}
     limit = today(utcnow()) if campaign.status is CampaignStatus.SENDING else None
+    reason = why_paused(campaign)
     shown = ", ".join(f"{number} {state}" for state, number in deliveries.items() if number)
     return (
         {
@@ -116,6 +118,7 @@ def status(campaign_id: int) -> tuple[object, str]:
             "subject": campaign.subject,
             "scheduled_at": campaign.scheduled_at.isoformat() if campaign.scheduled_at else None,
             "held": campaign.held_reason.value if campaign.held_reason else None,
+            "paused_for": campaign.pause_reason if reason else None,
             "deliveries": deliveries,
             "todays_ceiling": limit.ceiling if limit else None,
         },
@@ -126,6 +129,8 @@ def status(campaign_id: int) -> tuple[object, str]:
             if limit and limit.is_reached
             else ""
         )
+        + (f". {reason}" if reason else "")
+        + (f" The server said: {campaign.pause_reply}" if reason and campaign.pause_reply else "")
         + (f". {_HELD[campaign.held_reason].format(id=campaign.id)}" if campaign.held_reason else ""),
     )
 

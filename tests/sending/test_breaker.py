@@ -5,6 +5,9 @@ from datetime import timedelta
 import pytest
 
 from newsletter.campaigns.models import CampaignStatus
+from newsletter.sending.breaker import why_paused
+from newsletter.sending.control import pause, resume
+from tests.support.clock import NOW
 
 POLICY = "550 5.7.1 Your server uutiset@kirjakauppa.example is on a list"
 
@@ -134,3 +137,20 @@ def test_nine_faults_and_one_mail_taken_pause_nothing(
     send_due(smtp_app)
 
     assert outcome(campaign) == {"deferred": 9, "accepted": 3}
+
+
+def test_a_pause_by_hand_is_not_told_as_the_fault_of_before(
+    start, make_list, make_readers, send_due, make_app, smtp_server
+):
+    fi = make_list()
+    make_readers(fi, 1)
+    campaign = start([fi])
+    send_due(make_app(**smtp_server.settings, mail_use_tls=True))
+    faulty = why_paused(campaign)
+
+    resume(campaign.id, now=NOW, actor="staff:1")
+    running = why_paused(campaign)
+    pause(campaign.id, now=NOW, actor="staff:1")
+
+    assert faulty.startswith("Paused: the connection to the mail server cannot be encrypted")
+    assert (running, why_paused(campaign), campaign.pause_reply) == (None, None, None)
