@@ -18,7 +18,7 @@ def tell(engine, tmp_path) -> Callable[..., Outcome]:
 
     def tell(found: Ground, **story: object) -> Outcome:
         workers = 3 if engine == "postgresql" else 1
-        told = {"ground": found, "workers": workers, "connections": CONNECTIONS, "seconds": 150} | story
+        told = {"ground": found, "workers": workers, "connections": CONNECTIONS, "seconds": 90} | story
         return play(Story(**told), tmp_path)  # type: ignore[arg-type] # as each test says
 
     return tell
