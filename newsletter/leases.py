@@ -64,8 +64,11 @@ def _lock(descriptor: int) -> bool:
 
 
 def earlier_boots(names: Iterable[str]) -> list[str]:
-    """Return those of the names that do not belong to this machine since it was started."""
-    return [name for name in names if name.rsplit(":", 2)[0] != _host()]
+    """Return those of the names that are not of this machine since it was started, whatever it was called.
+
+    A container made anew on it has another name: what the one before wrote is still there.
+    """
+    return [name for name in names if _boot(name.rsplit(":", 2)[0]) != _boot(_host())]
 
 
 @cache
@@ -86,6 +89,10 @@ def _host() -> str:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
         return f"{name}-{boot[:8]}"
     return name
+
+
+def _boot(host: str) -> str:
+    return host.rpartition("-")[2]
 
 
 def _started(pid: int) -> str:

@@ -1,6 +1,7 @@
 """Rules that hold for the whole product, of RP-2 and RD-3 among others."""
 
 import json
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from newsletter.bounces.models import Kind
 from newsletter.db import Base, UtcDateTime, db
 from newsletter.mail.outbox import deliver_due
+from newsletter.privacy.acts import ACTIONS
 from newsletter.privacy.erasure import erase_person
 from newsletter.privacy.people import collect
 from newsletter.privacy.schedule import columns_by_rule
@@ -20,6 +22,7 @@ from newsletter.tracking.models import Link
 from tests.support.apps import on_its_own
 from tests.support.clock import NOW
 from tests.support.gateway import gateway_of
+from tests.support.server import ROOT
 
 PERSON = 7_654_321
 ADDRESS = "canary-address@example.com"
@@ -185,3 +188,12 @@ def test_every_column_that_points_to_a_person_names_its_rule():
 
 def test_every_rule_that_a_column_names_stands_in_the_register():
     assert set(columns_by_rule()) - {rule.key for rule in RULES} == set()
+
+
+def test_every_act_that_the_audit_log_keeps_has_words():
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "newsletter").rglob("*.py"))
+
+    recorded = set(re.findall(r'audit\.record\(\s*"([^"]+)"', code))
+
+    assert len(recorded) > 50
+    assert recorded - set(ACTIONS) == set()

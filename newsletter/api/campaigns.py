@@ -1,8 +1,9 @@
 """``/api/v1/campaigns``: write, preview, send, and see what became of it."""
 
+from datetime import timedelta
 from typing import Any
 
-from newsletter.api.gate import actor, api_token, needs_scope, require_lists
+from newsletter.api.gate import actor, api_token, needs_scope, require_lists, require_scope
 from newsletter.api.resource import make_resource, refuses, require_match
 from newsletter.api.schemas import (
     LARGEST_ID,
@@ -14,6 +15,7 @@ from newsletter.api.schemas import (
     FiguresOut,
     Paging,
     PreviewOut,
+    SendIn,
 )
 from newsletter.campaigns.compose import compose
 from newsletter.campaigns.drafts import UnknownCampaign, create_campaign, get_campaign, lists_of
@@ -112,12 +114,23 @@ def write_edition(sent: dict[str, Any], campaign_id: int, language: str) -> Edit
 
 @bp.post("/campaigns/<int:campaign_id>/send")
 @needs_scope("campaigns:send")
-@refuses(bp, 400, 404, 409, 412, 422)
+@refuses(bp, 400, 404, 409, 412, 413, 415, 422)
+@bp.arguments(SendIn, required=False)
 @bp.response(202, CampaignOut)
-def send_campaign(campaign_id: int) -> dict[str, Any]:
+def send_campaign(asked: dict[str, Any], campaign_id: int) -> dict[str, Any]:
     """Begin sending a draft to everyone who is confirmed on its lists; under SECOND_PERSON, ask for it."""
+    if asked["despite_preflight"]:
+        require_scope("campaigns:override")
     require_match(CampaignOut(), _as_data(_get(campaign_id, lock=True)))
-    sent = release(campaign_id, at=None, now=utcnow(), actor=actor())
+    hours = asked["over_hours"]
+    sent = release(
+        campaign_id,
+        at=None,
+        now=utcnow(),
+        actor=actor(),
+        over=timedelta(hours=hours) if hours else None,
+        despite=asked["despite_preflight"],
+    )
     db.session.commit()
     return _as_data(sent)
 
@@ -156,4 +169,5 @@ def _as_data(campaign: Campaign) -> dict[str, Any]:
         "created_at": campaign.created_at,
         "started_at": campaign.started_at,
         "finished_at": campaign.finished_at,
+        "over_hours": campaign.spread_minutes // 60 if campaign.spread_minutes else None,
     }

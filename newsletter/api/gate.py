@@ -15,10 +15,18 @@ from newsletter.api.models import IdempotentRequest
 from newsletter.api.problems import problem
 from newsletter.clock import utcnow
 from newsletter.db import change, db, insert_or_ignore
+from newsletter.errors import N_, NotAllowed
 from newsletter.staff.api_tokens import find_token, was_just_used
 from newsletter.staff.models import ApiToken
 from newsletter.subscribers.lists import UnknownList
 from newsletter.tokens import hash_secret
+
+
+class ScopeMissing(NotAllowed):
+    """The token may call this, and not ask that of it."""
+
+    message = N_("This token was not made for that.")
+
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -70,6 +78,12 @@ def api_token() -> ApiToken:
 def actor() -> str:
     """Name the token as the audit log does."""
     return f"token:{api_token().id}"
+
+
+def require_scope(scope: str) -> None:
+    """Raise ScopeMissing where part of a call takes one more scope, and the token lacks it."""
+    if scope not in api_token().scopes:
+        raise ScopeMissing
 
 
 def require_lists(slugs: Iterable[str]) -> None:

@@ -1,5 +1,6 @@
 """What goes in and out of the API, as the OpenAPI document shows it."""
 
+from datetime import timedelta
 from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
@@ -7,6 +8,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields, validate
 from newsletter.config import settings
 from newsletter.privacy.desk import BY_STAFF, SCOPES
 from newsletter.privacy.models import RequestKind, RequestStatus
+from newsletter.sending.spreading import LONGEST_SPREAD
 
 #: Line breaks and tabs are text; the rest means something else to a database, a mail or a terminal.
 _CONTROLS = {chr(code) for code in (*range(32), 127)} - {"\n", "\r", "\t"}
@@ -189,6 +191,24 @@ class EditionIn(Strict):
     body = text(100_000, required=True, metadata={"description": "Markdown."})
 
 
+class SendIn(Strict):
+    """How to send; without it, at once to all."""
+
+    over_hours = fields.Integer(
+        load_default=None,
+        allow_none=True,
+        validate=validate.Range(min=1, max=LONGEST_SPREAD // timedelta(hours=1)),
+        metadata={"description": "Spread the recipients over so many hours."},
+    )
+    despite_preflight = fields.Boolean(
+        load_default=False,
+        metadata={
+            "description": "Send although mail may not arrive as it should. Takes `campaigns:override`"
+            " as well, and the audit log keeps it."
+        },
+    )
+
+
 class CampaignOut(Schema):
     """One issue."""
 
@@ -203,6 +223,11 @@ class CampaignOut(Schema):
     created_at = fields.AwareDateTime(required=True)
     started_at = fields.AwareDateTime(required=True, allow_none=True)
     finished_at = fields.AwareDateTime(required=True, allow_none=True)
+    over_hours = fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Over how many hours its recipients are spread; null when they are not."},
+    )
 
 
 class CampaignIn(Strict):

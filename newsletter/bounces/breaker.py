@@ -13,11 +13,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from newsletter import audit
+from newsletter.audit import AuditEntry
 from newsletter.bounces.models import Bounce, Kind
 from newsletter.campaigns.models import Campaign, CampaignStatus, CampaignTotals
 from newsletter.config import settings
 from newsletter.db import change, db
-from newsletter.errors import N_
 from newsletter.mail.transport import Fault, Reply
 from newsletter.sending.breaker import FAULTS, pause_for
 
@@ -34,18 +34,6 @@ class Limit(enum.Enum):
 
     COMPLAINTS = "complaints"
     BOUNCES = "bounces"
-
-
-#: What staff read on the page of a campaign that was stopped.
-REASONS = {
-    Limit.COMPLAINTS.value: N_(
-        "Paused: too many recipients called it spam. Find out why before you resume:"
-        " mailbox providers turn away who goes on."
-    ),
-    Limit.BOUNCES.value: N_(
-        "Paused: too many mails came back. Find out where the addresses came from before you resume."
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +85,23 @@ def stop_if_needed(now: datetime, campaign_ids: Iterable[int] | None = None) -> 
 
 def _stop(campaign: Campaign, now: datetime) -> bool:
     for danger in dangers_of(campaign.totals):
-        if danger.is_beyond and campaign.pause_reason != danger.limit.value:
+        if danger.is_beyond and not _has_stopped(campaign.id, danger.limit.value):
             return _pause(campaign.id, danger, now)
     said = _turned_away(campaign.id)
-    if said is not None and campaign.pause_reason != Fault.POLICY.value:
+    if said is not None and not _has_stopped(campaign.id, Fault.POLICY.value):
         pause_for(campaign.id, Reply(550, said, fault=Fault.POLICY), now)
         return True
     return False
+
+
+def _has_stopped(campaign_id: int, reason: str) -> bool:
+    """Tell whether a campaign was stopped for this before: who resumed it then has decided."""
+    stops = sa.select(AuditEntry.details).where(
+        AuditEntry.object == f"campaign:{campaign_id}",
+        AuditEntry.action == "campaign paused",
+        AuditEntry.actor == "breaker",
+    )
+    return any((details or {}).get("reason") == reason for details in db.session.scalars(stops))
 
 
 def _pause(campaign_id: int, danger: Danger, now: datetime) -> bool:

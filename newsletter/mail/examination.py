@@ -163,6 +163,8 @@ def _tls(case: _Case) -> Iterator[Verdict]:
         yield Verdict("tls", Grade.NOTE, "tls_no_server", {})
     elif greeting.is_about_tls:
         yield Verdict("tls", Grade.FAILED, "tls_broken", {"problem": greeting.problem})
+    elif greeting.is_about_login:
+        yield Verdict("tls", Grade.FAILED, "tls_no_login", {"problem": greeting.problem})
     elif greeting.problem:
         yield Verdict("tls", Grade.UNKNOWN, "tls_unreachable", {"problem": greeting.problem})
     elif greeting.tls:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from flask import current_app
 
 from newsletter.config import is_loopback, settings
-from newsletter.mail.transport import SafeConnection
+from newsletter.mail.transport import LoginImpossible, SafeConnection
 
 #: Somebody waits for the answer.
 _PATIENCE = 10.0
@@ -23,6 +23,8 @@ class Greeting:
     problem: str = ""
     #: True when the connection could not be encrypted, or the certificate is not to be trusted.
     is_about_tls: bool = False
+    #: True when a user name is set and the server offers no login that we can use.
+    is_about_login: bool = False
     #: The version of TLS that is spoken; empty without encryption.
     tls: str = ""
     #: When the certificate ends; None without one.
@@ -46,6 +48,8 @@ def greet() -> Greeting:
     is_here = is_loopback(settings().mail_server)
     try:
         host = _HastyConnection(current_app.extensions["mail"]).configure_host()
+    except LoginImpossible as error:
+        return Greeting(str(error), is_about_login=True, is_here=is_here)
     except (ssl.SSLError, smtplib.SMTPNotSupportedError) as error:
         return Greeting(f"{type(error).__name__}: {error}", is_about_tls=True, is_here=is_here)
     except smtplib.SMTPResponseException as error:

@@ -111,6 +111,13 @@ WORDS = {
         N_("The connection to the mail server cannot be encrypted: %(problem)s"),
         N_("The server needs a valid certificate for the name in NEWSLETTER_MAIL_SERVER."),
     ),
+    "tls_no_login": (
+        N_("A user name is set, and the mail server offers no login that we can use: %(problem)s"),
+        N_(
+            "Choose the port that is meant for sending: 587 with NEWSLETTER_MAIL_USE_TLS, or 465 with"
+            " NEWSLETTER_MAIL_USE_SSL. Where no login is needed, remove NEWSLETTER_MAIL_USERNAME."
+        ),
+    ),
     "tls_unreachable": (
         N_("The mail server does not let us in: %(problem)s"),
         N_("Check NEWSLETTER_MAIL_SERVER, its port, user name and password."),

@@ -46,6 +46,8 @@ class Fault(enum.Enum):
     #: No certificate that we trust, or no encryption although it is wanted.
     TLS = "tls"
     LOGIN = "login"
+    #: A user name is set, and the server offers no login, or none that we can use.
+    NO_LOGIN = "no_login"
     #: The server does not want to speak with us at all.
     REFUSED = "refused"
     #: The server does not take this mail because of who sends it or what it is (5.7.x).
@@ -163,6 +165,10 @@ class NewsMail(flask_mail.Mail):
         return SafeConnection(current_app.extensions["mail"])
 
 
+class LoginImpossible(smtplib.SMTPException):
+    """A user name is set, and there is no way to log in with it on this connection."""
+
+
 class SafeConnection(flask_mail.Connection):
     """A connection that checks the server's certificate and gives up after a while."""
 
@@ -183,7 +189,7 @@ class SafeConnection(flask_mail.Connection):
             if mail.use_tls:
                 host.starttls(context=context)
             if mail.username and mail.password:
-                host.login(mail.username, mail.password)
+                _log_in(host, mail.username, mail.password)
         except BaseException:
             host.close()
             raise
@@ -205,6 +211,8 @@ class SmtpTransport(Transport):
         except smtplib.SMTPResponseException as error:
             text = f"{error.smtp_code} {_readable(error.smtp_error)}"
             return Reply(0, text, fault=_fault_of_opening(error))
+        except LoginImpossible as error:
+            return Reply(0, str(error), fault=Fault.NO_LOGIN)
         except (smtplib.SMTPException, OSError, Lost) as error:
             return Reply(0, type(error).__name__, fault=_fault_of_opening(error))
         return None
@@ -308,8 +316,11 @@ class MailboxTransport(Transport):
     ) -> Deed[Reply]:
         """Keep the message as a server would have got it, with its envelope on top."""
         envelope = f"Return-Path: <{sender}>\r\nDelivered-To: {recipient}\r\n".encode("ascii")
-        self._maildir.add(envelope + message)
         yield from ()
+        try:
+            self._maildir.add(envelope + message)
+        except OSError as error:  # a full disk: nobody sees what was written of it
+            return Reply(0, error.strerror or type(error).__name__, fault=Fault.UNREACHABLE)
         return Reply(250, f"kept {int(time.time())}")
 
     def leaving(self) -> Deed[None]:
@@ -342,6 +353,20 @@ def _connect() -> Dialogue:
         return Dialogue(host, settings().mail_timeout)
     except BaseException:
         host.close()
+        raise
+
+
+def _log_in(host: smtplib.SMTP, username: str, password: str) -> None:
+    """Log in; raise LoginImpossible where the server was not even asked."""
+    try:
+        host.login(username, password)
+    except UnicodeEncodeError:  # its own words would quote the password
+        raise LoginImpossible("user name or password with letters other than ASCII") from None
+    except smtplib.SMTPNotSupportedError as error:
+        raise LoginImpossible(str(error)) from error
+    except smtplib.SMTPException as error:
+        if type(error) is smtplib.SMTPException:  # of the methods it offers we know none
+            raise LoginImpossible(str(error)) from error
         raise
 
 

@@ -26,18 +26,36 @@ FAULTS = 10
 AWAY = timedelta(minutes=10)
 
 
-#: What staff read on the page of a campaign that was paused for a fault of ours.
-REASONS = {
+#: What staff read where a campaign was paused for a fault of ours, or for what came back.
+_REASONS = {
     Fault.UNREACHABLE.value: N_("Paused: the mail server cannot be reached. Check its address, then resume."),
     Fault.TLS.value: N_(
         "Paused: the connection to the mail server cannot be encrypted, or its certificate is not valid."
     ),
     Fault.LOGIN.value: N_("Paused: the mail server does not accept our user name and password."),
+    Fault.NO_LOGIN.value: N_(
+        "Paused: a user name is set, and the mail server offers no login that we can use. Choose the port"
+        " that is meant for sending, with encryption, or remove the user name where none is needed."
+    ),
     Fault.REFUSED.value: N_("Paused: the mail server does not want to speak with us."),
     Fault.POLICY.value: N_(
         "Paused: the mail server refuses our mails because of the sender or the content (5.7.x)."
     ),
+    "complaints": N_(
+        "Paused: too many recipients called it spam. Find out why before you resume:"
+        " mailbox providers turn away who goes on."
+    ),
+    "bounces": N_(
+        "Paused: too many mails came back. Find out where the addresses came from before you resume."
+    ),
 }
+
+
+def why_paused(campaign: Campaign) -> str | None:
+    """Return why a campaign was paused by itself, to be translated; None where it was not."""
+    if campaign.status is not CampaignStatus.PAUSED or campaign.pause_reason is None:
+        return None
+    return _REASONS[campaign.pause_reason]
 
 
 class Breaker:

@@ -5,7 +5,7 @@ statements ask anew whether the person may be written to, so leaving takes effec
 not yet handed over. They are made once: building one costs more than running it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -253,8 +253,13 @@ def is_running(campaign_id: int) -> bool:
     return status is CampaignStatus.SENDING
 
 
-def release(campaign_id: int) -> None:
-    """Give back what this process leased and did not send. Commits."""
+def release(campaign_id: int, unsent: Collection[int] = ()) -> None:
+    """Give back what this process leased and did not send. Commits.
+
+    ``unsent`` are those that may stand as ``sending`` although nothing was handed over, see ``unmark``.
+    """
+    if unsent:
+        unmark(campaign_id, list(unsent))
     change(
         sa.update(Delivery)
         .where(

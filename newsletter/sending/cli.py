@@ -15,14 +15,17 @@ from newsletter.config import settings
 from newsletter.console import report
 from newsletter.db import db
 from newsletter.mail import standing
+from newsletter.sending.breaker import why_paused
 from newsletter.sending.ceiling import today
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.sending.moments import read_moment
 from newsletter.sending.progress import progress_of
 from newsletter.sending.release import release
+from newsletter.sending.spreading import LONGEST_SPREAD
 from newsletter.sending.undelivered import leave_uncertain, page_of_undelivered, send_again
 
 _LOOK_SECONDS = 0.5
+_LONGEST = LONGEST_SPREAD // timedelta(hours=1)
 _ON = "Send it now or choose another time: newsletter campaigns send {id} [--at TIME]"
 #: What a schedule that waits for a person says.
 _HELD = {
@@ -35,7 +38,7 @@ _HELD = {
 @click.argument("campaign_id", type=int)
 @click.option("--at", "time", help="When, in the business time zone: 2027-01-15 09:00, or with an offset.")
 @click.option("--recipients", type=int, help="Refuse unless it would reach exactly this many.")
-@click.option("--over", "hours", type=click.IntRange(1, 72), help="Spread the recipients over so many hours.")
+@click.option("--over", "hours", type=click.IntRange(1, _LONGEST), help="Spread them over so many hours.")
 @click.option("--despite-preflight", "despite", is_flag=True, help="Send although mail may not arrive.")
 @click.option("--wait", is_flag=True, help="Show a bar until every mail has been handled.")
 @report
@@ -106,6 +109,7 @@ def status(campaign_id: int) -> tuple[object, str]:
     found = dict(db.session.execute(counted).all())
     deliveries = {state.value: found.get(state, 0) for state in DeliveryStatus}
     limit = today(utcnow()) if campaign.status is CampaignStatus.SENDING else None
+    reason = why_paused(campaign)
     shown = ", ".join(f"{number} {state}" for state, number in deliveries.items() if number)
     return (
         {
@@ -114,6 +118,7 @@ def status(campaign_id: int) -> tuple[object, str]:
             "subject": campaign.subject,
             "scheduled_at": campaign.scheduled_at.isoformat() if campaign.scheduled_at else None,
             "held": campaign.held_reason.value if campaign.held_reason else None,
+            "paused_for": campaign.pause_reason if reason else None,
             "deliveries": deliveries,
             "todays_ceiling": limit.ceiling if limit else None,
         },
@@ -124,6 +129,8 @@ def status(campaign_id: int) -> tuple[object, str]:
             if limit and limit.is_reached
             else ""
         )
+        + (f". {reason}" if reason else "")
+        + (f" The server said: {campaign.pause_reply}" if reason and campaign.pause_reply else "")
         + (f". {_HELD[campaign.held_reason].format(id=campaign.id)}" if campaign.held_reason else ""),
     )
 

@@ -36,6 +36,7 @@ def pause(campaign_id: int, *, now: datetime, actor: str) -> Campaign:
     """Stop sending until ``resume``; mails being handed over at this moment still go out."""
     campaign = _change(campaign_id, {CampaignStatus.SENDING}, CannotPause)
     campaign.status = CampaignStatus.PAUSED
+    campaign.pause_reason = campaign.pause_reply = None  # an earlier pause had another reason
     audit.record("campaign paused", actor=actor, now=now, object=f"campaign:{campaign.id}")
     return campaign
 

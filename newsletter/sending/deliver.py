@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 #: A connection lost so often in a row, or not made, is given up until the next wake-up.
 LOSSES = 3
 _FIRST_PAUSE = 0.1
+#: Why no connection was made, where another try would end the same way.
+HOPELESS = {Fault.LOGIN, Fault.NO_LOGIN, Fault.TLS, Fault.REFUSED}
 
 _halted = threading.Event()
 
@@ -69,16 +71,18 @@ def _deliver_campaign(campaign_id: int) -> int:
     db.session.rollback()
     if limit is not None and limit.is_reached:
         return 0  # it goes on tomorrow
-    held: set[int] = current_app.extensions.setdefault("newsletter.held", set())
+    held: dict[int, set[int]] = current_app.extensions.setdefault("newsletter.held", {})
     if campaign_id in held:
-        release(campaign_id)  # the database was away when the last pass should have done it
-    held.add(campaign_id)
-    one_pass = Pass(campaign_id, settings().mail_connections)
+        release(
+            campaign_id, held[campaign_id]
+        )  # the database was away when the last pass should have done it
+    doubtful = held[campaign_id] = set[int]()
+    one_pass = Pass(campaign_id, settings().mail_connections, doubtful)
     try:
         accepted = one_pass.run()
     finally:
-        release(campaign_id)
-        held.discard(campaign_id)
+        release(campaign_id, doubtful)
+        held.pop(campaign_id, None)
         one_pass.ceiling.close()
     reason = one_pass.breaker.verdict(campaign_id, utcnow())
     if reason is not None:
@@ -88,9 +92,12 @@ def _deliver_campaign(campaign_id: int) -> int:
 
 
 class Pass:
-    """One pass over what is due of a campaign, shared by its connections."""
+    """One pass over what is due of a campaign, shared by its connections.
 
-    def __init__(self, campaign_id: int, connections: int) -> None:
+    When it has ended, ``doubtful`` names those that may stand as ``sending`` and were not handed over.
+    """
+
+    def __init__(self, campaign_id: int, connections: int, doubtful: set[int]) -> None:
         chosen = settings()
         self.breaker, self.ceiling = Breaker(), Ceiling()
         self._connections, self._pace = connections, Pace(chosen.mail_rate)
@@ -100,7 +107,9 @@ class Pass:
         waiting = Waiting(rate=chosen.mail_domain_rate, at_once=chosen.mail_domain_connections)
         # Under a rate or a ceiling nothing is announced: the server would wait for it, not knowing how long.
         announces = not (self._pace.is_limited or self.ceiling.is_there)
-        self._ledger = Ledger(campaign_id, waiting, connections=connections, announces=announces)
+        self._ledger = Ledger(
+            campaign_id, waiting, connections=connections, announces=announces, doubtful=doubtful
+        )
 
     def run(self) -> int:
         """Send until nothing is due, the campaign is stopped, or the server is away."""
@@ -116,6 +125,9 @@ class Pass:
                 yield from transport.leaving()
             except Exception:
                 turn.wants_more = False
+                if turn.claimed is not None and turn.answered is None:
+                    # Nobody can tell how far it came: that is what uncertain means, and at once.
+                    turn.answered = (turn.claimed, Reply(0, "broken off", is_uncertain=True))
                 yield turn
                 raise
         return accepted
@@ -142,7 +154,7 @@ class Pass:
             self.breaker.note(reply)
             accepted += reply.is_accepted
             losses = losses + 1 if reply.code == 0 else 0
-            if reply.fault in {Fault.LOGIN, Fault.TLS, Fault.REFUSED} and reply.code == 0:
+            if reply.fault in HOPELESS and reply.code == 0:
                 break
             if 0 < losses < LOSSES:
                 yield Pause(_FIRST_PAUSE * 4 ** (losses - 1))

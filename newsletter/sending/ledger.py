@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 
 from newsletter.clock import utcnow
 from newsletter.db import db, surviving_kills
-from newsletter.leases import LEASE
 from newsletter.mail.transport import Reply
 from newsletter.sending.answers import start_recording
 from newsletter.sending.claim import Claimed, Leased, is_running, lease_some, start_marking, unmark
@@ -31,6 +30,8 @@ _WALK_SECONDS = 60.0
 _MOST_WAITING = 1000
 _LONGEST_PAUSE = 10.0
 _TRIES_FOR_NOTHING = 3
+#: What the database says when it is the trouble, and not what we ask of it.
+_AWAY = (OperationalError, InterfaceError, InternalError)
 
 
 @dataclass(slots=True, eq=False)
@@ -55,8 +56,12 @@ class Turn:
 class Ledger:
     """Shared by the connections of one pass over a campaign, all in one thread."""
 
-    def __init__(self, campaign_id: int, waiting: Waiting, *, connections: int, announces: bool) -> None:
+    def __init__(
+        self, campaign_id: int, waiting: Waiting, *, connections: int, announces: bool, doubtful: set[int]
+    ) -> None:
         self._campaign_id, self._waiting = campaign_id, waiting
+        #: Marks of which it is not known whether the database has them; nothing was handed over on them.
+        self._doubtful = doubtful
         self._low, self._announces = 2 * connections, announces
         self._after = 0
         self._walked_at = time.perf_counter()
@@ -66,25 +71,26 @@ class Ledger:
         """Record what connections were answered, and claim the next delivery of each. Commits.
 
         Comes back when that is in the database, however long it takes: until then a connection must
-        not send. Raises what the database says when no answer is at stake.
+        not send, and an answer is known to nobody else. Raises what the database says when no answer
+        is at stake.
         """
         answers = [turn.answered for turn in turns if turn.answered is not None]
         for turn in turns:
             self._learn(turn)
-        deadline = time.perf_counter() + LEASE.total_seconds()
         failures = 0
         while True:
             try:
                 self._lease(turns)
                 with surviving_kills():
-                    self._write(turns, answers, again=failures > 0)
+                    self._write(turns, answers)
                 break
-            except (OperationalError, InterfaceError):
+            except _AWAY:
                 # The database is away, full or busy. What was answered is kept here until it is back.
                 failures += 1
                 _roll_back()
                 self._after, self._is_exhausted = 0, False  # what was leased may not be ours after all
-                if (not answers and failures == _TRIES_FOR_NOTHING) or time.perf_counter() > deadline:
+                self._doubtful.update(turn.candidate.subscriber_id for turn in turns if turn.candidate)
+                if not answers and failures == _TRIES_FOR_NOTHING:
                     raise
                 log.warning("ledger not written", exc_info=True, extra={"campaign_id": self._campaign_id})
                 time.sleep(min(_LONGEST_PAUSE, 0.1 * 2**failures))
@@ -102,12 +108,12 @@ class Ledger:
             turn.candidate = None
         turn.claimed = turn.ahead = None
 
-    def _write(self, turns: Sequence[Turn], answers: list[Any], *, again: bool) -> None:
+    def _write(self, turns: Sequence[Turn], answers: list[Any]) -> None:
         now = utcnow()
         for turn in turns:
             turn.wait = 0.0
-        if again:
-            unmark(self._campaign_id, [turn.candidate.subscriber_id for turn in turns if turn.candidate])
+        if self._doubtful:
+            unmark(self._campaign_id, list(self._doubtful))
         wanting = [turn for turn in turns if turn.wants_more and not self._is_stopped]
         if wanting:
             self._pick(wanting)
@@ -122,6 +128,7 @@ class Ledger:
         if len(claimed) < len(candidates):
             self._is_stopped |= not is_running(self._campaign_id)
         db.session.commit()
+        self._doubtful.clear()
         for turn in turns:
             turn.answered = None
             turn.is_over = turn.candidate is None and not turn.wait
@@ -170,5 +177,5 @@ class Ledger:
 def _roll_back() -> None:
     try:
         db.session.rollback()
-    except (OperationalError, InterfaceError):
+    except _AWAY:
         db.session().invalidate()  # the connection broke only now

@@ -10,6 +10,8 @@ from newsletter.sending.models import Delivery
 #: A pass over a campaign begins each minute, so shares closer together would be one.
 SHORTEST_STEP = timedelta(minutes=1)
 MOST_SHARES = 100
+#: What a program or a command may ask for.
+LONGEST_SPREAD = timedelta(hours=72)
 
 
 def spread(campaign_id: int, over: timedelta, now: datetime) -> None:

@@ -25,6 +25,7 @@ from newsletter.mail.standing_words import NAMES as STANDING_NAMES
 from newsletter.mail.standing_words import WORDS
 from newsletter.sending import control, release
 from newsletter.sending.audience import Audience, audience_of
+from newsletter.sending.breaker import why_paused
 from newsletter.sending.moments import TimeSkipped, TimeTwice, TimeUnreadable, read_moment
 from newsletter.sending.pacing import pacing_words
 from newsletter.sending.preflight import check_campaign
@@ -205,6 +206,8 @@ def _page(campaign: Campaign, errors: dict[str, str] | None = None, *, twice: bo
         may_override=is_one_of(Role.ADMIN),
         spreads=SPREADS,
         pacing=pacing_words(campaign, utcnow()),
+        paused_because=translate(reason) if (reason := why_paused(campaign)) else None,
+        pause_reply=campaign.pause_reply,
         progress=_progress(campaign),
         editions=[{"code": item.language, "name": NATIVE_NAMES[item.language]} for item in campaign.editions],
         staff=staff_addresses() if is_open else [],

@@ -21,6 +21,7 @@ SCOPES = {
     "campaigns:read": "See campaigns and previews.",
     "campaigns:write": "Write campaigns.",
     "campaigns:send": "Send campaigns.",
+    "campaigns:override": "Send them although mail may not arrive: what else only an administrator decides.",
     "figures:read": "See the figures of campaigns.",
     "suppressions:read": "Ask whether an address may be written to.",
     "suppressions:write": "Ban an address.",

@@ -9,15 +9,15 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_security import current_user
 
-from newsletter.bounces import breaker as bounce_breaker
+from newsletter.bounces.breaker import dangers_of
 from newsletter.campaigns.drafts import get_campaign, lists_of, require_within
-from newsletter.campaigns.models import Campaign, CampaignStatus
+from newsletter.campaigns.models import Campaign
 from newsletter.campaigns.staff_views import STATUS_LABELS
 from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.errors import N_
 from newsletter.i18n import NATIVE_NAMES, translate
-from newsletter.sending import breaker
+from newsletter.sending.breaker import why_paused
 from newsletter.sending.pacing import pacing_words
 from newsletter.staff.access import SENDERS, WRITERS, is_one_of, needs, own_lists
 from newsletter.staff.models import Role
@@ -90,7 +90,7 @@ def campaign(campaign_id: int) -> ResponseReturnValue:
         may_write=is_one_of(*WRITERS),
         pacing=pacing_words(found, now),
         figures=figures,
-        dangers=bounce_breaker.dangers_of(found.totals),
+        dangers=dangers_of(found.totals),
         clicks_in_all=sum(link.human for link in figures.links),
         cells=shown_cells,
         timeline=line,
@@ -156,7 +156,7 @@ def _head(found: Campaign, lists: list[str]) -> dict[str, Any]:
         "subject": found.subject,
         "status": translate(STATUS_LABELS[found.status]),
         "status_code": found.status.value,
-        "paused_because": _paused_because(found),
+        "paused_because": translate(reason) if (reason := why_paused(found)) else None,
         "pause_reply": found.pause_reply,
         "lists": lists,
         "created_at": found.created_at,
@@ -172,13 +172,6 @@ def _head(found: Campaign, lists: list[str]) -> dict[str, Any]:
             for edition in found.editions
         ],
     }
-
-
-def _paused_because(found: Campaign) -> str | None:
-    if found.status is not CampaignStatus.PAUSED or found.pause_reason is None:
-        return None
-    reasons = breaker.REASONS | bounce_breaker.REASONS
-    return translate(reasons[found.pause_reason])
 
 
 def _row(found: Campaign, lists: list[str]) -> dict[str, Any]:

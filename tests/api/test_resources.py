@@ -1,13 +1,18 @@
 """The resources of the API, and the document that describes them."""
 
+from collections.abc import Callable
+from datetime import timedelta
+
 import pytest
 import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
 from newsletter.audit import AuditEntry
 from newsletter.db import db
+from newsletter.mail.models import Grade, Standing
 from newsletter.subscribers.models import SubscriptionStatus
 from tests.subscribers.pages import Page
+from tests.support.clock import NOW
 
 
 def acts() -> list[str]:
@@ -95,6 +100,74 @@ def test_a_campaign_is_written_previewed_sent_and_counted(call, make_list, make_
     figures = call(f"/campaigns/{made['id']}/figures").json
     assert (figures["recipients"], figures["accepted"]) == (1, 1)
     assert call(f"/campaigns/{made['id']}").json["status"] == "sent"
+
+
+@pytest.fixture
+def draft(call, make_list, make_subscriber) -> int:
+    """A campaign for two people."""
+    mailing_list = make_list("oma")
+    for _person in range(2):
+        make_subscriber(lists=[mailing_list])
+    made = call("/campaigns", {"lists": ["oma"], "subject": "Maaliskuu", "body": "Hei"})
+    return int(made.json["id"])
+
+
+def test_a_campaign_is_sent_without_a_word_more(call, draft):
+    assert call(f"/campaigns/{draft}/send", method="POST").json["status"] == "sending"
+
+
+def test_a_campaign_is_spread_over_hours(call, draft, send_due, clock):
+    sent = call(f"/campaigns/{draft}/send", {"over_hours": 2})
+    accepted = [send_due()]
+    clock.shift(timedelta(hours=1))
+    accepted.append(send_due())
+
+    assert (sent.status_code, sent.json["status"], sent.json["over_hours"]) == (202, "sending", 2)
+    assert accepted == [1, 1]
+
+
+@pytest.mark.parametrize("hours", [0, 73, "pitkään"])
+def test_a_spread_that_cannot_be_is_refused(call, draft, hours):
+    refused = call(f"/campaigns/{draft}/send", {"over_hours": hours})
+
+    assert (refused.status_code, list(refused.json["errors"])) == (422, ["over_hours"])
+    assert call(f"/campaigns/{draft}").json["status"] == "draft"
+
+
+@pytest.fixture
+def demand(draft, make_app, make_token) -> Callable[..., TestResponse]:
+    """Ask for a campaign to be sent where our mail would not arrive."""
+    bad = {"code": "dmarc", "grade": Grade.FAILED, "word": "dmarc_missing", "details": {"name": "_dmarc"}}
+    db.session.add(Standing(**bad, checked_at=NOW))
+    db.session.commit()
+    strict = make_app(preflight="always").test_client()
+
+    def demand(sent: dict[str, object], *scopes: str) -> TestResponse:
+        bearer = {"Authorization": f"Bearer {make_token(*scopes)}", "Accept-Language": "en"}
+        return strict.post(f"/api/v1/campaigns/{draft}/send", json=sent, headers=bearer)
+
+    return demand
+
+
+def test_sb8_a_campaign_whose_mails_would_not_arrive_waits(demand):
+    refused = demand({}, "campaigns:send", "campaigns:override")
+
+    assert (refused.status_code, refused.json["code"]) == (422, "standing_low")
+    assert acts() == ["campaign created"]
+
+
+def test_sb8_a_token_made_to_override_does_and_the_log_says_so(demand):
+    sent = demand({"despite_preflight": True}, "campaigns:send", "campaigns:override")
+
+    assert (sent.status_code, sent.json["status"]) == (202, "sending")
+    assert acts() == ["campaign created", "preflight overridden", "campaign sent"]
+
+
+def test_sb8_a_token_made_to_send_overrides_nothing(demand):
+    refused = demand({"despite_preflight": True}, "campaigns:send")
+
+    assert (refused.status_code, refused.json["code"]) == (403, "scope_missing")
+    assert acts() == ["campaign created"]
 
 
 def test_ss5_under_the_rule_of_two_a_program_only_asks(

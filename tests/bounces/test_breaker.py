@@ -6,7 +6,7 @@ from newsletter.bounces.breaker import Limit, dangers, stop_if_needed
 from newsletter.bounces.intake import take_in
 from newsletter.db import db
 from newsletter.mail.return_path import return_paths
-from newsletter.sending.control import resume
+from newsletter.sending.control import pause, resume
 from newsletter.subscribers.models import Subscriber
 from tests.bounces.conftest import report_on
 
@@ -61,6 +61,22 @@ def test_who_resumes_has_decided(under_way, now):
     resume(campaign.id, now=now, actor="staff:1")
     db.session.commit()
 
+    assert stop_if_needed(now) == []
+
+
+def test_who_has_decided_and_pauses_by_hand_is_not_asked_again(under_way, now):
+    campaign = under_way(accepted=10_000, complained=40, bounced=600)
+    stops = []
+    for _limit in range(2):
+        stop_if_needed(now)
+        db.session.refresh(campaign)
+        stops.append(campaign.pause_reason)
+        resume(campaign.id, now=now, actor="staff:1")
+        pause(campaign.id, now=now, actor="staff:1")
+        resume(campaign.id, now=now, actor="staff:1")
+        db.session.commit()
+
+    assert stops == ["complaints", "bounces"]
     assert stop_if_needed(now) == []
 
 

@@ -1,4 +1,4 @@
-"""Kill workers while they send, and count: nobody lost, nobody doubled, every doubt listed."""
+"""Kill workers while they send, and worse, and count: nobody lost, nobody doubled, every doubt listed."""
 
 import os
 import random
@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,7 +15,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 from flask import Flask
+from sqlalchemy.exc import OperationalError
 
+import newsletter.db
 from newsletter import create_app
 from newsletter.campaigns.drafts import create_campaign
 from newsletter.campaigns.models import Campaign, CampaignStatus, CampaignTotals
@@ -27,22 +29,30 @@ from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.sending.start import start_campaign
 from newsletter.subscribers.addresses import hash_address
 from newsletter.subscribers.models import MailingList, Subscriber, Subscription, SubscriptionStatus
-from newsletter.wakeups import queue, wake
+from newsletter.wakeups import queue, wake, wake_now
+from tests.chaos.grounds import Ground, Trouble
 from tests.support.apps import DEFAULTS
 from tests.support.server import ROOT, free_port
 
 #: Whoever was deferred is due again after so long at most: nobody wants to wait for four days.
 HURRY_SECONDS = 0.2
+#: How long a trouble of the database lasts, at most; on SQLite workers then wait for a lock for less.
+TROUBLE_SECONDS = 2.0
+HASTY_PATIENCE = 0.2
+#: What stands in a worker's log whenever its database did not do what it should.
+_FAILED = "sqlalchemy.exc.OperationalError"
 
 #: The parent of ``newsletter run`` with workers only, and hurrying to replace one that died.
 FAMILY = """
 import sys
 from functools import partial
 
+import newsletter.db
 from newsletter import create_app
 from newsletter.running import processes
 
 processes.RESTART_SECONDS = 0.05
+newsletter.db.PATIENCE = float(sys.argv[2])
 app = create_app()
 names = [f"worker-{number}" for number in range(int(sys.argv[1]))]
 processes.Family(app, {name: partial(processes.serve_jobs, app) for name in names}).run()
@@ -53,11 +63,15 @@ processes.Family(app, {name: partial(processes.serve_jobs, app) for name in name
 class Story:
     """What is done to whom."""
 
-    database_url: str
+    ground: Ground
     recipients: int
     kills: int
+    #: So often something happens to the database, where the ground knows of something.
+    troubles: int = 0
     workers: int = 1
     connections: int = 4
+    #: Mails a second of each worker at most; 0 is as fast as it goes.
+    rate: int = 0
     mode: str = ""
     seconds: float = 600
 
@@ -71,29 +85,34 @@ class Outcome:
     uncertain: int
     states: dict[str, int]
     is_true: bool
+    #: What became of the campaign, and why it was paused, if it was.
+    campaign: str
     kills: int
+    #: How often the database failed its workers.
+    outages: int
     seconds: float
 
     def __str__(self) -> str:
         """Say it in a line."""
         return (
-            f"{self.kills} kills in {self.seconds:.0f} s: lost {len(self.lost)}, doubled {len(self.doubled)},"
-            f" uncertain {self.uncertain}; {self.states}; totals {'true' if self.is_true else 'WRONG'}"
+            f"{self.kills} kills, {self.outages} outages in {self.seconds:.0f} s: {self.campaign};"
+            f" lost {len(self.lost)}, doubled {len(self.doubled)}, uncertain {self.uncertain};"
+            f" {self.states}; totals {'true' if self.is_true else 'WRONG'}"
         )
 
 
 def play(story: Story, folder: Path) -> Outcome:
     """Send a campaign while its workers are killed, and read what became of it."""
     port = free_port()
-    environ = _environ(story, folder, port)
+    environ = _environ(story, port)
     app = create_app(Settings.load(environ))
     campaign_id = _start(app, story.recipients)
-    taken = folder / "taken.txt"
+    taken, said = folder / "taken.txt", folder / "workers.log"
     started = time.monotonic()
-    with _server(port, taken, story.mode), _family(environ, story.workers) as family:
-        kills = _kill_at_random(app, campaign_id, family, story, started)
-        _wait_until_sent(app, campaign_id, started + story.seconds)
-    return _read(app, campaign_id, taken, kills, time.monotonic() - started)
+    with _server(port, taken, story.mode), _family(environ, story, said) as family:
+        kills = Havoc(app, campaign_id, family.pid, story, started + story.seconds).wreak()
+        _wait_until_over(app, campaign_id, started + story.seconds)
+    return _read(app, campaign_id, folder, kills, time.monotonic() - started)
 
 
 def _start(app: Flask, recipients: int) -> int:
@@ -124,29 +143,59 @@ def _start(app: Flask, recipients: int) -> int:
     return campaign_id
 
 
-def _kill_at_random(
-    app: Flask, campaign_id: int, family: "subprocess.Popen[bytes]", story: Story, started: float
-) -> int:
-    """Kill -9 a worker, whenever a random share of the mails has gone since the last time."""
-    kills = 0
-    step = story.recipients / (story.kills + 1)
-    goal = step * random.uniform(0.5, 1)
-    hurried = started
-    while kills < story.kills and time.monotonic() < started + story.seconds:
-        done = story.recipients - _pending(app, campaign_id)
-        if done >= goal:
-            time.sleep(random.uniform(0, 0.05))
-            with suppress(ProcessLookupError, IndexError):
-                os.kill(random.choice(_children(family.pid)), signal.SIGKILL)
-                kills += 1
-            goal = done + step * random.uniform(0.5, 1)
-        if done == story.recipients:
-            break
-        if time.monotonic() > hurried + HURRY_SECONDS:  # else it waits for those who wait to be tried again
-            _hurry(app, campaign_id)
-            hurried = time.monotonic()
-        time.sleep(random.uniform(0.005, 0.03))
-    return kills
+class Havoc:
+    """Strikes whenever a random share of the mails has gone since the last time."""
+
+    def __init__(self, app: Flask, campaign_id: int, family: int, story: Story, deadline: float) -> None:
+        self._app, self._campaign_id, self._story = app, campaign_id, story
+        self._family, self._deadline = family, deadline
+        self._kills = 0
+        kinds = story.ground.troubles
+        troubles = [
+            self._trouble(kinds[number % len(kinds)]) for number in range(story.troubles if kinds else 0)
+        ]
+        self._strikes = [*[self._kill] * story.kills, *troubles]
+        random.shuffle(self._strikes)
+
+    def wreak(self) -> int:
+        """Strike until all is done or over; return how many workers were killed."""
+        step = self._story.recipients / (len(self._strikes) + 1)
+        goal = step * random.uniform(0.5, 1)
+        hurried = time.monotonic()
+        while (
+            self._strikes and time.monotonic() < self._deadline and not _is_over(self._app, self._campaign_id)
+        ):
+            done = _done(self._app, self._campaign_id)
+            if done is not None and done >= goal:
+                self._strikes.pop()()
+                goal = done + step * random.uniform(0.5, 1)
+            if (
+                time.monotonic() > hurried + HURRY_SECONDS
+            ):  # else it waits for those who wait to be tried again
+                _hurry(self._app, self._campaign_id)
+                hurried = time.monotonic()
+            time.sleep(random.uniform(0.005, 0.03))
+        return self._kills
+
+    def _kill(self) -> None:
+        """Kill a worker with -9."""
+        time.sleep(random.uniform(0, 0.05))
+        with suppress(ProcessLookupError, IndexError):
+            os.kill(random.choice(_children(self._family)), signal.SIGKILL)
+            self._kills += 1
+
+    def _trouble(self, kind: Trouble) -> Callable[[], None]:
+        def strike() -> None:
+            with kind():
+                time.sleep(TROUBLE_SECONDS * random.uniform(0.2, 0.5))
+                if random.random() < 0.5:  # whoever comes then finds no database either
+                    self._kill()
+                time.sleep(TROUBLE_SECONDS * random.uniform(0.2, 0.5))
+            with self._app.app_context():
+                queue(self._app).storage.close()  # its connection has been ended too
+                wake_now("sweep")  # the first one of a new worker found no database: not to wait a minute
+
+        return strike
 
 
 def _children(pid: int) -> list[int]:
@@ -154,29 +203,31 @@ def _children(pid: int) -> list[int]:
     return [int(child) for child in found.split()]
 
 
-def _pending(app: Flask, campaign_id: int) -> int:
-    with app.app_context(), reading():
+def _done(app: Flask, campaign_id: int) -> int | None:
+    """Return how many deliveries are settled; None when the database does not say."""
+    with app.app_context(), reading(), suppress(OperationalError):
         totals = db.session.get_one(CampaignTotals, campaign_id)
-        settled = totals.accepted + totals.failed + totals.skipped + totals.uncertain
-        recipients = totals.recipients
-        db.session.rollback()
-    return recipients - settled
+        return totals.accepted + totals.failed + totals.skipped + totals.uncertain
+    return None
 
 
-def _wait_until_sent(app: Flask, campaign_id: int, deadline: float) -> None:
-    while time.monotonic() < deadline:
-        with app.app_context(), reading():
-            status = db.session.scalar(sa.select(Campaign.status).where(Campaign.id == campaign_id))
-            db.session.rollback()
-        if status is CampaignStatus.SENT:
-            return
+def _is_over(app: Flask, campaign_id: int) -> bool:
+    """Tell whether a campaign has been sent, or paused by the breaker: nobody would resume it here."""
+    with app.app_context(), reading(), suppress(OperationalError):
+        status = db.session.scalar(sa.select(Campaign.status).where(Campaign.id == campaign_id))
+        return status is not CampaignStatus.SENDING
+    return False
+
+
+def _wait_until_over(app: Flask, campaign_id: int, deadline: float) -> None:
+    while time.monotonic() < deadline and not _is_over(app, campaign_id):
         time.sleep(HURRY_SECONDS)
         _hurry(app, campaign_id)
 
 
 def _hurry(app: Flask, campaign_id: int) -> None:
     """Let those that were deferred be due now."""
-    with app.app_context():
+    with app.app_context(), suppress(OperationalError):
         due = sa.update(Delivery).where(
             Delivery.campaign_id == campaign_id,
             Delivery.status == DeliveryStatus.DEFERRED,
@@ -187,7 +238,7 @@ def _hurry(app: Flask, campaign_id: int) -> None:
         db.session.commit()
 
 
-def _read(app: Flask, campaign_id: int, taken: Path, kills: int, seconds: float) -> Outcome:
+def _read(app: Flask, campaign_id: int, folder: Path, kills: int, seconds: float) -> Outcome:
     with app.app_context():
         rows = db.session.execute(
             sa.select(Subscriber.address, Delivery.status)
@@ -198,10 +249,13 @@ def _read(app: Flask, campaign_id: int, taken: Path, kills: int, seconds: float)
         states = Counter(status.value for _address, status in rows)
         counted = {name: getattr(totals, name) for name in ("accepted", "failed", "skipped", "uncertain")}
         is_true = all(states[name] == number for name, number in counted.items())
+        campaign = db.session.get_one(Campaign, campaign_id, populate_existing=True)
+        ended = ": ".join(filter(None, [campaign.status.value, campaign.pause_reason]))
         db.session.rollback()
         db.engine.dispose()
         queue(app).storage.close()
-    got = Counter(line.split()[1] for line in taken.read_text(encoding="ascii").splitlines())
+    got = Counter(line.split()[1] for line in (folder / "taken.txt").read_text(encoding="ascii").splitlines())
+    outages = (folder / "workers.log").read_text(encoding="utf-8").count(_FAILED)
     # Who is uncertain or failed is listed, and so not lost, whether or not the mail arrived.
     lost = [
         address
@@ -209,17 +263,19 @@ def _read(app: Flask, campaign_id: int, taken: Path, kills: int, seconds: float)
         if address not in got and status not in {DeliveryStatus.UNCERTAIN, DeliveryStatus.FAILED}
     ]
     doubled = [address for address, times in got.items() if times > 1]
-    return Outcome(lost, doubled, states["uncertain"], dict(states), is_true, kills, seconds)
+    return Outcome(lost, doubled, states["uncertain"], dict(states), is_true, ended, kills, outages, seconds)
 
 
-def _environ(story: Story, folder: Path, port: int) -> dict[str, str]:
+def _environ(story: Story, port: int) -> dict[str, str]:
     ours = DEFAULTS | {
-        "INSTANCE_PATH": str(folder / "instance"),
-        "DATABASE_URL": story.database_url,
+        "INSTANCE_PATH": str(story.ground.instance),
+        "DATABASE_URL": story.ground.url,
         "MAIL_SERVER": "127.0.0.1",
         "MAIL_PORT": str(port),
         "MAIL_TIMEOUT": "0.3" if "stall" in story.mode else "2",
         "MAIL_CONNECTIONS": str(story.connections),
+        "MAIL_RATE": str(story.rate),
+        "BOUNCE_STOP": "100",  # a mode refuses every tenth: that would rightly stop a campaign of 1,000
     }
     del ours["QUEUE_URL"]  # several processes share one
     return {PREFIX + name: text for name, text in ours.items()}
@@ -238,12 +294,14 @@ def _server(port: int, taken: Path, mode: str) -> Iterator[None]:
 
 
 @contextmanager
-def _family(environ: dict[str, str], workers: int) -> Iterator["subprocess.Popen[bytes]"]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", FAMILY, str(workers)],
-        env=os.environ | environ | {"PYTHONPATH": str(ROOT)},
-        stderr=subprocess.DEVNULL if "CHAOS_LOG" not in os.environ else None,
-    )
+def _family(environ: dict[str, str], story: Story, said: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    patience = HASTY_PATIENCE if story.ground.troubles else newsletter.db.PATIENCE
+    with said.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-c", FAMILY, str(story.workers), str(patience)],
+            env=os.environ | environ | {"PYTHONPATH": str(ROOT)},
+            stderr=file,
+        )
     try:
         yield process
     finally:

@@ -128,6 +128,16 @@ def test_ss5_a_script_may_name_the_number_it_expects(newsletter, draft):
     assert newsletter("campaigns", "send", str(draft.id), "--recipients", "1").exit_code == 0
 
 
+def test_status_says_why_it_was_paused_and_what_to_do(newsletter, as_json, draft):
+    draft.status, draft.pause_reason, draft.pause_reply = CampaignStatus.PAUSED, "login", "535 5.7.8 No"
+    db.session.commit()
+
+    assert as_json("campaigns", "status", str(draft.id))["paused_for"] == "login"
+    assert newsletter("campaigns", "status", str(draft.id)).stdout.endswith(
+        "Paused: the mail server does not accept our user name and password. The server said: 535 5.7.8 No\n"
+    )
+
+
 def test_status_says_that_a_schedule_waits_for_somebody(newsletter, as_json, draft):
     draft.status, draft.scheduled_at, draft.held_reason = CampaignStatus.SCHEDULED, NOW, HeldReason.LATE
     db.session.commit()

@@ -104,6 +104,7 @@ def test_what_is_missing_or_wrong_is_named_and_nothing_else(look, word, zone):
         ("tls", (Grade.FAILED, "tls_missing"), {"greeting": Greeting()}),
         ("tls", (Grade.FINE, "tls_here"), {"greeting": Greeting(is_here=True)}),
         ("tls", (Grade.FAILED, "tls_broken"), {"greeting": Greeting("self-signed", is_about_tls=True)}),
+        ("tls", (Grade.FAILED, "tls_no_login"), {"greeting": Greeting("no AUTH", is_about_login=True)}),
         ("tls", (Grade.UNKNOWN, "tls_unreachable"), {"greeting": Greeting("refused")}),
         ("one_click", (Grade.FAILED, "one_click_http"), {"base_url": "http://uutiset.kirjakauppa.example"}),
     ],

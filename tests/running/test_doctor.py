@@ -160,6 +160,21 @@ def test_a_mail_server_that_refuses_is_a_failure_with_its_words(make_app, smtp_s
     assert "550 5.1.1 Nobody of that name" in text
 
 
+def test_a_user_name_where_no_login_is_offered_is_no_fault_of_the_encryption(
+    make_app, smtp_server, name_server
+):
+    named = {"mail_username": "kauppa", "mail_password": "salasana"}
+    demanding = {"preflight": "always", "dns_server": name_server.setting}
+
+    with make_app(**smtp_server.settings | named | demanding).app_context():
+        data, text, code = examine(NOW)
+
+    assert (code, ("mail server", "failed") in grades(data)) == (1, True)
+    assert "the mail server offers no login that we can use: SMTP AUTH extension not supported" in text
+    assert "remove NEWSLETTER_MAIL_USERNAME" in text
+    assert "cannot be encrypted" not in text
+
+
 def test_a_certificate_nobody_trusts_is_a_failure(make_app, start_smtp_server, name_server):
     server = start_smtp_server(starttls=True)
     settings = {"mail_use_tls": True, "preflight": "always", "dns_server": name_server.setting}

@@ -5,6 +5,9 @@ from datetime import timedelta
 import pytest
 
 from newsletter.campaigns.models import CampaignStatus
+from newsletter.sending.breaker import why_paused
+from newsletter.sending.control import pause, resume
+from tests.support.clock import NOW
 
 POLICY = "550 5.7.1 Your server uutiset@kirjakauppa.example is on a list"
 
@@ -51,6 +54,30 @@ def test_encryption_that_cannot_be_had_pauses_at_once(
     send_due(wants_tls)
 
     assert (campaign.status, campaign.pause_reason) == (CampaignStatus.PAUSED, "tls")
+    assert outcome(campaign) == {"queued": 3}
+
+
+@pytest.mark.parametrize(
+    ("offers", "password", "said"),
+    [
+        ("250 HELP", "salasana", "SMTP AUTH extension not supported by server."),
+        ("250 AUTH GSSAPI", "salasana", "No suitable authentication method found."),
+        ("250 AUTH PLAIN LOGIN", "pöllö", "user name or password with letters other than ASCII"),
+    ],
+)
+def test_a_login_that_cannot_be_tried_pauses_at_once_and_says_why(
+    start, make_list, make_readers, send_due, make_app, smtp_server, outcome, offers, password, said
+):
+    fi = make_list()
+    make_readers(fi, 3)
+    smtp_server.answer("EHLO", f"250-mail.example\r\n{offers}")
+    campaign = start([fi])
+    named = make_app(**smtp_server.settings, mail_username="kauppa", mail_password=password)
+
+    send_due(named)
+
+    assert (campaign.status, campaign.pause_reason) == (CampaignStatus.PAUSED, "no_login")
+    assert campaign.pause_reply == said
     assert outcome(campaign) == {"queued": 3}
 
 
@@ -110,3 +137,20 @@ def test_nine_faults_and_one_mail_taken_pause_nothing(
     send_due(smtp_app)
 
     assert outcome(campaign) == {"deferred": 9, "accepted": 3}
+
+
+def test_a_pause_by_hand_is_not_told_as_the_fault_of_before(
+    start, make_list, make_readers, send_due, make_app, smtp_server
+):
+    fi = make_list()
+    make_readers(fi, 1)
+    campaign = start([fi])
+    send_due(make_app(**smtp_server.settings, mail_use_tls=True))
+    faulty = why_paused(campaign)
+
+    resume(campaign.id, now=NOW, actor="staff:1")
+    running = why_paused(campaign)
+    pause(campaign.id, now=NOW, actor="staff:1")
+
+    assert faulty.startswith("Paused: the connection to the mail server cannot be encrypted")
+    assert (running, why_paused(campaign), campaign.pause_reply) == (None, None, None)

@@ -25,6 +25,10 @@ def reused_number() -> str:
     return f"{host}:{pid}:{int(started or 0) - 1}"  # of this process's number, but started before it
 
 
+def container_before() -> str:
+    return f"other-{owner().rsplit(':', 2)[0].rpartition('-')[2]}:1:1"  # the same machine by another name
+
+
 def another_machine() -> str:
     return "other-1234abcd:1:1"
 
@@ -163,23 +167,25 @@ def test_what_a_living_worker_holds_is_left_to_it(
 
 
 @pytest.mark.parametrize(
-    ("engine", "status", "then"),
+    ("engine", "holder", "status", "then"),
     [
-        ("postgresql", DeliveryStatus.QUEUED, "queued"),
-        ("postgresql", DeliveryStatus.SENDING, "uncertain"),
+        ("postgresql", another_machine, DeliveryStatus.QUEUED, "queued"),
+        ("postgresql", another_machine, DeliveryStatus.SENDING, "uncertain"),
         # On SQLite that is this machine before it was started anew: marks may be missing.
-        ("sqlite", DeliveryStatus.QUEUED, "uncertain"),
-        ("sqlite", DeliveryStatus.SENDING, "uncertain"),
+        ("sqlite", another_machine, DeliveryStatus.QUEUED, "uncertain"),
+        ("sqlite", another_machine, DeliveryStatus.SENDING, "uncertain"),
+        ("sqlite", container_before, DeliveryStatus.QUEUED, "queued"),
+        ("sqlite", container_before, DeliveryStatus.SENDING, "uncertain"),
     ],
     indirect=["engine"],
 )
 def test_a_worker_of_another_machine_is_given_up_when_its_lease_ends(
-    start, make_list, make_readers, hold, outcome, now, status, then
+    start, make_list, make_readers, hold, outcome, now, holder, status, then
 ):
     fi = make_list()
     make_readers(fi, 1)
     campaign = start([fi])
-    hold(another_machine(), status)
+    hold(holder(), status)
 
     release_expired(campaign.id, now + LEASE)
 

@@ -1,11 +1,13 @@
 """The database goes away, is locked or full while a campaign is sent: nothing lost, nothing doubled."""
 
 import resource
+import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
@@ -108,6 +110,98 @@ def test_a_full_disk_is_waited_out(sent_despite, fresh_database):
             time.sleep(0.4)
 
     sent_despite(fill)
+
+
+@pytest.mark.parametrize("engine", ["postgresql"])
+def test_a_mark_whose_commit_was_not_confirmed_leaves_nobody_in_doubt(
+    real_app, make_app, make_list, make_readers, start, smtp_server, outcome
+):
+    fi = make_list()
+    addresses = make_readers(fi, 3)
+    campaign = start([fi])
+    app = make_app(**smtp_server.settings)
+    db.session.rollback()
+    gone = _GoesWith(commit=2)  # the first leases, the second marks whom the first mail is to
+
+    with app.app_context(), gone, pytest.raises(OperationalError):
+        deliver.deliver_due()
+    marked = outcome(campaign)
+    db.session.rollback()
+    _send_all(app)
+
+    assert marked == {"sending": 1, "queued": 2}
+    assert [mail.recipients[0] for mail in smtp_server.handed_over] == addresses
+    assert outcome(campaign) == {"accepted": 3}
+
+
+@pytest.mark.parametrize("engine", ["postgresql"])
+def test_a_mail_broken_off_by_a_fault_of_ours_is_uncertain_at_once(
+    start, make_list, make_readers, send_due, smtp_app, outcome, monkeypatch
+):
+    fi = make_list()
+    make_readers(fi, 3)
+    campaign = start([fi])
+
+    def fail(line: socket.socket, content: bytes) -> int:
+        if b"Subject:" in content:
+            raise RuntimeError
+        return _send(line, content)
+
+    _send = socket.socket.send
+    monkeypatch.setattr(socket.socket, "send", fail)
+    with pytest.raises(RuntimeError):
+        send_due(smtp_app)
+    then = outcome(campaign)
+    monkeypatch.undo()
+    send_due(smtp_app)
+
+    assert (then, outcome(campaign)) == ({"uncertain": 1, "queued": 2}, {"uncertain": 1, "accepted": 2})
+
+
+@pytest.mark.parametrize("engine", ["postgresql"])
+def test_a_mailbox_on_a_full_disk_is_tried_again(
+    start, make_list, make_readers, send_due, outgoing, outcome, clock
+):
+    fi = make_list()
+    addresses = make_readers(fi, 2)
+    campaign = start([fi])
+
+    with _no_file_larger_than(100):
+        send_due()
+    then = outcome(campaign)
+    clock.shift(timedelta(minutes=1))
+    send_due()
+
+    assert (then, outcome(campaign)) == ({"deferred": 2}, {"accepted": 2})
+    assert [address for address, _subject in outgoing.subjects] == addresses
+
+
+class _GoesWith:
+    """A database that goes away with a commit: it has been made, nobody hears of it, nobody connects again."""
+
+    def __init__(self, *, commit: int) -> None:
+        self._left = commit
+        self._patch = pytest.MonkeyPatch()
+
+    def __enter__(self) -> None:
+        commit = psycopg.Connection.commit
+
+        def commit_and_go(connection: psycopg.Connection) -> None:
+            commit(connection)
+            self._left -= 1
+            if self._left == 0:
+                connection.close()
+                self._patch.setattr(psycopg, "connect", _refuse)
+                raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+        self._patch.setattr(psycopg.Connection, "commit", commit_and_go)
+
+    def __exit__(self, *_error: object) -> None:
+        self._patch.undo()
+
+
+def _refuse(*_given: object, **_named: object) -> psycopg.Connection:
+    raise psycopg.OperationalError("connection refused")
 
 
 @contextmanager

