@@ -30,10 +30,17 @@ def wrong_months() -> list[date]:
     return [month for month in closed if set(_added_up(month)) != set(_stored(month))]
 
 
-def counts() -> sa.Subquery:
-    """Return every count there is; those of a closed month stand under its first day."""
-    closed = sa.select(*_columns(FunnelMonth, FunnelMonth.month))
-    days = sa.select(*_columns(FunnelCount, FunnelCount.day)).where(FunnelCount.day >= _open_since())
+def counts(since: date | None = None) -> sa.Subquery:
+    """Return every count there is from a day on; those of a closed month stand under its first day."""
+    since, still_open = since or date.min, _open_since()
+    whole = since if since.day == 1 else next_month(since)
+    closed = sa.select(*_columns(FunnelMonth, FunnelMonth.month)).where(FunnelMonth.month >= whole)
+    # What is not in a closed month: the rest of the month in which it begins, and what is still open.
+    rest = sa.or_(
+        sa.and_(FunnelCount.day >= since, FunnelCount.day < min(whole, still_open)),
+        FunnelCount.day >= max(since, still_open),
+    )
+    days = sa.select(*_columns(FunnelCount, FunnelCount.day)).where(rest)
     return sa.union_all(closed, days).subquery("counts")
 
 
