@@ -49,7 +49,7 @@ def page() -> ResponseReturnValue:
         steps=[(translate(STEP_LABELS[step]), totals[step], _share(totals, step)) for step in STEPS],
         labels=[translate(STEP_LABELS[step]) for step in STEPS],
         groups=_named_groups(groups),
-        month_rows=[(_month_name(month), counts) for month, counts in months],
+        month_rows=[(_month_name(month), list(numbers.values())) for month, numbers in months],
         csv_url=url_for("funnel.file", list=chosen.list_slug, month=request.args.get("month")),
     )
 
@@ -67,8 +67,8 @@ def file() -> ResponseReturnValue:
     return response
 
 
-def _named_groups(counted: dict[str, list[Group]]) -> dict[str, list[tuple[str, dict[FunnelStep, int]]]]:
-    groups = {kind: [(row.name, row.counts) for row in rows] for kind, rows in counted.items()}
+def _named_groups(counted: dict[str, list[Group]]) -> dict[str, list[tuple[str, list[int]]]]:
+    groups = {kind: [(row.name, list(row.counts.values())) for row in rows] for kind, rows in counted.items()}
     groups["language"] = [(NATIVE_NAMES.get(code, code), counts) for code, counts in groups["language"]]
     groups["form"] = [
         (_("Other sites") if host == OTHER else host, counts) for host, counts in groups["form"]
