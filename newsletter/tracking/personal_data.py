@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from newsletter.crowds import theirs
-from newsletter.db import among, change, db, is_sqlite, listed
+from newsletter.db import among, change, db, is_sqlite, listed, table_of
 from newsletter.strides import People, Stride, Tell, say_nothing
 from newsletter.subscribers.models import Subscriber, TrackingState
 from newsletter.tracking.models import Event, Link, LinkReader, RecentClick
@@ -25,7 +25,7 @@ def export(subscriber: Subscriber) -> dict[str, Any]:
     events = db.session.execute(
         sa.select(Event, Link.url)
         .outerjoin(Link, sa.and_(Link.edition_id == Event.edition_id, Link.number == Event.link_number))
-        .where(among(Event.id, "theirs", for_sqlite=is_sqlite()))
+        .where(among(table_of(Event).c.id, "theirs", for_sqlite=is_sqlite()))
         .order_by(Event.id),
         {"theirs": listed(numbers_of([subscriber.id]))},
     )
@@ -75,7 +75,7 @@ def _erase_found(numbers: Sequence[int]) -> int:
     """Delete these raw records; return how many. Commits in steps."""
     db.session.rollback()
     done, deleted, stride = 0, 0, Stride(1000)
-    these = sa.delete(Event).where(among(Event.id, "numbers", for_sqlite=is_sqlite()))
+    these = sa.delete(Event).where(among(table_of(Event).c.id, "numbers", for_sqlite=is_sqlite()))
     while done < len(numbers):
         with stride.step() as size:
             deleted += change(these, {"numbers": listed(numbers[done : done + size])})
