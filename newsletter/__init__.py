@@ -31,7 +31,7 @@ from newsletter.staff import cli as staff_cli
 from newsletter.staff import views as staff_views
 from newsletter.stats import bounce_views as bounce_pages
 from newsletter.stats import cli as stats_cli
-from newsletter.stats import funnel_views, overview_views, reader_views, rollups, verify_cli
+from newsletter.stats import funnel_months, funnel_views, overview_views, reader_views, rollups, verify_cli
 from newsletter.stats import staff_views as stats_views
 from newsletter.subscribers import cli as subscribers_cli
 from newsletter.subscribers import (
@@ -85,6 +85,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     _add_pages(app, chosen)
     _add_commands(app)
     rollups.listen()
+    funnel_months.listen()
     letters.listen()
     own_data.listen()
     return app

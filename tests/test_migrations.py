@@ -99,7 +99,7 @@ def test_the_newest_migration_equals_the_models(real_app):
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
-    "words", ["AUTOINCREMENT", "WITHOUT ROWID", "ON DELETE CASCADE", "ON DELETE SET NULL", "WHERE"]
+    "words", ["AUTOINCREMENT", "WITHOUT ROWID", "ON DELETE CASCADE", "ON DELETE SET NULL", "WHERE", "(ID / "]
 )
 def test_what_alembic_does_not_compare_equals_the_models_too(real_app, tmp_path, words):
     def having(engine):

@@ -1,9 +1,9 @@
 """The figures of the opt-in funnel: from the form shown to the subscription confirmed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -40,15 +40,16 @@ class Filter:
         return sa.and_(*wanted)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """The counts of one day, list, language and form."""
 
-    day: date
+    #: As ISO 8601.
+    day: str
     list_name: str
     language: str
     form_host: str
-    counts: dict[FunnelStep, int]
+    #: In the order of STEPS.
+    counts: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +58,6 @@ class Group:
 
     name: str
     counts: dict[FunnelStep, int]
-
-
-def totals(chosen: Filter) -> dict[FunnelStep, int]:
-    """Return how often each step was taken."""
-    found = counts().c
-    counted = sa.select(found.step, sa.func.sum(found.count)).where(chosen.covers(found))
-    return _all_steps(dict(db.session.execute(counted.group_by(found.step)).all()))
 
 
 def groups(chosen: Filter) -> dict[str, list[Group]]:
@@ -83,6 +77,11 @@ def groups(chosen: Filter) -> dict[str, list[Group]]:
     }
 
 
+def totals(parts: Sequence[Group]) -> dict[FunnelStep, int]:
+    """Return how often each step was taken in all these groups together."""
+    return {step: sum(group.counts[step] for group in parts) for step in STEPS}
+
+
 def by_month(chosen: Filter) -> list[tuple[date, dict[FunnelStep, int]]]:
     """Return the steps of each month of a list, the newest first."""
     found = counts().c
@@ -98,21 +97,16 @@ def by_month(chosen: Filter) -> list[tuple[date, dict[FunnelStep, int]]]:
     return sorted(months.items(), reverse=True)
 
 
-def days(chosen: Filter) -> list[Row]:
-    """Return every day, list, language and form, oldest first: what the file for a spreadsheet holds."""
-    keys = (FunnelCount.day, MailingList.name, FunnelCount.language, FunnelCount.form_host)
+def days(chosen: Filter) -> Iterator[Row]:
+    """Yield every day, list, language and form, oldest first: what the file for a spreadsheet holds."""
+    names = dict(db.session.execute(sa.select(MailingList.id, MailingList.name)).all())
+    # In the order of the key, so that the database sorts nothing.
+    keys = (FunnelCount.day, FunnelCount.list_id, FunnelCount.language, FunnelCount.form_host)
     steps = [sa.func.sum(sa.case((FunnelCount.step == step, FunnelCount.count), else_=0)) for step in STEPS]
-    counted = (
-        sa.select(*keys, *steps)
-        .join(MailingList, MailingList.id == FunnelCount.list_id)
-        .where(chosen.covers(FunnelCount))
-        .group_by(*keys)
-        .order_by(*keys)
-    )
-    return [
-        Row(day, name, language, form_host, dict(zip(STEPS, map(int, numbers), strict=True)))
-        for day, name, language, form_host, *numbers in db.session.execute(counted)
-    ]
+    written = (sa.type_coerce(FunnelCount.day, sa.String), *keys[1:])
+    counted = sa.select(*written, *steps).where(chosen.covers(FunnelCount)).group_by(*keys).order_by(*keys)
+    for day, list_id, language, form_host, *numbers in db.session.execute(counted):
+        yield Row(str(day), names[list_id], language, form_host, numbers)
 
 
 def _grouped(rows: Iterable[tuple[str, FunnelStep, int]]) -> list[Group]:

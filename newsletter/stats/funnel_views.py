@@ -16,7 +16,7 @@ from newsletter.i18n import NATIVE_NAMES, translate
 from newsletter.staff.access import needs, own_lists
 from newsletter.staff.models import Role
 from newsletter.stats import funnel
-from newsletter.stats.funnel import STEPS, Filter
+from newsletter.stats.funnel import STEPS, Filter, Group
 from newsletter.subscribers.funnel import OTHER
 from newsletter.subscribers.lists import all_lists
 from newsletter.subscribers.models import FunnelStep
@@ -38,8 +38,8 @@ STEP_LABELS = {
 @needs(*Role, by_list=True)
 def page() -> ResponseReturnValue:
     chosen = _read_filter()
-    totals = funnel.totals(chosen)
-    months = funnel.by_month(chosen)
+    groups, months = funnel.groups(chosen), funnel.by_month(chosen)
+    totals = funnel.totals(groups["list"])
     return render_template(
         "staff/funnel.html",
         as_of=utcnow(),
@@ -48,8 +48,8 @@ def page() -> ResponseReturnValue:
         chosen=chosen,
         steps=[(translate(STEP_LABELS[step]), totals[step], _share(totals, step)) for step in STEPS],
         labels=[translate(STEP_LABELS[step]) for step in STEPS],
-        groups=_named_groups(chosen),
-        month_rows=[(_month_name(month), counts) for month, counts in months],
+        groups=_named_groups(groups),
+        month_rows=[(_month_name(month), list(numbers.values())) for month, numbers in months],
         csv_url=url_for("funnel.file", list=chosen.list_slug, month=request.args.get("month")),
     )
 
@@ -57,20 +57,18 @@ def page() -> ResponseReturnValue:
 @bp.get("/funnel.csv")
 @needs(*Role, fresh=True, by_list=True)
 def file() -> ResponseReturnValue:
-    rows = funnel.days(_read_filter())
     text = io.StringIO(newline="")
     table = CsvWriter(text)
     table.write(["day", "list", "language", "form", *(step.value for step in STEPS)])
-    for row in rows:
-        cells = [row.day.isoformat(), row.list_name, row.language, row.form_host]
-        table.write([*cells, *map(_exported, row.counts.values())])
+    for *names, counts in funnel.days(_read_filter()):
+        table.write([*names, *map(_exported, counts)])
     response = Response(text.getvalue(), mimetype="text/csv")
     response.headers["Content-Disposition"] = "attachment; filename=funnel.csv"
     return response
 
 
-def _named_groups(chosen: Filter) -> dict[str, list[tuple[str, dict[FunnelStep, int]]]]:
-    groups = {kind: [(row.name, row.counts) for row in rows] for kind, rows in funnel.groups(chosen).items()}
+def _named_groups(counted: dict[str, list[Group]]) -> dict[str, list[tuple[str, list[int]]]]:
+    groups = {kind: [(row.name, list(row.counts.values())) for row in rows] for kind, rows in counted.items()}
     groups["language"] = [(NATIVE_NAMES.get(code, code), counts) for code, counts in groups["language"]]
     groups["form"] = [
         (_("Other sites") if host == OTHER else host, counts) for host, counts in groups["form"]

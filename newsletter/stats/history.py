@@ -67,11 +67,8 @@ def sent_campaigns(
     return db.session.scalars(page).unique().all()
 
 
-def usual(
-    list_id: int, now: datetime, *, but: int | None = None, within: Sequence[str] | None = None
-) -> Usual:
-    """Return the median of a list's last campaigns, one of them left out."""
-    chosen = sent_campaigns(list_id, but=but, within=within)
+def usual(chosen: Sequence[Campaign], now: datetime) -> Usual:
+    """Return the median of some campaigns: of a list's last ones."""
     found = [totals_figures(campaign.totals, now) for campaign in chosen]
     return Usual(
         campaigns=len(found),
@@ -95,16 +92,15 @@ def as_usual(figures: Figures) -> Usual:
     )
 
 
-def best_time(list_id: int, *, within: Sequence[str] | None = None) -> BestTime:
-    """Return when people opened the list's last campaigns, each person once a campaign."""
-    campaigns = sent_campaigns(list_id, within=within)
+def best_time(campaigns: Sequence[Campaign]) -> BestTime:
+    """Return when people opened these campaigns, each person once a campaign."""
     columns = 24 // HOURS_A_COLUMN
     counts = [[0] * columns for _day in range(7)]
     if not campaigns:
         return BestTime(counts)
     since = min(campaign.started_at for campaign in campaigns if campaign.started_at)
-    local = sa.extract("epoch", CampaignHour.hour) + _offset(since, utcnow())
-    slot = sa.cast(local, sa.BigInteger) / sa.literal_column(str(HOURS_A_COLUMN * 3600)) % (7 * columns)
+    local = sa.cast(sa.extract("epoch", CampaignHour.hour), sa.BigInteger) + _offset(since, utcnow())
+    slot = local // sa.literal_column(str(HOURS_A_COLUMN * 3600), sa.Integer()) % (7 * columns)
     rows = db.session.execute(
         sa.select(slot, sa.func.sum(CampaignHour.opens_unique))
         .where(

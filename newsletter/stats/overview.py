@@ -13,9 +13,10 @@ from newsletter.campaigns.models import Campaign, CampaignStatus
 from newsletter.config import settings
 from newsletter.db import db
 from newsletter.stats.figures import totals_figures
+from newsletter.stats.funnel_months import counts
 from newsletter.stats.models import ListDay
 from newsletter.subscribers.lists import all_lists
-from newsletter.subscribers.models import FunnelCount, FunnelStep, MailingList
+from newsletter.subscribers.models import FunnelStep, MailingList
 from newsletter.tracking.spool import lost_hits
 
 FAILED = 0.05
@@ -65,16 +66,20 @@ def growth(now: datetime, days: int, within: Sequence[str] | None = None) -> lis
     """Return every list, or those of these slugs, with who joined and left in the last days."""
     today = now.astimezone(settings().timezone).date()
     since = today - timedelta(days=days - 1)
+    lists = all_lists(within)
+    numbers = [item.id for item in lists]
     by_list: defaultdict[int, list[ListDay]] = defaultdict(list)
-    for row in db.session.scalars(sa.select(ListDay).where(ListDay.day >= since).order_by(ListDay.day)):
+    kept = sa.select(ListDay).where(ListDay.list_id.in_(numbers), ListDay.day >= since).order_by(ListDay.day)
+    for row in db.session.scalars(kept):
         by_list[row.list_id].append(row)
     steps: defaultdict[int, dict[FunnelStep, int]] = defaultdict(dict)
-    counted = sa.select(FunnelCount.list_id, FunnelCount.step, sa.func.sum(FunnelCount.count)).where(
-        FunnelCount.day >= since, FunnelCount.step.in_([FunnelStep.SENT_IN, FunnelStep.CONFIRMED])
+    found = counts(since).c
+    counted = sa.select(found.list_id, found.step, sa.func.sum(found.count)).where(
+        found.list_id.in_(numbers), found.step.in_([FunnelStep.SENT_IN, FunnelStep.CONFIRMED])
     )
-    for list_id, step, number in db.session.execute(counted.group_by(FunnelCount.list_id, FunnelCount.step)):
+    for list_id, step, number in db.session.execute(counted.group_by(found.list_id, found.step)):
         steps[list_id][step] = int(number)
-    return [_growth(item, by_list[item.id], steps[item.id]) for item in all_lists(within)]
+    return [_growth(item, by_list[item.id], steps[item.id]) for item in lists]
 
 
 def attention(

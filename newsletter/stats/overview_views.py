@@ -1,12 +1,14 @@
 """The pages of single lists, and the file of them all. The overview itself stands above, in running."""
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import get_locale
 
+from newsletter.campaigns.models import Campaign
 from newsletter.clock import utcnow
 from newsletter.i18n import language
 from newsletter.staff.access import needs, own_lists
@@ -35,7 +37,8 @@ def file() -> ResponseReturnValue:
 def mailing_list(slug: str) -> ResponseReturnValue:
     (found,) = get_lists([slug])
     now, days = utcnow(), period()
-    (growth,) = [item for item in overview.growth(now, days, own_lists()) if item.mailing_list.id == found.id]
+    (growth,) = overview.growth(now, days, [found.slug])
+    sent = history.sent_campaigns(found.id, within=own_lists())
     return render_template(
         "staff/list.html",
         list=found,
@@ -43,9 +46,9 @@ def mailing_list(slug: str) -> ResponseReturnValue:
         line=charts.line([day.members for day in growth.days], 720, 120),
         days=days,
         periods=PERIODS,
-        campaigns=campaign_rows(history.sent_campaigns(found.id, within=own_lists())),
-        usual=history.usual(found.id, now, within=own_lists()),
-        heat=_heat(found.id),
+        campaigns=campaign_rows(sent),
+        usual=history.usual(sent, now),
+        heat=_heat(sent),
         cells=cells(),
         as_of=now,
     )
@@ -57,8 +60,8 @@ def period() -> int:
     return days if days in PERIODS else PERIODS[1]
 
 
-def _heat(list_id: int) -> dict[str, Any]:
-    found = history.best_time(list_id, within=own_lists())
+def _heat(sent: Sequence[Campaign]) -> dict[str, Any]:
+    found = history.best_time(sent)
     highest = max(map(max, found.counts))
     locale = get_locale()
     names = locale.days["stand-alone"]["wide"] if locale else {}

@@ -28,13 +28,20 @@ def page() -> ResponseReturnValue:
 @needs(Role.PRIVACY, fresh=True)
 def show() -> ResponseReturnValue:
     address = request.form.get("address", "")[:320].strip()
+    before = request.form.get("before", type=int)
     try:
-        found = look_at(address, actor=f"staff:{current_user.id}", now=utcnow())
+        found = look_at(address, actor=f"staff:{current_user.id}", now=utcnow(), before=before)
     except (AddressInvalid, UnknownSubscriber) as error:
         errors = {"address": translate(error.message, error.values)}
         return render_template("staff/reader.html", address=address, errors=errors, found=None), 422
     db.session.commit()
     labels = {made_by: translate(label) for made_by, label in CLASS_LABELS.items()}
     return render_template(
-        "staff/reader.html", address=address, errors={}, found=found, labels=labels, as_of=utcnow()
+        "staff/reader.html",
+        address=address,
+        errors={},
+        found=found,
+        is_first=before is None,
+        labels=labels,
+        as_of=utcnow(),
     )

@@ -13,9 +13,9 @@ from newsletter.subscribers.models import TrackingState
 from newsletter.subscribers.queries import get_subscriber
 from newsletter.tracking.classify import RELAYED
 from newsletter.tracking.models import Event, EventKind, Link, MachineClass
+from newsletter.tracking.queries import numbers_of
 
-#: As many as fit a page; the rest is in the copy of their data that a person may ask for.
-MOST = 200
+PAGE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +32,28 @@ class Fetched:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """What one person said about measuring, and their newest opens and clicks."""
+    """What one person said about measuring, and some of their opens and clicks, newest first."""
 
     tracking: TrackingState
     events: Sequence[Fetched]
+    #: The number below which older ones follow; None where none do.
+    older: int | None
 
 
-def look_at(address: str, *, actor: str, now: datetime) -> Person:
-    """Return a person's newest opens and clicks, and write into the log that someone looked.
+def look_at(address: str, *, actor: str, now: datetime, before: int | None = None) -> Person:
+    """Return a page of a person's opens and clicks, and write into the log that someone looked.
 
-    Raises AddressInvalid or UnknownSubscriber.
+    ``before`` is where the page before it ended. Raises AddressInvalid or UnknownSubscriber.
     """
     subscriber = get_subscriber(address)
+    numbers = numbers_of([subscriber.id], before=before, most=PAGE + 1)
+    shown = numbers[:PAGE]
     rows = db.session.execute(
         sa.select(Event.at, Event.kind, Edition.subject, Link.url, Event.ip, Event.machine_class)
         .join(Edition, Edition.id == Event.edition_id)
         .outerjoin(Link, sa.and_(Link.edition_id == Event.edition_id, Link.number == Event.link_number))
-        .where(Event.subscriber_id == subscriber.id)
+        .where(Event.id.in_(shown))
         .order_by(Event.id.desc())
-        .limit(MOST)
     )
     events = [
         Fetched(at, kind, subject, url, None if made_by in RELAYED else ip, made_by)
@@ -59,4 +62,4 @@ def look_at(address: str, *, actor: str, now: datetime) -> Person:
     audit.record(
         "opens and clicks of a person shown", actor=actor, now=now, object=f"subscriber:{subscriber.id}"
     )
-    return Person(subscriber.tracking, events)
+    return Person(subscriber.tracking, events, shown[-1] if len(numbers) > PAGE else None)

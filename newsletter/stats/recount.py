@@ -1,27 +1,25 @@
-"""Counting again: are the roll-ups what the raw records say, and what they would be under new rules.
+"""Counting again: are the roll-ups what the raw records say.
 
 Roll-ups outlive people and their records, so they may say more than is left to count, never less.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
 from newsletter.campaigns.models import Campaign, CampaignTotals, Edition
-from newsletter.config import settings
-from newsletter.db import db, insert_or_ignore, table_of
+from newsletter.db import db, reading
 from newsletter.sending.models import Delivery
-from newsletter.stats.changes import Changes, hour_of
-from newsletter.stats.copies import Copy, all_copies
-from newsletter.stats.groups import GroupNames, take_turn
-from newsletter.stats.haste import Click, judge
+from newsletter.stats.groups import take_turn
 from newsletter.stats.models import CampaignClass, CampaignGroup, CampaignHour
-from newsletter.tracking.classify import HUMAN, RULES_VERSION, TRAP, Rules
-from newsletter.tracking.models import Event, EventKind, LinkReader, LinkTotals, MachineClass, RecentClick
+from newsletter.tracking.classify import HUMAN, TRAP
+from newsletter.tracking.models import Event, EventKind, LinkReader, LinkTotals
+from newsletter.tracking.queries import ends
 
+#: Records added up by one statement.
+_AT_ONCE = 100_000
 _NAMES = ("opens_human", "opens_machine", "opens_unique", "clicks_human", "clicks_machine", "clicks_unique")
 #: The January purge, which stands above: what was recorded before its year may be gone.
 _purge_runs = sa.table("purge_runs", sa.column("started_at"))
@@ -37,32 +35,51 @@ class Difference:
     counted: int
 
 
+@dataclass(slots=True)
+class _Kept:
+    """What the raw records of a campaign add up to, and between which numbers they are."""
+
+    first: int = 0
+    last: int = 0
+    hits: Counter[str] = field(default_factory=Counter)
+    #: By edition and number, people's and machines'.
+    clicks: defaultdict[tuple[int, int], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+
+
 def verify() -> tuple[int, list[Difference]]:
-    """Recount every campaign; return how many there are, and every number that is wrong."""
-    campaign_ids = db.session.scalars(sa.select(Campaign.id).order_by(Campaign.id)).all()
-    return len(campaign_ids), [
-        found for campaign_id in campaign_ids for found in verify_campaign(campaign_id)
-    ]
+    """Recount every campaign; return how many there are, and every number that is wrong.
+
+    Reads all records once. Holds nobody up, and commits nothing; call it without changes under way.
+    """
+    db.session.rollback()
+    with reading():
+        campaign_ids = db.session.scalars(sa.select(Campaign.id).order_by(Campaign.id)).all()
+        kept = _add_up()
+        found = {it: verify_campaign(it, kept[it]) for it in campaign_ids}
+        db.session.rollback()
+    # Hits may have been stored meanwhile: what seems wrong is looked at again in the campaign's turn.
+    return len(campaign_ids), [again for it in campaign_ids if found[it] for again in _verify_in_turn(it)]
 
 
-def verify_campaign(campaign_id: int) -> list[Difference]:
+def verify_campaign(campaign_id: int, kept: _Kept | None = None) -> list[Difference]:
     """Compare a campaign's roll-ups with the raw records, and with each other."""
+    kept = kept or _add_up(campaign_id)[campaign_id]
     totals = db.session.get_one(CampaignTotals, campaign_id, populate_existing=True)
     stored = {name: getattr(totals, name) for name in _NAMES}
-    found = [*_compare(campaign_id, stored, _count_events(campaign_id), exact=_all_is_there(totals))]
+    counted = dict(kept.hits) | _count_people(campaign_id, kept)
+    found = [*_compare(campaign_id, stored, counted, exact=_all_is_there(totals))]
     for what, parts in _sums(campaign_id).items():
         found += _compare(campaign_id, {f"{name} by {what}": stored[name] for name in parts}, {
             f"{name} by {what}": number for name, number in parts.items()
         }, exact=True)  # fmt: skip
-    return [*found, *_verify_links(campaign_id, exact=_all_is_there(totals))]
+    return [*found, *_verify_links(campaign_id, kept, exact=_all_is_there(totals))]
 
 
-def reclassify() -> int:
-    """Apply the rules to every kept record; return how many changed. Commits campaign by campaign."""
-    rules = Rules.of(settings())
-    campaign_ids = db.session.scalars(sa.select(Campaign.id).order_by(Campaign.id)).all()
+def _verify_in_turn(campaign_id: int) -> list[Difference]:
+    take_turn(campaign_id)
+    found = verify_campaign(campaign_id)
     db.session.rollback()
-    return sum(_reclassify_campaign(campaign_id, rules) for campaign_id in campaign_ids)
+    return found
 
 
 def _compare(
@@ -84,25 +101,44 @@ def _all_is_there(totals: CampaignTotals) -> bool:
     return db.session.scalar(deliveries) == totals.recipients and not db.session.scalar(purged)
 
 
-def _count_events(campaign_id: int) -> dict[str, int]:
-    counts: Counter[str] = Counter()
-    rows = db.session.execute(
-        sa.select(Event.kind, Event.machine_class, sa.func.count())
-        .where(Event.campaign_id == campaign_id)
-        .group_by(Event.kind, Event.machine_class)
-    )
-    for kind, made_by, number in rows:
-        counts[f"{kind.value}s_{'human' if made_by in HUMAN else 'machine'}"] += number
+def _add_up(campaign_id: int | None = None) -> defaultdict[int, _Kept]:
+    """Add up the raw records of every campaign, or of one, in one walk along their numbers."""
+    keys = (Event.campaign_id, Event.kind, Event.machine_class, Event.edition_id, Event.link_number)
+    counted = sa.select(*keys, sa.func.count(), sa.func.min(Event.id), sa.func.max(Event.id)).group_by(*keys)
+    if campaign_id is not None:
+        counted = counted.where(Event.campaign_id == campaign_id)
+    found: defaultdict[int, _Kept] = defaultdict(_Kept)
+    low, end = ends()
+    while low <= end:
+        # So many at a time: SQLite sorts what it groups, and this much in memory.
+        for campaign, kind, made_by, edition_id, number, count, first, last in db.session.execute(
+            counted.where(Event.id.between(low, low + _AT_ONCE - 1))
+        ):
+            kept, who = found[campaign], "human" if made_by in HUMAN else "machine"
+            kept.first, kept.last = min(kept.first or first, first), max(kept.last, last)
+            kept.hits[f"{kind.value}s_{who}"] += count
+            if kind is EventKind.CLICK:
+                kept.clicks[edition_id, number or TRAP][who] += count
+        low += _AT_ONCE
+    return found
+
+
+def _count_people(campaign_id: int, kept: _Kept) -> dict[str, int]:
+    """Return how many different people opened and clicked."""
     people = db.session.execute(
         sa.select(Event.kind, sa.func.count(Event.subscriber_id.distinct()))
         .join(
             Delivery,
             sa.and_(Delivery.campaign_id == Event.campaign_id, Delivery.subscriber_id == Event.subscriber_id),
         )
-        .where(Event.campaign_id == campaign_id, Event.machine_class.in_(HUMAN))
+        .where(
+            Event.id.between(kept.first, kept.last),
+            Event.campaign_id == campaign_id,
+            Event.machine_class.in_(HUMAN),
+        )
         .group_by(Event.kind)
     )
-    return dict(counts) | {f"{kind.value}s_unique": number for kind, number in people}
+    return {f"{kind.value}s_unique": number for kind, number in people}
 
 
 def _sums(campaign_id: int) -> dict[str, dict[str, int]]:
@@ -133,7 +169,7 @@ def _sums(campaign_id: int) -> dict[str, dict[str, int]]:
     return found
 
 
-def _verify_links(campaign_id: int, *, exact: bool) -> Iterator[Difference]:
+def _verify_links(campaign_id: int, kept: _Kept, *, exact: bool) -> Iterator[Difference]:
     rows = db.session.scalars(
         sa.select(LinkTotals)
         .join(Edition, Edition.id == LinkTotals.edition_id)
@@ -141,166 +177,17 @@ def _verify_links(campaign_id: int, *, exact: bool) -> Iterator[Difference]:
         .execution_options(populate_existing=True)
     ).all()
     editions = {row.edition_id for row in rows}
-    clicks: defaultdict[tuple[int, int], Counter[str]] = defaultdict(Counter)
-    for edition_id, number, made_by, count in db.session.execute(
-        sa.select(Event.edition_id, Event.link_number, Event.machine_class, sa.func.count())
-        .where(Event.campaign_id == campaign_id, Event.kind == EventKind.CLICK)
-        .group_by(Event.edition_id, Event.link_number, Event.machine_class)
-    ):
-        clicks[edition_id, number or TRAP]["human" if made_by in HUMAN else "machine"] += count
     for edition_id, number, count in db.session.execute(
         sa.select(LinkReader.edition_id, LinkReader.number, sa.func.count())
         .where(LinkReader.edition_id.in_(editions))
         .group_by(LinkReader.edition_id, LinkReader.number)
     ):
-        clicks[edition_id, number]["unique_human"] = count
+        kept.clicks[edition_id, number]["unique_human"] = count
     for row in rows:
         names = ("human", "machine", "unique_human")
         stored = {f"{name} of link {row.edition_id}/{row.number}": getattr(row, name) for name in names}
         counted = {
-            f"{name} of link {row.edition_id}/{row.number}": clicks[row.edition_id, row.number][name]
+            f"{name} of link {row.edition_id}/{row.number}": kept.clicks[row.edition_id, row.number][name]
             for name in names
         }
         yield from _compare(campaign_id, stored, counted, exact=exact)
-
-
-#: id, at, edition, subscriber, kind, link, ip, agent, class: what judging a record needs.
-_COLUMNS = (
-    Event.id, Event.at, Event.edition_id, Event.subscriber_id, Event.kind, Event.link_number, Event.ip,
-    Event.user_agent, Event.machine_class,
-)  # fmt: skip
-
-
-def _reclassify_campaign(campaign_id: int, rules: Rules) -> int:
-    """Judge a campaign's records anew. Most are read before the lock, so that others wait shortly."""
-    reading = sa.select(*_COLUMNS).where(Event.campaign_id == campaign_id).order_by(Event.id)
-    rows = list(db.session.execute(reading))
-    db.session.rollback()
-    is_open = take_turn(campaign_id)
-    last = rows[-1].id if rows else 0
-    rows += db.session.execute(reading.where(Event.id > last))
-    by_person: defaultdict[int, list[Any]] = defaultdict(list)
-    for row in rows:
-        by_person[row.subscriber_id].append(row)
-    copies = all_copies(campaign_id, by_person)
-    changes, names = Changes(campaign_id), GroupNames(campaign_id)
-    changed: list[dict[str, Any]] = []
-    firsts: list[dict[str, Any]] = []
-    for subscriber_id, theirs in by_person.items():
-        copy = copies.get(subscriber_id)
-        if copy is None:
-            continue  # erased while we read
-        judged = _judge_person(theirs, copy, rules)
-        differing = [row for row in theirs if judged[row.id] is not row.machine_class]
-        if not differing:
-            continue
-        changed += [{"key": row.id, "made_by": judged[row.id]} for row in differing]
-        for row in differing:
-            link = (row.edition_id, row.link_number)
-            changes.add_hit(row.kind, row.machine_class, row.at, link, -1)
-            changes.add_hit(row.kind, judged[row.id], row.at, link)
-        if is_open:  # else nobody remembers who was counted, and the numbers of people stand
-            firsts += _recount_person(theirs, judged, copy, changes, names)
-    _write(campaign_id, changes, changed, firsts)
-    _stamp(campaign_id)
-    db.session.commit()
-    return len(changed)
-
-
-def _judge_person(rows: Sequence[Any], copy: Copy, rules: Rules) -> dict[int, MachineClass]:
-    judged = {}
-    clicks: defaultdict[int, list[Click]] = defaultdict(list)
-    for row in rows:
-        ip = (row.ip or "").partition("/")[0]  # once cut, its network stands for it
-        made_by = rules.classify(
-            row.user_agent or "", ip, after=copy.since_acceptance(row.at), link=row.link_number
-        )
-        judged[row.id] = made_by
-        if row.kind is EventKind.CLICK:
-            clicks[row.edition_id].append(
-                Click(row.subscriber_id, row.edition_id, row.link_number or TRAP, row.at, made_by, row.id)
-            )
-    for theirs in clicks.values():
-        judge(theirs, rules)
-        judged |= {click.event_id: click.machine_class for click in theirs}
-    return judged
-
-
-def _recount_person(
-    rows: Sequence[Any],
-    judged: dict[int, MachineClass],
-    copy: Copy,
-    changes: Changes,
-    names: GroupNames,
-) -> list[dict[str, Any]]:
-    """Correct for what one person is counted once; return what their delivery is to remember."""
-    if copy.edition_id is None:
-        return []
-    human = [row for row in rows if judged[row.id] in HUMAN]
-    firsts = {"who": copy.subscriber_id}
-    for kind in EventKind:
-        before = copy.first_at(kind)
-        after = min((row.at for row in human if row.kind is kind), default=None)
-        if (before is None) != (after is None):
-            changes.add_person(
-                kind, (before or after) or hour_of(rows[0].at), names.of(copy), -1 if before else 1
-            )
-        else:
-            after = before
-        firsts[f"first_{kind.value}_at"] = after  # type: ignore[assignment] # a moment or none
-    clicked = {(row.edition_id, row.link_number) for row in rows if row.kind is EventKind.CLICK}
-    wanted = {(row.edition_id, row.link_number) for row in human if row.kind is EventKind.CLICK} - {
-        (copy.edition_id, TRAP)
-    }
-    for edition_id, number in sorted(wanted):
-        reader = {"edition_id": edition_id, "number": number, "subscriber_id": copy.subscriber_id}
-        changes.add_reader(edition_id, number, insert_or_ignore(LinkReader, reader))
-    for edition_id, number in sorted(clicked - wanted):
-        gone = sa.delete(LinkReader).where(
-            LinkReader.edition_id == edition_id,
-            LinkReader.number == number,
-            LinkReader.subscriber_id == copy.subscriber_id,
-        )
-        changes.add_reader(edition_id, number, -db.session.execute(gone).rowcount)  # type: ignore[attr-defined] # of a DELETE
-    return [firsts]
-
-
-def _write(
-    campaign_id: int, changes: Changes, changed: list[dict[str, Any]], firsts: list[dict[str, Any]]
-) -> None:
-    changes.write()
-    connection = db.session.connection()
-    events, deliveries = table_of(Event), table_of(Delivery)
-    if changed:
-        connection.execute(
-            sa.update(events)
-            .where(events.c.id == sa.bindparam("key"))
-            .values(machine_class=sa.bindparam("made_by")),
-            changed,
-        )
-        # Their flags no longer hold: no more of them is counted back by itself.
-        keys = [row["key"] for row in changed]
-        people = sa.select(Event.subscriber_id)
-        for start in range(0, len(keys), 5000):
-            some = people.where(Event.id.in_(keys[start : start + 5000]))
-            db.session.execute(sa.delete(RecentClick).where(RecentClick.subscriber_id.in_(some)))
-    if firsts:
-        connection.execute(
-            sa.update(deliveries)
-            .where(deliveries.c.campaign_id == campaign_id, deliveries.c.subscriber_id == sa.bindparam("who"))
-            .values({
-                name: sa.bindparam(name, type_=deliveries.c[name].type)
-                for name in ("first_open_at", "first_click_at")
-            }),
-            firsts,
-        )  # fmt: skip
-
-
-def _stamp(campaign_id: int) -> None:
-    """Write on every record which rules it was judged by."""
-    db.session.execute(
-        sa.update(Event)
-        .where(Event.campaign_id == campaign_id, Event.rules_version != RULES_VERSION)
-        .values(rules_version=RULES_VERSION)
-        .execution_options(synchronize_session=False)
-    )

@@ -206,7 +206,8 @@ def _comparison(found: Campaign, figures: Figures) -> dict[str, Any]:
         "lists": lists, "others": others, "asked": asked, "ours": history.as_usual(figures), "theirs": None,
     }  # fmt: skip
     if asked in chosen:
-        data["theirs"] = history.usual(chosen[asked].id, now, but=found.id, within=own_lists())
+        sent = history.sent_campaigns(chosen[asked].id, but=found.id, within=own_lists())
+        data["theirs"] = history.usual(sent, now)
         data["name"] = chosen[asked].name
     elif asked.isdigit() and len(asked) < 10 and int(asked) != found.id:  # noqa: PLR2004 - a number of ours
         if (mine := own_lists()) is not None:

@@ -9,7 +9,7 @@ from newsletter.clock import utcnow
 from newsletter.console import report
 from newsletter.db import db
 from newsletter.errors import NewsletterError
-from newsletter.stats import recount
+from newsletter.stats import reclassify, recount
 from newsletter.stats.funnel_months import wrong_months
 from newsletter.stats.rollups import load_spool
 from newsletter.tracking.classify import RULES_VERSION
@@ -40,10 +40,10 @@ def verify() -> tuple[object, str]:
 
 @stats.command("reclassify")
 @report
-def reclassify() -> tuple[object, str]:
+def reclassify_records() -> tuple[object, str]:
     """Apply the rules that tell machines from people to all that is kept, and correct the figures."""
     load_spool()
-    changed = recount.reclassify()
+    changed = reclassify.reclassify()
     audit.record("events reclassified", actor="console", now=utcnow(), version=RULES_VERSION, changed=changed)
     db.session.commit()
     text = f"{changed} opens and clicks have another class under version {RULES_VERSION} of the rules."

@@ -18,9 +18,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
+from blinker import Namespace
 from flask import Flask, current_app
 from sqlalchemy.dialects import postgresql, sqlite
 
+from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.db import change, db, is_sqlite, table_of
 from newsletter.mail.models import OutboxMail
@@ -35,6 +37,9 @@ SHARDS = 16
 HOSTS_A_DAY = 50
 OTHER = "other"
 _HOST = re.compile(r"[a-z0-9.-]{1,253}")
+
+#: Sent with ``counts`` of months that are over, by key, in the transaction that has stored them.
+counted_late = Namespace().signal("counted late")
 
 #: Day, list, language, form, step.
 Key = tuple[date, int, str, str, FunnelStep]
@@ -162,6 +167,9 @@ def _store(counts: Counter[Key]) -> None:
         )
     ]
     change(_adding(for_sqlite=is_sqlite()), rows)
+    month = utcnow().astimezone(settings().timezone).date().replace(day=1)
+    if late := {key: count for key, count in summed.items() if key[0] < month}:
+        counted_late.send(counts=late)
 
 
 @cache

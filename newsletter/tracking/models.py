@@ -77,13 +77,19 @@ class MachineClass(enum.Enum):
     BOT = "bot"
 
 
-class Event(Base):
-    """One open or click by someone who allowed measuring. No index but its number: it is only walked.
+#: Records are looked up by person in runs of so many numbers. The index of one run is small, so a loader
+#: and a purge, which go by number, change few pages of it; with an index by campaign and person the purge
+#: took seven times as long.
+RUN = 20_000
+#: Written out: a database sees that an expression is the index's own only where it has no parameters.
+RUN_OF = sa.literal_column(f"(events.id / {RUN})", sa.BigInteger())
 
-    With one by campaign and person the January purge took seven times as long.
-    """
+
+class Event(Base):
+    """One open or click by someone who allowed measuring."""
 
     __tablename__ = "events"
+    __table_args__ = (sa.Index("ix_events_run", sa.text(f"(id / {RUN})"), "subscriber_id"),)
 
     id: Mapped[int] = mapped_column(sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True)
     at: Mapped[datetime]

@@ -1,19 +1,20 @@
 """What tracking holds on a person: opens, clicks, and which links they followed."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from newsletter.crowds import theirs
-from newsletter.db import change, db, is_sqlite
+from newsletter.db import among, change, db, is_sqlite, listed, table_of
 from newsletter.strides import People, Stride, Tell, say_nothing
 from newsletter.subscribers.models import Subscriber, TrackingState
 from newsletter.tracking.models import Event, Link, LinkReader, RecentClick
+from newsletter.tracking.queries import ends, numbers_of
 
-#: Raw records looked through in one transaction at first: without an index, walking them by number is
-#: the cheapest way to find some people's, and the write lock stays short.
+#: Raw records looked through in one transaction at first: walking them by number is the cheapest way to
+#: find many people's, and the write lock stays short.
 WALK = 20_000
 #: Held, shared, by whoever stores hits; an erasure waits until nobody who began before it does.
 _TURN = 7_305_420
@@ -24,8 +25,9 @@ def export(subscriber: Subscriber) -> dict[str, Any]:
     events = db.session.execute(
         sa.select(Event, Link.url)
         .outerjoin(Link, sa.and_(Link.edition_id == Event.edition_id, Link.number == Event.link_number))
-        .where(Event.subscriber_id == subscriber.id)
-        .order_by(Event.id)
+        .where(among(table_of(Event).c.id, "theirs", for_sqlite=is_sqlite()))
+        .order_by(Event.id),
+        {"theirs": listed(numbers_of([subscriber.id]))},
     )
     return {
         "events": [
@@ -46,25 +48,39 @@ def export(subscriber: Subscriber) -> dict[str, Any]:
 def erase(people: People, *, before: datetime | None = None, tell: Tell = say_nothing) -> int:
     """Delete the raw records of these people, and all from before a moment; return how many.
 
-    One walk along the numbers serves any number of people. Commits after each piece of it.
+    A few are looked up; one walk along the numbers serves any number of people. Commits in steps.
     """
     _keep_out(people)
     change(sa.delete(RecentClick).where(RecentClick.subscriber_id.in_(people)))  # of minutes, so few
     db.session.commit()
+    if before is None and not isinstance(people, sa.Select):
+        return _erase_found(numbers_of(people))
     going = theirs(Event.subscriber_id, people)
     if before is not None:
         going = sa.or_(Event.at < before, going)
-    # Asked apart: SQLite answers either from an end of the key, and both by walking all of it.
-    first, last = (db.session.scalar(sa.select(end(Event.id))) for end in (sa.func.min, sa.func.max))
+    first, last = ends()
     db.session.rollback()
-    low, deleted, stride = (first or 1) - 1, 0, Stride(WALK)
-    total = (last or 0) - low
-    while low < (last or 0):
+    low, deleted, stride = first - 1, 0, Stride(WALK)
+    total = last - low
+    while low < last:
         with stride.step() as size:
             deleted += change(sa.delete(Event).where(Event.id > low, Event.id <= low + size, going))
             db.session.commit()
         low += size
-        tell(min(total, low + 1 - (first or 1)), total)
+        tell(min(total, low + 1 - first), total)
+    return deleted
+
+
+def _erase_found(numbers: Sequence[int]) -> int:
+    """Delete these raw records; return how many. Commits in steps."""
+    db.session.rollback()
+    done, deleted, stride = 0, 0, Stride(1000)
+    these = sa.delete(Event).where(among(table_of(Event).c.id, "numbers", for_sqlite=is_sqlite()))
+    while done < len(numbers):
+        with stride.step() as size:
+            deleted += change(these, {"numbers": listed(numbers[done : done + size])})
+            db.session.commit()
+        done += size
     return deleted
 
 

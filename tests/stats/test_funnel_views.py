@@ -1,14 +1,15 @@
 """The page of the opt-in funnel, and its file."""
 
 import csv
-from datetime import date
+from datetime import date, timedelta
 
 import pytest
 import sqlalchemy as sa
 
 from newsletter.db import db
-from newsletter.stats.funnel_months import close_months, next_month, wrong_months
+from newsletter.stats.funnel_months import close_months, counts, next_month, wrong_months
 from newsletter.stats.models import FunnelMonth
+from newsletter.subscribers.funnel import record_all
 from newsletter.subscribers.models import FunnelCount, FunnelStep, MailingList
 from tests.subscribers.pages import Page
 
@@ -171,6 +172,48 @@ def test_a_month_that_is_over_is_added_up_once_and_shown_as_before(client, suome
     assert (shown()[2], before[0] == shown()[0], wrong_months()) == (before[2], False, [])
     db.session.execute(sa.delete(FunnelCount).where(FunnelCount.step == FunnelStep.CONFIRMED))
     assert shown() == before
+
+
+def test_what_comes_late_is_added_to_its_month_and_undone_with_its_day(app, suomeksi, count):
+    count(suomeksi, day=date(2026, 1, 7), shown=10)
+    count(suomeksi, day=date(2026, 2, 7), shown=10)
+    close_months(date(2026, 3, 4))
+    suomi = suomeksi.id
+
+    def store(host: str, *days: date) -> None:
+        record_all((day, suomi, "fi", host, FunnelStep.SHOWN) for day in days)
+
+    store("www.yritys.example", date(2026, 1, 7), date(2026, 1, 9), date(2026, 2, 1), date(2026, 3, 3))
+    store("blogi.example", date(2026, 1, 31))
+    db.session.commit()
+    store("blogi.example", date(2026, 1, 31))
+    db.session.rollback()
+
+    stored = db.session.execute(
+        sa.select(FunnelMonth.month, FunnelMonth.form_host, FunnelMonth.count).order_by(FunnelMonth.month)
+    )
+    assert sorted(map(tuple, stored)) == [
+        (date(2026, 1, 1), "blogi.example", 1),
+        (date(2026, 1, 1), "www.yritys.example", 12),
+        (date(2026, 2, 1), "www.yritys.example", 11),
+    ]
+    assert wrong_months() == []
+
+
+@pytest.mark.parametrize("closed", [None, date(2026, 1, 4), date(2026, 3, 4), date(2026, 4, 4)])
+@pytest.mark.parametrize(
+    "since", [date(2025, 11, 30), date(2025, 12, 1), date(2026, 2, 15), date(2026, 3, 31)]
+)
+def test_counts_from_a_day_on_are_those_of_the_days(suomeksi, count, closed, since):
+    days = [date(2025, 11, 29) + timedelta(days=number) for number in range(150)]
+    for number, day in enumerate(days):
+        count(suomeksi, day=day, shown=number + 1)
+    if closed:
+        close_months(closed)
+
+    found = db.session.scalar(sa.select(sa.func.sum(counts(since).c.count)))
+
+    assert found == sum(number + 1 for number, day in enumerate(days) if day >= since)
 
 
 def test_a_month_that_is_not_what_its_days_add_up_to_is_found(app, suomeksi, count):

@@ -22,6 +22,7 @@ from newsletter.staff.api_tokens import create_token
 from newsletter.staff.models import Role
 from newsletter.stats.breakdown import timeline
 from newsletter.stats.lists import count_days
+from newsletter.stats.readers import PAGE
 from newsletter.stats.upkeep import keep_up
 from newsletter.subscribers.models import Subscriber, SubscriptionStatus, TrackingState
 from newsletter.tracking.spool import LostHits
@@ -399,6 +400,30 @@ def test_st3_a_look_at_a_person_is_logged_and_a_proxys_address_is_not_theirs(cli
         for address in ("lukija0@gmail.com", "lukija3@gmail.com")
     ]
     assert [entry.object for entry in looks] == [f"subscriber:{number}" for number in ids]
+
+
+def test_a_persons_events_fill_several_pages_with_none_twice_and_none_left_out(
+    app, client, campaign, enter, submit
+):
+    edition = campaign.editions[0].id
+    keys = ("lukija3@gmail.com", "lukija4@gmail.com")
+    people = db.session.scalars(sa.select(Subscriber.id).where(Subscriber.address_key.in_(keys))).all()
+    times = [LATER + timedelta(days=9, minutes=minute) for minute in range(PAGE + 5)]
+    spool_hits(app, *[hit_line(edition, person, at=at) for at in times for person in people])
+    load_hits(app)
+    enter(Role.PRIVACY)
+
+    pages = [submit("/staff/readers", address="lukija3@gmail.com", lang="en")]
+    while older := LexborHTMLParser(pages[-1].text).css_first("input[name=before]"):
+        before = older.attributes["value"]
+        pages.append(submit("/staff/readers", address="lukija3@gmail.com", lang="en", before=before))
+
+    shown = [cells_of(LexborHTMLParser(page.text), "events-title") for page in pages]
+    # Two are of the campaign itself.
+    assert [len(rows) for rows in shown] == [PAGE, 7]
+    minutes = [row[0] for rows in shown for row in rows]
+    assert len(set(minutes[: PAGE + 5])) == PAGE + 5
+    assert [("Newest" in page.text, "Older" in page.text) for page in pages] == [(False, True), (True, False)]
 
 
 @pytest.mark.parametrize("address", ["nobody@example.com", "no address", ""])

@@ -2,9 +2,10 @@
 
 import dataclasses
 import json
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,7 +22,8 @@ from newsletter.db import db
 from newsletter.privacy.erasure import erase_people
 from newsletter.sending.models import Delivery
 from newsletter.stats.models import CampaignClass, CampaignGroup, CampaignHour
-from newsletter.stats.recount import reclassify, verify, verify_campaign
+from newsletter.stats.reclassify import reclassify
+from newsletter.stats.recount import verify, verify_campaign
 from newsletter.stats.rollups import store
 from newsletter.subscribers.models import Subscriber, TrackingState
 from newsletter.tracking.classify import Rules
@@ -300,3 +302,30 @@ def test_st2_totals_stay_as_plain_numbers_when_everybody_has_gone(busy):
         counted,
         (1, []),
     )
+
+
+def test_records_are_added_up_piece_by_piece(busy, monkeypatch):
+    monkeypatch.setattr("newsletter.stats.recount._AT_ONCE", 2)
+    assert verify() == (1, [])
+
+    db.session.execute(sa.delete(Event).where(Event.id == sa.select(sa.func.max(Event.id)).scalar_subquery()))
+    db.session.commit()
+
+    assert len(verify()[1]) > 0
+
+
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
+def test_counting_again_leaves_the_write_lock_to_others(real_app):
+    written = []
+
+    def write(*_statement: object) -> None:
+        with closing(sqlite3.connect(str(db.engine.url.database), timeout=0)) as other:
+            other.execute("UPDATE walks SET last_id = last_id")
+            other.commit()
+        written.append(1)
+
+    sa.event.listen(db.engine, "before_cursor_execute", write)
+    assert verify() == (0, [])
+    sa.event.remove(db.engine, "before_cursor_execute", write)
+
+    assert len(written) >= 3
