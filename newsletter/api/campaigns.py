@@ -1,6 +1,6 @@
 """``/api/v1/campaigns``: write, preview, send, and see what became of it."""
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 from newsletter.api.gate import actor, api_token, needs_scope, require_lists, require_scope
@@ -118,14 +118,14 @@ def write_edition(sent: dict[str, Any], campaign_id: int, language: str) -> Edit
 @bp.arguments(SendIn, required=False)
 @bp.response(202, CampaignOut)
 def send_campaign(asked: dict[str, Any], campaign_id: int) -> dict[str, Any]:
-    """Begin sending a draft to everyone who is confirmed on its lists; under SECOND_PERSON, ask for it."""
+    """Send a draft, now or later, to who is confirmed on its lists; under SECOND_PERSON, ask for it."""
     if asked["despite_preflight"]:
         require_scope("campaigns:override")
     require_match(CampaignOut(), _as_data(_get(campaign_id, lock=True)))
     hours = asked["over_hours"]
     sent = release(
         campaign_id,
-        at=None,
+        at=asked["at"] and asked["at"].astimezone(UTC),
         now=utcnow(),
         actor=actor(),
         over=timedelta(hours=hours) if hours else None,
@@ -168,6 +168,7 @@ def _as_data(campaign: Campaign) -> dict[str, Any]:
         "languages": [edition.language for edition in campaign.editions],
         "created_at": campaign.created_at,
         "started_at": campaign.started_at,
+        "scheduled_at": campaign.scheduled_at,
         "finished_at": campaign.finished_at,
         "over_hours": campaign.spread_minutes // 60 if campaign.spread_minutes else None,
     }

@@ -1,10 +1,11 @@
 """What goes in and out of the API, as the OpenAPI document shows it."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
+from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.privacy.desk import BY_STAFF, SCOPES
 from newsletter.privacy.models import RequestKind, RequestStatus
@@ -191,9 +192,20 @@ class EditionIn(Strict):
     body = text(100_000, required=True, metadata={"description": "Markdown."})
 
 
+def _within_a_year(moment: datetime) -> None:
+    if abs(moment - utcnow()) > timedelta(days=366):
+        raise ValidationError("More than a year away.")
+
+
 class SendIn(Strict):
     """How to send; without it, at once to all."""
 
+    at = fields.AwareDateTime(
+        load_default=None,
+        allow_none=True,
+        validate=_within_a_year,
+        metadata={"description": "When to begin, with an offset; at most a year ahead. Without it: now."},
+    )
     over_hours = fields.Integer(
         load_default=None,
         allow_none=True,
@@ -222,6 +234,7 @@ class CampaignOut(Schema):
     languages = fields.List(fields.String(), required=True)
     created_at = fields.AwareDateTime(required=True)
     started_at = fields.AwareDateTime(required=True, allow_none=True)
+    scheduled_at = fields.AwareDateTime(required=True, allow_none=True)
     finished_at = fields.AwareDateTime(required=True, allow_none=True)
     over_hours = fields.Integer(
         required=True,

@@ -1,15 +1,17 @@
 """The resources of the API, and the document that describes them."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
 from newsletter.audit import AuditEntry
+from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.mail.models import Grade, Standing
+from newsletter.sending.release import start_due
 from newsletter.subscribers.models import SubscriptionStatus
 from tests.subscribers.pages import Page
 from tests.support.clock import NOW
@@ -131,6 +133,41 @@ def test_a_spread_that_cannot_be_is_refused(call, draft, hours):
     refused = call(f"/campaigns/{draft}/send", {"over_hours": hours})
 
     assert (refused.status_code, list(refused.json["errors"])) == (422, ["over_hours"])
+    assert call(f"/campaigns/{draft}").json["status"] == "draft"
+
+
+def test_a_campaign_is_scheduled(call, draft, send_due, clock):
+    sent = call(f"/campaigns/{draft}/send", {"at": "2026-03-03T14:00:00+02:00"})
+
+    assert (sent.status_code, sent.json["status"]) == (202, "scheduled")
+    assert sent.json["scheduled_at"] == "2026-03-03T12:00:00+00:00"
+    clock.move_to(datetime(2026, 3, 3, 12, tzinfo=UTC))
+    assert (start_due(utcnow()), send_due()) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        "2026-04-03T14:00:00",
+        "2027-06-01T12:00:00Z",
+        "9999-12-31T23:59:59-12:00",
+        "0001-01-01T00:00:00+14:00",
+        "klo 9",
+        7,
+    ],
+    ids=["no offset", "too far ahead", "the end of time", "its beginning", "words", "a number"],
+)
+def test_a_time_that_cannot_be_is_refused(call, draft, at):
+    refused = call(f"/campaigns/{draft}/send", {"at": at})
+
+    assert (refused.status_code, list(refused.json["errors"])) == (422, ["at"])
+    assert call(f"/campaigns/{draft}").json["status"] == "draft"
+
+
+def test_a_time_that_is_over_is_refused(call, draft):
+    refused = call(f"/campaigns/{draft}/send", {"at": "2026-03-03T09:00:00Z"})
+
+    assert (refused.status_code, refused.json["code"]) == (422, "schedule_past")
     assert call(f"/campaigns/{draft}").json["status"] == "draft"
 
 
