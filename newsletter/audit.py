@@ -15,7 +15,7 @@ from newsletter import retention, sealing
 from newsletter.db import Base, change, db
 from newsletter.retention import kept
 from newsletter.sealing import Sealable, unsealed_index
-from newsletter.strides import People
+from newsletter.strides import People, Span
 
 #: The name of the log's chain of seals.
 CHAIN = "audit"
@@ -102,11 +102,12 @@ def export(subscriber_id: int) -> list[dict[str, Any]]:
 def erase(people: People) -> None:
     """Blank what the log tells of these people."""
     names: Sequence[str] | sa.Select[Any]
-    if isinstance(people, sa.Select):
-        (number,) = people.selected_columns
-        names = people.with_only_columns(sa.literal("subscriber:") + sa.cast(number, sa.String))
+    numbers = people.numbers() if isinstance(people, Span) else people
+    if isinstance(numbers, sa.Select):
+        (number,) = numbers.selected_columns
+        names = numbers.with_only_columns(sa.literal("subscriber:") + sa.cast(number, sa.String))
     else:
-        names = [f"subscriber:{number}" for number in people]
+        names = [f"subscriber:{number}" for number in numbers]
     told = AuditEntry.about.is_not(None)
     change(sa.update(AuditEntry).where(AuditEntry.object.in_(names), told).values(about=None, salt=None))
 

@@ -3,19 +3,37 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
 from newsletter.db import is_sqlite
 
-#: Numbers of people, or a query for them where they are many.
-People = Sequence[int] | sa.Select[Any]
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Of many people, those whose numbers lie between two, both included."""
+
+    everybody: sa.Select[Any]
+    low: int
+    high: int
+
+    def numbers(self) -> sa.Select[Any]:
+        """Return the query for their numbers."""
+        (number,) = self.everybody.selected_columns
+        return self.everybody.where(number.between(self.low, self.high))
+
+
+#: Numbers of people, or a query for them where they are many, or a part of such a query.
+People = Sequence[int] | sa.Select[Any] | Span
 #: Hears how much of how much is done.
 Tell = Callable[[int, int], None]
 
-#: A transaction of a long job aims at this many seconds: SQLite has one writer at a time.
+#: A transaction of a long job aims at this many seconds: SQLite has one writer at a time, and in
+#: PostgreSQL only whoever wants the same rows waits.
 GOAL = 0.04
+GOAL_FOR_ROWS = 0.07
 #: The part of that time for which the lock is then left to others.
 PAUSE = 0.1
 LONGEST_PAUSE = 0.003
@@ -37,12 +55,14 @@ class Stride:
         began = time.monotonic()
         yield self.size
         took = time.monotonic() - began
+        goal = GOAL_FOR_ROWS
         if is_sqlite():
+            goal = GOAL
             # Whoever waits for the write lock looks every half millisecond, and has to find it free.
             time.sleep(min(took * PAUSE, LONGEST_PAUSE))
-        if took > GOAL:
-            self.size = max(self._least, int(self.size * GOAL / took))
-        elif took < GOAL / 2:
+        if took > goal:
+            self.size = max(self._least, int(self.size * goal / took))
+        elif took < goal / 2:
             self.size = min(self._most, self.size * 3 // 2)
 
 

@@ -4,9 +4,10 @@ import pytest
 import sqlalchemy as sa
 
 from newsletter import crowds
-from newsletter.crowds import theirs
+from newsletter.crowds import marked, theirs
 from newsletter.db import db
 from newsletter.privacy.models import PurgePerson
+from newsletter.strides import Span
 from newsletter.tracking.models import Event
 from tests.privacy.purging import DUE, event_row
 
@@ -20,9 +21,30 @@ def test_exactly_these_people_are_found(app, monkeypatch, wanted, largest):
     monkeypatch.setattr(crowds, "LARGEST", largest)
     db.session.add_all(Event(**event_row(DUE, number)) for number in EVERYBODY)
     db.session.add_all(PurgePerson(subscriber_id=number) for number in wanted)
+    db.session.commit()
+
+    crowd = marked(Event.subscriber_id, sa.select(PurgePerson.subscriber_id))
+
+    assert _found(crowd) == wanted
+
+
+@pytest.mark.parametrize(
+    ("people", "wanted"),
+    [
+        ([2, 8, 9], (2, 8, 9)),
+        (sa.select(PurgePerson.subscriber_id), (1, 3, 8, 1000)),
+        (Span(sa.select(PurgePerson.subscriber_id), 2, 8), (3, 8)),
+        (Span(sa.select(PurgePerson.subscriber_id), 9, 999), ()),
+    ],
+)
+def test_people_are_given_as_numbers_as_a_query_or_as_a_span_of_it(app, people, wanted):
+    db.session.add_all(Event(**event_row(DUE, number)) for number in EVERYBODY)
+    db.session.add_all(PurgePerson(subscriber_id=number) for number in (1, 3, 8, 1000))
     db.session.flush()
 
-    crowd = theirs(Event.subscriber_id, sa.select(PurgePerson.subscriber_id))
+    assert _found(theirs(Event.subscriber_id, people)) == wanted
 
-    found = db.session.scalars(sa.select(Event.subscriber_id).where(crowd).order_by(Event.subscriber_id))
-    assert tuple(found) == wanted
+
+def _found(crowd: sa.ColumnElement[bool]) -> tuple[int, ...]:
+    found = sa.select(Event.subscriber_id).where(crowd).order_by(Event.subscriber_id)
+    return tuple(db.session.scalars(found))

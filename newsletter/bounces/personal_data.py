@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from newsletter.bounces.models import Bounce, Complaint
 from newsletter.config import settings
+from newsletter.crowds import theirs
 from newsletter.db import change, db, is_sqlite
 from newsletter.strides import People
 from newsletter.subscribers.models import Subscriber
@@ -33,11 +34,11 @@ def erase(people: People) -> dict[str, int]:
     What names no mail of ours may name a person all the same: it goes where it names one of these.
     """
     deleted = sum(
-        change(sa.delete(table).where(table.subscriber_id.in_(people))) for table in (Bounce, Complaint)
+        change(sa.delete(table).where(theirs(table.subscriber_id, people))) for table in (Bounce, Complaint)
     )
     found = sa.func.instr if is_sqlite() else sa.func.strpos
     named = sa.exists().where(
-        Subscriber.id.in_(people), found(sa.func.lower(Bounce.raw), Subscriber.address_key) > 0
+        theirs(Subscriber.id, people), found(sa.func.lower(Bounce.raw), Subscriber.address_key) > 0
     )
     stray = sa.and_(Bounce.subscriber_id.is_(None), Bounce.raw.is_not(None))
     return {"bounces": deleted + change(sa.delete(Bounce).where(stray, named))}
@@ -51,8 +52,7 @@ def erase_strays(before: datetime) -> int:
 
 def forget(subscriber_ids: list[int]) -> None:
     """Leave of what came back only that something did: who asked for a mail is no longer known here."""
-    theirs = Bounce.subscriber_id.in_(subscriber_ids)
-    change(sa.update(Bounce).where(theirs).values(text=None, **_NOTHING))
+    change(sa.update(Bounce).where(Bounce.subscriber_id.in_(subscriber_ids)).values(text=None, **_NOTHING))
     change(sa.update(Complaint).where(Complaint.subscriber_id.in_(subscriber_ids)).values(_NOTHING))
 
 

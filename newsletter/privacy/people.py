@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from newsletter import audit, journal
 from newsletter.bounces import personal_data as bounce_data
 from newsletter.config import settings
+from newsletter.crowds import theirs
 from newsletter.db import db
 from newsletter.mail.mailbox import forget_mails_to
 from newsletter.privacy import personal_data
@@ -40,7 +41,7 @@ def note_erasure(subscriber_ids: People, *, now: datetime) -> None:
     """Write down who is being erased where a restored backup cannot undo it."""
     rows = db.session.execute(
         sa.select(Subscriber.id, Subscriber.created_at, Subscriber.address_hash).where(
-            Subscriber.id.in_(subscriber_ids)
+            theirs(Subscriber.id, subscriber_ids)
         )
     )
     journal.note(
@@ -70,7 +71,7 @@ def erase_rows(subscriber_ids: People, *, now: datetime) -> dict[str, int]:
 def forget_mailbox(subscriber_ids: People) -> None:
     """Remove what the built-in mailbox, for trying out, keeps for these people."""
     if settings().uses_mailbox:
-        wanted = sa.select(Subscriber.address_key).where(Subscriber.id.in_(subscriber_ids))
+        wanted = sa.select(Subscriber.address_key).where(theirs(Subscriber.id, subscriber_ids))
         forget_mails_to(set(db.session.scalars(wanted)))
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from newsletter.crowds import theirs
 from newsletter.db import change, db
 from newsletter.privacy.models import (
     Ban,
@@ -62,7 +63,7 @@ def erase(people: People) -> None:
     _let_go_of_letters(people)
     change(
         sa.update(RightsRequest)
-        .where(RightsRequest.subscriber_id.in_(people))
+        .where(theirs(RightsRequest.subscriber_id, people))
         .values(
             address=None,
             details=None,
@@ -73,15 +74,15 @@ def erase(people: People) -> None:
         )
     )
     for table in (Disclosure, Hold, Statement):
-        change(sa.delete(table).where(table.subscriber_id.in_(people)))
+        change(sa.delete(table).where(theirs(table.subscriber_id, people)))
 
 
 def _let_go_of_letters(people: People) -> None:
     """Blank the letters to others, but for those that ask them to erase the person too."""
-    theirs = sa.select(RightsRequest.id).where(
-        RightsRequest.subscriber_id.in_(people), RightsRequest.kind != RequestKind.ERASURE
+    requests = sa.select(RightsRequest.id).where(
+        theirs(RightsRequest.subscriber_id, people), RightsRequest.kind != RequestKind.ERASURE
     )
-    change(sa.update(NotificationTask).where(NotificationTask.request_id.in_(theirs)).values(letter=None))
+    change(sa.update(NotificationTask).where(NotificationTask.request_id.in_(requests)).values(letter=None))
 
 
 def _tasks(subscriber: Subscriber) -> Sequence[NotificationTask]:

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from newsletter import audit, sealing
 from newsletter.bounces.personal_data import erase_strays
 from newsletter.campaigns.models import CampaignTotals, Edition
-from newsletter.db import change, db, insert_or_ignore, surviving_kills
+from newsletter.crowds import theirs
+from newsletter.db import change, db, insert_or_ignore, is_sqlite, reading, surviving_kills
 from newsletter.errors import N_, NewsletterError, NotFound
 from newsletter.leases import alone
 from newsletter.privacy import people
@@ -23,7 +24,7 @@ from newsletter.privacy.models import JobSlot, PurgePerson, PurgeRun, RightsRequ
 from newsletter.privacy.who_left import left_out, old_campaigns, over_proofs, who_left
 from newsletter.sending import personal_data as sending_data
 from newsletter.stats.rollups import close_uniques, load_spool
-from newsletter.strides import Stride
+from newsletter.strides import Span, Stride
 from newsletter.subscribers.evidence import CHAIN
 from newsletter.subscribers.models import Consent, Subscriber
 from newsletter.tracking import personal_data as tracking_data
@@ -170,9 +171,11 @@ class _Purge:
         """Write down whose turn it is."""
         self._tell("gather", 0, 1)
         going = who_left(self.run.started_at)
-        low, last, stride = 0, db.session.scalar(sa.select(sa.func.max(Subscriber.id))) or 0, Stride(5000)
-        db.session.commit()
+        low, last = 0, db.session.scalar(sa.select(sa.func.max(Subscriber.id))) or 0
+        # PostgreSQL locks nobody out, and looks at every subscription in each step.
+        stride = Stride(5000 if is_sqlite() else 1_000_000, most=1_000_000)
         change(sa.delete(PurgePerson))
+        db.session.commit()
         while low < last:
             with stride.step() as size:
                 these = sa.select(Subscriber.id).where(
@@ -184,7 +187,10 @@ class _Purge:
                 )
                 db.session.commit()
             low += size
-        self.run.left_out = left_out(self.run.started_at)
+        with reading():  # which takes as long as all the steps together, and writes nothing
+            passed_over = left_out(self.run.started_at)
+            db.session.rollback()
+        self.run.left_out = passed_over
         self.run.is_gathered = True
         self._add()
 
@@ -226,39 +232,41 @@ class _Purge:
         erase_strays(self.now)
         total = db.session.scalar(sa.select(sa.func.count()).select_from(PurgePerson)) or 0
         db.session.rollback()
-        noted, done, stride = 0, 0, Stride(1000, most=5000)
-        while True:
-            with stride.step() as size:
-                high = self._end_of(size)
-                if high is None:
-                    return
-                if high > noted:
-                    noted = self._note()
-                self._add(**self._erase_up_to(high))
-            done += size
-            self._tell("people", min(done, total), total)
+        done, stride = 0, Stride(500, most=5000)
+        while noted := self._note():
+            while batch := self._first(stride.size, within=noted):
+                with stride.step() as size:
+                    self._add(**self._erase(batch))
+                done += size
+                self._tell("people", min(done, total), total)
 
-    def _end_of(self, size: int) -> int | None:
-        """Return the number of the last of the next so many people; None when nobody is left."""
-        turn = self._gone.order_by(PurgePerson.subscriber_id)
-        last = db.session.scalar(turn.offset(size - 1).limit(1))
-        return last or db.session.scalar(sa.select(sa.func.max(PurgePerson.subscriber_id)))
+    def _note(self) -> Span | None:
+        """Note the next thousands of people in the journal of erasures; None when nobody is left."""
+        db.session.commit()
+        with reading():  # nobody waits for the disk of the journal
+            batch = self._first(NOTED)
+            if batch is not None:
+                people.note_erasure(batch, now=self.now)
+            db.session.rollback()
+        return batch
 
-    def _note(self) -> int:
-        """Note some thousands of people in the journal of erasures; return the number of the last."""
-        last = self._end_of(NOTED) or 0
-        people.note_erasure(self._gone.where(PurgePerson.subscriber_id <= last), now=self.now)
-        db.session.rollback()
-        return last
+    def _first(self, size: int, *, within: Span | None = None) -> Span | None:
+        """Return the first so many of those whose turn it is; None when nobody is left."""
+        number = PurgePerson.subscriber_id
+        left = within.numbers() if within else self._gone
+        numbers = left.order_by(number).limit(size).subquery()
+        first, last = db.session.execute(
+            sa.select(sa.func.min(numbers.c.subscriber_id), sa.func.max(numbers.c.subscriber_id))
+        ).one()
+        return Span(self._gone, first, last) if first is not None else None
 
-    def _erase_up_to(self, high: int) -> dict[str, int]:
-        these = PurgePerson.subscriber_id <= high
-        batch = self._gone.where(these)
-        going = sa.and_(Subscriber.id.in_(batch), who_left(self.run.started_at))
+    def _erase(self, batch: Span) -> dict[str, int]:
+        these = PurgePerson.subscriber_id.between(batch.low, batch.high)
         # Locked first: of a signup at the same moment, either it is seen here or it sees nobody.
-        db.session.execute(sa.select(Subscriber.id).where(Subscriber.id.in_(batch)).with_for_update())
-        back = ~PurgePerson.subscriber_id.in_(sa.select(Subscriber.id).where(going))
-        change(sa.delete(PurgePerson).where(these, back))
+        locked = sa.select(Subscriber.id).where(theirs(Subscriber.id, batch)).with_for_update()
+        db.session.execute(locked)
+        going = sa.select(Subscriber.id).where(theirs(Subscriber.id, batch), who_left(self.run.started_at))
+        change(sa.delete(PurgePerson).where(these, ~PurgePerson.subscriber_id.in_(going)))
         counts = people.erase_rows(batch, now=self.now)
         change(sa.delete(PurgePerson).where(these))
         return counts

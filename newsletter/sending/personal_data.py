@@ -5,7 +5,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from newsletter.campaigns.models import Campaign, Edition
-from newsletter.crowds import theirs
+from newsletter.crowds import marked
 from newsletter.db import change, db
 from newsletter.sending.models import Delivery
 from newsletter.strides import People, Stride, Tell, say_nothing
@@ -46,7 +46,7 @@ def erase(people: People, *, tell: Tell = say_nothing) -> int:
     Commits in steps. The campaigns' totals stay as they are.
     """
     campaigns = db.session.scalars(sa.select(Campaign.id).order_by(Campaign.id)).all()
-    going = theirs(Delivery.subscriber_id, people)
+    going = marked(Delivery.subscriber_id, people)
     deleted, stride = 0, Stride(STEP)
     for done, campaign_id in enumerate(campaigns, start=1):
         campaign = Delivery.campaign_id == campaign_id

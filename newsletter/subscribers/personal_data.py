@@ -5,6 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from newsletter.crowds import theirs
 from newsletter.db import change, db
 from newsletter.mail.models import OutboxMail
 from newsletter.strides import People
@@ -75,17 +76,17 @@ def erase(people: People, *, keep_until: datetime | None) -> dict[str, int]:
     blank: dict[str, Any] = dict.fromkeys(("salt", "form_url", "ip", "user_agent", "source", "proof"))
     change(
         sa.update(Consent)
-        .where(Consent.subscriber_id.in_(people))
+        .where(theirs(Consent.subscriber_id, people))
         .values(subscriber_id=None, **blank, **(_proof_until(keep_until) if keep_until else {}))
     )
     # A mail under way keeps its row for the worker that holds it; what it says is gone.
     change(
         sa.update(OutboxMail)
-        .where(OutboxMail.subscriber_id.in_(people))
+        .where(theirs(OutboxMail.subscriber_id, people))
         .values(address=None, context=None, subscriber_id=None)
     )
-    subscriptions = change(sa.delete(Subscription).where(Subscription.subscriber_id.in_(people)))
-    gone = change(sa.delete(Subscriber).where(Subscriber.id.in_(people)))
+    subscriptions = change(sa.delete(Subscription).where(theirs(Subscription.subscriber_id, people)))
+    gone = change(sa.delete(Subscriber).where(theirs(Subscriber.id, people)))
     return {"subscriptions": subscriptions, "people": gone}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from newsletter.crowds import theirs
+from newsletter.crowds import marked, theirs
 from newsletter.db import among, change, db, is_sqlite, listed, table_of
 from newsletter.strides import People, Stride, Tell, say_nothing
 from newsletter.subscribers.models import Subscriber, TrackingState
@@ -51,11 +51,11 @@ def erase(people: People, *, before: datetime | None = None, tell: Tell = say_no
     A few are looked up; one walk along the numbers serves any number of people. Commits in steps.
     """
     _keep_out(people)
-    change(sa.delete(RecentClick).where(RecentClick.subscriber_id.in_(people)))  # of minutes, so few
+    change(sa.delete(RecentClick).where(theirs(RecentClick.subscriber_id, people)))  # of minutes, so few
     db.session.commit()
-    if before is None and not isinstance(people, sa.Select):
+    if before is None and isinstance(people, Sequence):
         return _erase_found(numbers_of(people))
-    going = theirs(Event.subscriber_id, people)
+    going = marked(Event.subscriber_id, people)
     if before is not None:
         going = sa.or_(Event.at < before, going)
     first, last = ends()
@@ -90,7 +90,7 @@ def erase_readers(people: People, *, old_editions: Collection[int] = (), tell: T
     Goes along the key, link by link. Commits in steps.
     """
     links = db.session.execute(sa.select(Link.edition_id, Link.number).order_by(Link.edition_id)).all()
-    readers = theirs(LinkReader.subscriber_id, people)
+    readers = marked(LinkReader.subscriber_id, people)
     deleted, stride = 0, Stride(WALK)
     for done, (edition_id, number) in enumerate(links, start=1):
         link = sa.and_(LinkReader.edition_id == edition_id, LinkReader.number == number)
@@ -120,7 +120,7 @@ def _keep_out(people: People) -> None:
     """Let nothing more of these people be stored: hits go on coming until their rows are gone."""
     low, last, stride = 0, db.session.scalar(sa.select(sa.func.max(Subscriber.id))) or 0, Stride(WALK)
     db.session.rollback()
-    measured = sa.and_(Subscriber.id.in_(people), Subscriber.tracking != TrackingState.REFUSED)
+    measured = sa.and_(theirs(Subscriber.id, people), Subscriber.tracking != TrackingState.REFUSED)
     while low < last:
         with stride.step() as size:
             these = Subscriber.id.between(low + 1, low + size)
