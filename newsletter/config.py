@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import Field, dataclass, field, fields
 from datetime import date
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self, cast
 from urllib.parse import urlsplit
@@ -148,6 +149,8 @@ class Settings:
         parsing.font, "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
     )
     brand_footer: str = setting(parsing.one_line, "")
+    #: Whether staff may sign in with passkeys; needs the extra of that name.
+    passkeys: bool = setting(parsing.boolean, "false")
     #: A campaign then starts only when one person has asked for it and another has agreed.
     second_person: bool = setting(parsing.boolean, "false")
     #: The sites that may show the signup form in a frame and send it in by script.
@@ -185,7 +188,7 @@ class Settings:
         keys, selectors = values.get("dkim_key", ()), values.get("dkim_selector", ())
         if keys and len(keys) != len(selectors):
             problems.append(f"{PREFIX}DKIM_SELECTOR: name one for each of the {len(keys)} keys in DKIM_KEY")
-        problems += _misaligned(values)
+        problems += _misaligned(values) + _unready_for_passkeys(values)
         if problems:
             raise SettingsInvalid(reason="\n".join(problems))
         return cls(**values, sources=sources)
@@ -364,6 +367,29 @@ def _misaligned(values: Mapping[str, Any]) -> list[str]:
     if theirs.endswith(f".{ours}") or ours.endswith(f".{theirs}"):
         return []
     return [f"{PREFIX}BOUNCE_ADDRESS: take the domain of SENDER_ADDRESS, or one below it"]
+
+
+def _unready_for_passkeys(values: Mapping[str, Any]) -> list[str]:
+    """Find what keeps every browser from making a passkey here."""
+    if not values.get("passkeys"):
+        return []
+    found = []
+    if find_spec("webauthn") is None:
+        found.append(f"{PREFIX}PASSKEYS: a package is missing; pip install 'newsletter[passkeys]'")
+    address = urlsplit(values.get("base_url", ""))
+    host = address.hostname or ""
+    if _is_ip_address(host) or (address.scheme != "https" and not is_loopback(host)):
+        found.append(
+            f"{PREFIX}PASSKEYS: browsers make passkeys for names, over https or at localhost;"
+            f" set {PREFIX}BASE_URL to such an address"
+        )
+    return found
+
+
+def _is_ip_address(host: str) -> bool:
+    with suppress(ValueError):
+        return bool(ipaddress.ip_address(host))
+    return False
 
 
 def _kept_key(path: Path) -> str:

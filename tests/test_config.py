@@ -283,3 +283,32 @@ def test_a_setting_that_cannot_be_used_ends_the_program_with_2(tmp_path):
 
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "Error: NEWSLETTER_MAIL_PORT: give a whole number from 1 to 65535\n"
+
+
+def test_passkeys_need_their_package(load, monkeypatch):
+    monkeypatch.setitem(sys.modules, "webauthn", None)
+
+    with pytest.raises(SettingsInvalid) as refusal:
+        load(PASSKEYS="true", BASE_URL="https://news.example")
+
+    assert str(refusal.value) == (
+        "NEWSLETTER_PASSKEYS: a package is missing; pip install 'newsletter[passkeys]'"
+    )
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:8000", "https://192.0.2.7", "https://[::1]", "http://news.example"]
+)
+def test_passkeys_need_an_address_that_browsers_make_them_for(load, url):
+    with pytest.raises(SettingsInvalid) as refusal:
+        load(PASSKEYS="true", BASE_URL=url)
+
+    assert str(refusal.value) == (
+        "NEWSLETTER_PASSKEYS: browsers make passkeys for names, over https or at localhost;"
+        " set NEWSLETTER_BASE_URL to such an address"
+    )
+
+
+@pytest.mark.parametrize("url", ["https://news.example", "http://localhost:8000"])
+def test_passkeys_may_be_on_at_a_name(load, url):
+    assert load(PASSKEYS="true", BASE_URL=url).passkeys

@@ -182,7 +182,7 @@ def _of_administration(role: Role) -> Iterator[Matter]:
     if role is not Role.ADMIN:
         return
     lacking = sa.select(sa.func.count()).where(
-        Staff.active, Staff.role.in_(REQUIRED_OF), Staff.totp_secret.is_(None)
+        Staff.active, Staff.role.in_(REQUIRED_OF), Staff.totp_secret.is_(None), Staff.passkey_count == 0
     )
     if count := db.session.scalar(lacking):
         words = _("Accounts without the second step they need: %(count)s", count=count)

@@ -9,7 +9,7 @@ from newsletter.config import settings
 from newsletter.db import db
 from newsletter.errors import N_
 from newsletter.i18n import translate
-from newsletter.staff import access, own_lists, second_step, sessions, throttle
+from newsletter.staff import access, own_lists, passkeys, second_step, sessions, throttle
 from newsletter.staff.access import needs
 from newsletter.staff.accounts import change_password, tell
 from newsletter.staff.agents import device
@@ -128,7 +128,8 @@ def _second_step_page(errors: dict[str, str]) -> str:
         errors=errors,
         image=values["image"],
         key=values["key"],
-        replaces=account.has_second_step,
+        replaces=account.has_authenticator,
+        offers_passkeys=settings().passkeys,
         may_wait=settings().is_local or not access.wants_second_step(account),
     )
 
@@ -152,5 +153,6 @@ def _account_page(errors: dict[str, str]) -> str:
         recovery_codes=len(account.recovery_hashes),
         must_have_second_step=account.role in second_step.REQUIRED_OF,
         rows=rows,
+        passkeys=passkeys.of(account) if settings().passkeys else None,
         errors=errors,
     )

@@ -53,6 +53,7 @@ def show() -> tuple[object, str]:
             "lists": row.lists,
             "open": row.active,
             "second_step": row.has_second_step,
+            "passkeys": row.passkey_count,
         }
         for row in accounts.all_accounts()
     ]
@@ -125,7 +126,7 @@ def reset(address: str) -> tuple[object, str]:
 @_address
 @report
 def forget_second_step(address: str) -> tuple[object, str]:
-    """Take the second step away from somebody who has lost phone and recovery codes."""
+    """Take second step and passkeys away from somebody who has lost phone and recovery codes."""
     account, now = _account(address), utcnow()
     second_step.forget(account, now=now, actor=CONSOLE)
     accounts.sign_out_everywhere(account, now=now)

@@ -3,9 +3,10 @@
 import enum
 from datetime import datetime
 
+import sqlalchemy as sa
 from flask_security import RoleMixin, UserMixin
-from sqlalchemy import JSON, ForeignKey
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy import JSON, BigInteger, ForeignKey
+from sqlalchemy.orm import Mapped, column_property, mapped_column, relationship
 
 from newsletter.db import Base
 
@@ -31,6 +32,26 @@ class NamedRole(RoleMixin):
         self.name = name
 
 
+class StaffPasskey(Base):
+    """A key with which somebody's phone, computer or security key signs in. Only its public half is here."""
+
+    __tablename__ = "staff_passkeys"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    staff_id: Mapped[int] = mapped_column(ForeignKey("staff.id", ondelete="CASCADE"), index=True)
+    #: What its device calls it, in URL-safe base64.
+    credential: Mapped[str] = mapped_column(unique=True)
+    #: In COSE's form (RFC 9053).
+    public_key: Mapped[bytes]
+    #: How often it has signed, as its device says; those that are kept on several devices always say 0.
+    sign_count: Mapped[int] = mapped_column(BigInteger)
+    #: What its owner calls it.
+    name: Mapped[str]
+    created_at: Mapped[datetime]
+    #: NULL until it has been used.
+    last_used_at: Mapped[datetime | None]
+
+
 class Staff(Base, UserMixin):
     """One person who may log in. Flask-Security names most of the columns."""
 
@@ -52,6 +73,8 @@ class Staff(Base, UserMixin):
     totp_counter: Mapped[int | None]
     #: Hashes of the recovery codes that are left.
     recovery_hashes: Mapped[list[str]] = mapped_column(JSON, default=list)
+    #: What devices with a passkey call this account, telling nothing of it; NULL until the first passkey.
+    passkey_handle: Mapped[str | None]
     #: When the undertaking to keep personal data confidential was given, and to which words.
     undertaken_at: Mapped[datetime | None]
     undertaking_version: Mapped[int | None]
@@ -59,6 +82,13 @@ class Staff(Base, UserMixin):
     lists: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     #: Whether single keys do things on the pages.
     has_shortcuts: Mapped[bool] = mapped_column(default=True)
+    #: Read with the row, so that a list of accounts asks once.
+    passkey_count: Mapped[int] = column_property(
+        sa.select(sa.func.count(StaffPasskey.id))
+        .where(StaffPasskey.staff_id == id)
+        .correlate_except(StaffPasskey)
+        .scalar_subquery()
+    )
 
     @property
     def roles(self) -> list[RoleMixin]:  # type: ignore[override] # one role, so nothing to append to
@@ -66,9 +96,14 @@ class Staff(Base, UserMixin):
         return [NamedRole(self.role.value)]
 
     @property
-    def has_second_step(self) -> bool:
-        """True once signing in takes a code as well as the password."""
+    def has_authenticator(self) -> bool:
+        """True once an app shows codes for this account."""
         return self.totp_secret is not None
+
+    @property
+    def has_second_step(self) -> bool:
+        """True once the password alone opens nothing: signing in takes a code as well, or a passkey."""
+        return self.has_authenticator or self.passkey_count > 0
 
 
 class StaffInvitation(Base):

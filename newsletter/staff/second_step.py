@@ -1,5 +1,7 @@
 """The second step of signing in: a code from an authenticator app, or one of the recovery codes.
 
+A passkey is both steps at once; its owner has recovery codes as well.
+
 A code works once: the time step of the last one is kept, and no earlier or equal one is taken.
 """
 
@@ -9,14 +11,16 @@ import secrets
 from datetime import datetime
 from typing import Any
 
+import sqlalchemy as sa
 from flask import Flask, current_app
 from flask_security import UserMixin
 from flask_security.totp import Totp
 
 from newsletter import audit
 from newsletter.config import Settings
+from newsletter.db import change, db
 from newsletter.errors import N_, NewsletterError
-from newsletter.staff.models import Role, Staff
+from newsletter.staff.models import Role, Staff, StaffPasskey
 from newsletter.tokens import hash_secret
 
 #: Their mistakes cost most, so a stolen password alone must not be enough.
@@ -85,6 +89,11 @@ def check(account: Staff, code: str, *, now: datetime) -> None:
     audit.record("recovery code used", actor=f"staff:{account.id}", now=now, object=f"staff:{account.id}")
 
 
+def takes_code(account: Staff) -> bool:
+    """Tell whether an account has any code that it could give."""
+    return account.has_authenticator or bool(account.recovery_hashes)
+
+
 def new_recovery_codes(account: Staff) -> list[str]:
     """Replace the recovery codes; what is kept of them are hashes."""
     codes = [secrets.token_hex(8) for _number in range(RECOVERY_CODES)]
@@ -93,9 +102,11 @@ def new_recovery_codes(account: Staff) -> list[str]:
 
 
 def forget(account: Staff, *, now: datetime, actor: str) -> None:
-    """Take the second step away from somebody who has lost it."""
+    """Take the second step away from somebody who has lost it, passkeys included."""
     account.totp_secret = account.totp_counter = None
     account.recovery_hashes = []
+    change(sa.delete(StaffPasskey).where(StaffPasskey.staff_id == account.id))
+    db.session.expire(account, ["passkey_count"])
     audit.record("second step removed", actor=actor, now=now, object=f"staff:{account.id}")
 
 

@@ -16,6 +16,7 @@ PER_NETWORK = "60/10minute"
 PER_ACCOUNT_AND_NETWORK = "8/10minute;40/day"
 PER_ACCOUNT = "50/hour"
 CODES = "8/10minute;40/day"
+PASSKEYS_PER_NETWORK = "60/10minute"
 RESETS_PER_NETWORK = "10/hour"
 RESETS_PER_ACCOUNT = "3/hour"
 
@@ -45,6 +46,12 @@ def forgive(email: str) -> None:
 def count_code(account: Staff) -> None:
     """Count a try of a code; raise TooManyTries."""
     if not limits.take(CODES, "code", str(account.id), visitor()):
+        raise TooManyTries
+
+
+def count_passkey() -> None:
+    """Count a try to sign in with a passkey; raise TooManyTries."""
+    if not limits.take(PASSKEYS_PER_NETWORK, "passkey", visitor()):
         raise TooManyTries
 
 

@@ -11,7 +11,7 @@ from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.errors import N_, AddressInvalid, NewsletterError
 from newsletter.i18n import language, translate
-from newsletter.staff import access, again, second_step, throttle
+from newsletter.staff import access, again, challenges, passkeys, throttle
 from newsletter.staff.access import needs, open_to_all
 from newsletter.staff.accounts import (
     AccountExists,
@@ -23,10 +23,9 @@ from newsletter.staff.accounts import (
     mail_reset,
     reset_password,
 )
-from newsletter.staff.again import PasswordWrong
 from newsletter.staff.models import Role, Staff, StaffInvitation, StaffReset
+from newsletter.staff.passkeys import PasskeyRefused
 from newsletter.staff.passwords import PasswordRefused
-from newsletter.staff.second_step import CodeWrong
 from newsletter.staff.throttle import TooManyTries
 
 bp = Blueprint("staff", __name__, url_prefix="/staff")
@@ -49,6 +48,8 @@ def login() -> ResponseReturnValue:
 @bp.post("/login")
 @open_to_all
 def log_in() -> ResponseReturnValue:
+    if request.form.get("passkey"):
+        return _log_in_by_passkey(request.form["passkey"])
     email, password = _field("email"), request.form.get("password", "")
     if not email or not password:
         if email:
@@ -73,8 +74,7 @@ def log_in() -> ResponseReturnValue:
 @bp.get("/login/code")
 @open_to_all
 def code() -> ResponseReturnValue:
-    _half_way(utcnow())
-    return render_template("staff/code.html", errors={})
+    return _code_page(_half_way(utcnow()), {})
 
 
 @bp.post("/login/code")
@@ -83,13 +83,13 @@ def enter_code() -> ResponseReturnValue:
     now = utcnow()
     account = _half_way(now, lock=True)
     try:
-        throttle.count_code(account)
-        second_step.check(account, request.form.get("code", ""), now=now)
-    except CodeWrong as error:
-        return render_template("staff/code.html", errors={"code": _words(error)}), 422
+        again.prove(account, {"proof": request.form.get("code", ""), **_passkey_given()}, now=now)
     except TooManyTries as error:
         session.pop(_HALF_WAY, None)
         return _login_page({"form": _words(error)}), 429, {"Retry-After": "600"}
+    except again.REFUSALS as error:
+        db.session.commit()
+        return _code_page(account, {"code": _words(error)}), 422
     return _come_in(account, access.where_to(session[_HALF_WAY]["next"]))
 
 
@@ -99,6 +99,23 @@ def logout() -> ResponseReturnValue:
     access.leave(now=utcnow())
     db.session.commit()
     return redirect(url_for(".login"))
+
+
+def _log_in_by_passkey(answer: str) -> ResponseReturnValue:
+    now = utcnow()
+    try:
+        throttle.count_passkey()
+        account = passkeys.recognise(answer, challenges.take(challenges.SIGNING_IN, now=now), now=now)
+    except TooManyTries as error:
+        return _login_page({"form": _words(error)}), 429, {"Retry-After": "600"}
+    except PasskeyRefused as error:
+        db.session.commit()  # the log says what was refused
+        return _login_page({"form": _words(error)}), 422
+    return _come_in(account, access.where_to(request.args.get("next")))
+
+
+def _passkey_given() -> dict[str, str]:
+    return {"passkey": request.form.get("passkey", "")}
 
 
 def _come_in(account: Staff, target: str) -> ResponseReturnValue:
@@ -139,6 +156,10 @@ def _find(email: str) -> Staff | None:
         return None
 
 
+def _code_page(account: Staff, errors: dict[str, str]) -> str:
+    return render_template("staff/code.html", errors=errors, **again.way_of(account))
+
+
 def _login_page(errors: dict[str, str]) -> str:
     return render_template("staff/login.html", errors=errors, email=_field("email"))
 
@@ -157,8 +178,9 @@ def verify() -> ResponseReturnValue:
 def prove() -> ResponseReturnValue:
     now = utcnow()
     try:
-        again.prove(access.me(lock=True), request.form.get("proof", ""), now=now)
-    except (CodeWrong, PasswordWrong, TooManyTries) as error:
+        again.prove(access.me(lock=True), request.form, now=now)
+    except again.REFUSALS as error:
+        db.session.commit()
         return _verify_page({"proof": _words(error)}), 422
     access.here_now().proved_at = now
     db.session.commit()
@@ -167,8 +189,8 @@ def prove() -> ResponseReturnValue:
 
 
 def _verify_page(errors: dict[str, str]) -> str:
-    by_code = access.me().has_second_step
-    return render_template("staff/verify.html", errors=errors, by_code=by_code, kept=[], action=None)
+    way = again.way_of(access.me())
+    return render_template("staff/verify.html", errors=errors, **way, kept=[], action=None)
 
 
 @bp.get("/undertaking")

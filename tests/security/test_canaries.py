@@ -10,7 +10,7 @@ from tests.subscribers.pages import Page
 TOKEN, SECRET = "canary-token", "canary sanaa riviin"
 FIELDS = {
     **dict.fromkeys(("email", "address", "new_address", "text"), ADDRESS),
-    **dict.fromkeys(("password", "current", "proof", "code"), SECRET),
+    **dict.fromkeys(("password", "current", "proof", "code", "passkey", "credential"), SECRET),
     "lists": "oma",
     "consent": "yes",
     "after": f"{ADDRESS} 7",

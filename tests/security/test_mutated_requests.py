@@ -24,7 +24,7 @@ NASTY = [
 values = st.one_of(st.sampled_from(NASTY), st.text(max_size=60), st.integers().map(str))
 names = st.sampled_from(
     ["email", "lists", "consent", "lang", "after", "before", "next", "address", "password", "code", "person",
-     "status", "list", "role", "embedded", "token", "days", "limit", "text", "sure", "hp", "t"]
+     "status", "list", "role", "embedded", "token", "days", "limit", "text", "sure", "hp", "t", "passkey", "credential", "name"]
 )  # fmt: skip
 
 

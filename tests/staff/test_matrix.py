@@ -44,6 +44,7 @@ def test_only_these_are_open_to_everybody(app):
     assert {row.path for row in rows(app) if EVERYBODY in row.levels} == {
         "/staff/login",
         "/staff/login/code",
+        "/staff/login/passkey",
         "/staff/first/<token>",
         "/staff/forgot",
         "/staff/reset/<token>",
@@ -68,6 +69,7 @@ MATTERS = (
         "accounts/<int:number>/reset",
     ),
     *("accounts/<int:number>/second-step", "account/second-step", "account/recovery-codes"),
+    *("account/passkeys", "account/passkeys/<int:number>/remove"),
     *(f"campaigns/<int:campaign_id>/{act}" for act in ("send", "resume", "cancel", "undelivered")),
     *(f"privacy/requests/<int:number>/{act}" for act in ("carry-out", "refuse", "extend", "lift")),
     *("privacy/copy", "privacy/audit/export", "privacy/incidents/affected", "privacy/notices"),

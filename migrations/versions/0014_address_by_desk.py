@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0016_address_by_desk"
-down_revision = "0012_funnel_months"
+revision = "0014_address_by_desk"
+down_revision = "0013_passkeys"
 branch_labels = None
 depends_on = None
 

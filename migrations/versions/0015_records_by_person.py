@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0017_records_by_person"
-down_revision = "0012_funnel_months"
+revision = "0015_records_by_person"
+down_revision = "0014_address_by_desk"
 branch_labels = None
 depends_on = None
 
