@@ -134,8 +134,8 @@ def _add_pages(app: Flask, chosen: Settings) -> None:
     ):
         app.register_blueprint(part.bp)
     for staff_part in (
-        account_views, passkey_views, admin_views, list_views, entry_views, people_views, subscribers_staff_views,
-        sending_staff_views,
+        account_views, passkey_views, admin_views, list_views, entry_views, people_views,
+        subscribers_staff_views, sending_staff_views,
         embed_views, privacy_staff_views, desk_views, office_views, funnel_views, overview_views,
         reader_views, attention_views, bounce_pages,
     ):  # fmt: skip

@@ -23,7 +23,7 @@ def begin(purpose: str, *, now: datetime) -> bytes:
 
 
 def take(purpose: str, *, now: datetime) -> bytes:
-    """Return the challenge this browser was given, once; random bytes, which nothing answers, when it is over.
+    """Return the challenge this browser was given, once; when it is over, random bytes that nothing answers.
 
     Also who kept a copy of the cookie finds it used.
     """

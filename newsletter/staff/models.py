@@ -85,7 +85,7 @@ class Staff(Base, UserMixin):
     #: Read with the row, so that a list of accounts asks once.
     passkey_count: Mapped[int] = column_property(
         sa.select(sa.func.count(StaffPasskey.id))
-        .where(StaffPasskey.staff_id == id)
+        .where(StaffPasskey.staff_id == id)  # noqa: A003 - the column above
         .correlate_except(StaffPasskey)
         .scalar_subquery()
     )

@@ -1,4 +1,4 @@
-"""Pages of passkeys, where PASSKEYS is on: adding one, removing one, and what a browser asks before it uses one."""
+"""Pages of passkeys, where PASSKEYS is on: adding, removing, and what a browser asks before it uses one."""
 
 from flask import Blueprint, abort, flash, jsonify, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue

@@ -51,10 +51,8 @@ def log_in() -> ResponseReturnValue:
     if request.form.get("passkey"):
         return _log_in_by_passkey(request.form["passkey"])
     email, password = _field("email"), request.form.get("password", "")
-    if not email or not password:
-        if email:
-            return _login_page({"password": _("Enter your password.")})
-        return _login_page({"email": _("Enter your e-mail address.")})
+    if missing := _missing(email, password):
+        return _login_page(missing)
     account = _find(email)
     try:
         throttle.count_try(email, account)
@@ -99,6 +97,12 @@ def logout() -> ResponseReturnValue:
     access.leave(now=utcnow())
     db.session.commit()
     return redirect(url_for(".login"))
+
+
+def _missing(email: str, password: str) -> dict[str, str]:
+    if not email:
+        return {"email": _("Enter your e-mail address.")}
+    return {} if password else {"password": _("Enter your password.")}
 
 
 def _log_in_by_passkey(answer: str) -> ResponseReturnValue:
