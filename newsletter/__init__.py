@@ -26,7 +26,15 @@ from newsletter.running import cli as running_cli
 from newsletter.sending import cli as sending_cli
 from newsletter.sending import control_cli, start_views
 from newsletter.sending import staff_views as sending_staff_views
-from newsletter.staff import access, account_views, admin_views, guard, passkey_views, tokens_cli
+from newsletter.staff import (
+    access,
+    account_views,
+    admin_views,
+    guard,
+    openid_views,
+    passkey_views,
+    tokens_cli,
+)
 from newsletter.staff import cli as staff_cli
 from newsletter.staff import views as staff_views
 from newsletter.stats import bounce_views as bounce_pages
@@ -134,7 +142,7 @@ def _add_pages(app: Flask, chosen: Settings) -> None:
     ):
         app.register_blueprint(part.bp)
     for staff_part in (
-        account_views, passkey_views, admin_views, list_views, entry_views, people_views,
+        account_views, passkey_views, openid_views, admin_views, list_views, entry_views, people_views,
         subscribers_staff_views, sending_staff_views,
         embed_views, privacy_staff_views, desk_views, office_views, funnel_views, overview_views,
         reader_views, attention_views, bounce_pages,

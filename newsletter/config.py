@@ -151,6 +151,12 @@ class Settings:
     brand_footer: str = setting(parsing.one_line, "")
     #: Whether staff may sign in with passkeys; needs the extra of that name.
     passkeys: bool = setting(parsing.boolean, "false")
+    #: Where staff sign in by OpenID Connect, as the provider writes it itself; needs the extra ``oidc``.
+    oidc_issuer: str = setting(parsing.issuer, "")
+    oidc_client_id: str = setting(parsing.one_line, "")
+    oidc_client_secret: str = setting(parsing.one_line, "", secret=True)
+    #: What people call the provider; its host name unless set.
+    oidc_name: str = setting(parsing.one_line, "")
     #: A campaign then starts only when one person has asked for it and another has agreed.
     second_person: bool = setting(parsing.boolean, "false")
     #: The sites that may show the signup form in a frame and send it in by script.
@@ -188,7 +194,7 @@ class Settings:
         keys, selectors = values.get("dkim_key", ()), values.get("dkim_selector", ())
         if keys and len(keys) != len(selectors):
             problems.append(f"{PREFIX}DKIM_SELECTOR: name one for each of the {len(keys)} keys in DKIM_KEY")
-        problems += _misaligned(values) + _unready_for_passkeys(values)
+        problems += _misaligned(values) + _unready_for_passkeys(values) + _unready_for_openid(values)
         if problems:
             raise SettingsInvalid(reason="\n".join(problems))
         return cls(**values, sources=sources)
@@ -383,6 +389,17 @@ def _unready_for_passkeys(values: Mapping[str, Any]) -> list[str]:
             f"{PREFIX}PASSKEYS: browsers make passkeys for names, over https or at localhost;"
             f" set {PREFIX}BASE_URL to such an address"
         )
+    return found
+
+
+def _unready_for_openid(values: Mapping[str, Any]) -> list[str]:
+    if not values.get("oidc_issuer"):
+        return []
+    found = []
+    if not all(map(find_spec, ("authlib", "joserfc", "requests"))):
+        found.append(f"{PREFIX}OIDC_ISSUER: a package is missing; pip install 'newsletter[oidc]'")
+    if not values.get("oidc_client_id"):
+        found.append(f"{PREFIX}OIDC_CLIENT_ID: missing; the provider gives it when you enter this site there")
     return found
 
 

@@ -86,6 +86,16 @@ def base_url(text: str) -> str:
     return text.rstrip("/")
 
 
+def issuer(text: str) -> str:
+    """Read an issuer of OpenID Connect, which is compared letter by letter: its last slash stays."""
+    if not text:
+        return text
+    host = urlsplit(base_url(text)).hostname or ""
+    if urlsplit(text).scheme != "https" and host not in {"localhost", "127.0.0.1", "::1"}:
+        raise ValueError("give an address with https, as the provider writes it")
+    return text
+
+
 def origins(text: str) -> tuple[str, ...]:
     """Read origins as browsers write them, so that they can be compared letter by letter."""
     found = []

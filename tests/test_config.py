@@ -312,3 +312,30 @@ def test_passkeys_need_an_address_that_browsers_make_them_for(load, url):
 @pytest.mark.parametrize("url", ["https://news.example", "http://localhost:8000"])
 def test_passkeys_may_be_on_at_a_name(load, url):
     assert load(PASSKEYS="true", BASE_URL=url).passkeys
+
+
+# --- OpenID Connect ----------------------------------------------------------------------------------
+
+
+def test_openid_needs_its_packages_and_a_client(load, monkeypatch):
+    monkeypatch.setattr("newsletter.config.find_spec", lambda _name: None)
+
+    with pytest.raises(SettingsInvalid) as refusal:
+        load(OIDC_ISSUER="https://id.kirjakauppa.example")
+
+    assert str(refusal.value).splitlines() == [
+        "NEWSLETTER_OIDC_ISSUER: a package is missing; pip install 'newsletter[oidc]'",
+        "NEWSLETTER_OIDC_CLIENT_ID: missing; the provider gives it when you enter this site there",
+    ]
+
+
+@pytest.mark.parametrize("issuer", ["http://id.kirjakauppa.example", "id.kirjakauppa.example", "https://"])
+def test_an_issuer_is_an_address_with_https(load, issuer):
+    with pytest.raises(SettingsInvalid, match="OIDC_ISSUER"):
+        load(OIDC_ISSUER=issuer, OIDC_CLIENT_ID="uutiskirje")
+
+
+def test_the_last_slash_of_an_issuer_stays(load):
+    loaded = load(OIDC_ISSUER="https://id.kirjakauppa.example/", OIDC_CLIENT_ID="uutiskirje")
+
+    assert loaded.oidc_issuer == "https://id.kirjakauppa.example/"

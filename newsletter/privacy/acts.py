@@ -52,6 +52,8 @@ ACTIONS = {
     "opens and clicks of a person shown": N_("Opens and clicks of a person shown"),
     "opens and clicks shown": N_("Opens and clicks of persons shown"),
     "own data copied": N_("Copy of one's own data taken"),
+    "openid linked": N_("Sign-in elsewhere linked"),
+    "openid unlinked": N_("Sign-in elsewhere unlinked"),
     "passkey added": N_("Passkey added"),
     "passkey refused": N_("Passkey refused"),
     "passkey removed": N_("Passkey removed"),

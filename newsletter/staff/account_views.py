@@ -9,7 +9,7 @@ from newsletter.config import settings
 from newsletter.db import db
 from newsletter.errors import N_
 from newsletter.i18n import translate
-from newsletter.staff import access, own_lists, passkeys, second_step, sessions, throttle
+from newsletter.staff import access, openid, own_lists, passkeys, second_step, sessions, throttle
 from newsletter.staff.access import needs
 from newsletter.staff.accounts import change_password, tell
 from newsletter.staff.agents import device
@@ -154,5 +154,6 @@ def _account_page(errors: dict[str, str]) -> str:
         must_have_second_step=account.role in second_step.REQUIRED_OF,
         rows=rows,
         passkeys=passkeys.of(account) if settings().passkeys else None,
+        provider=openid.provider_name(),
         errors=errors,
     )

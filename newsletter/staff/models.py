@@ -75,6 +75,8 @@ class Staff(Base, UserMixin):
     recovery_hashes: Mapped[list[str]] = mapped_column(JSON, default=list)
     #: What devices with a passkey call this account, telling nothing of it; NULL until the first passkey.
     passkey_handle: Mapped[str | None]
+    #: The provider of OpenID Connect and its number for this person; NULL until first used.
+    openid_subject: Mapped[str | None] = mapped_column(index=True, unique=True)
     #: When the undertaking to keep personal data confidential was given, and to which words.
     undertaken_at: Mapped[datetime | None]
     undertaking_version: Mapped[int | None]

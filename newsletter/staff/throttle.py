@@ -17,6 +17,7 @@ PER_ACCOUNT_AND_NETWORK = "8/10minute;40/day"
 PER_ACCOUNT = "50/hour"
 CODES = "8/10minute;40/day"
 PASSKEYS_PER_NETWORK = "60/10minute"
+OPENID_PER_NETWORK = "60/10minute"
 RESETS_PER_NETWORK = "10/hour"
 RESETS_PER_ACCOUNT = "3/hour"
 
@@ -52,6 +53,12 @@ def count_code(account: Staff) -> None:
 def count_passkey() -> None:
     """Count a try to sign in with a passkey; raise TooManyTries."""
     if not limits.take(PASSKEYS_PER_NETWORK, "passkey", visitor()):
+        raise TooManyTries
+
+
+def count_openid() -> None:
+    """Count a start of signing in elsewhere, which asks the provider something; raise TooManyTries."""
+    if not limits.take(OPENID_PER_NETWORK, "openid", visitor()):
         raise TooManyTries
 
 

@@ -11,7 +11,7 @@ from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.errors import N_, AddressInvalid, NewsletterError
 from newsletter.i18n import language, translate
-from newsletter.staff import access, again, challenges, passkeys, throttle
+from newsletter.staff import access, again, challenges, openid, passkeys, throttle
 from newsletter.staff.access import needs, open_to_all
 from newsletter.staff.accounts import (
     AccountExists,
@@ -65,8 +65,8 @@ def log_in() -> ResponseReturnValue:
         return _login_page({"form": translate(WRONG)})
     throttle.forgive(email)
     if account.has_second_step:
-        return _ask_for_code(account)
-    return _come_in(account, access.where_to(request.args.get("next")))
+        return ask_for_code(account, request.args.get("next", ""))
+    return come_in(account, access.where_to(request.args.get("next")))
 
 
 @bp.get("/login/code")
@@ -88,7 +88,7 @@ def enter_code() -> ResponseReturnValue:
     except again.REFUSALS as error:
         db.session.commit()
         return _code_page(account, {"code": _words(error)}), 422
-    return _come_in(account, access.where_to(session[_HALF_WAY]["next"]))
+    return come_in(account, access.where_to(session[_HALF_WAY]["next"]))
 
 
 @bp.post("/logout")
@@ -115,14 +115,15 @@ def _log_in_by_passkey(answer: str) -> ResponseReturnValue:
     except PasskeyRefused as error:
         db.session.commit()  # the log says what was refused
         return _login_page({"form": _words(error)}), 422
-    return _come_in(account, access.where_to(request.args.get("next")))
+    return come_in(account, access.where_to(request.args.get("next")))
 
 
 def _passkey_given() -> dict[str, str]:
     return {"passkey": request.form.get("passkey", "")}
 
 
-def _come_in(account: Staff, target: str) -> ResponseReturnValue:
+def come_in(account: Staff, target: str) -> ResponseReturnValue:
+    """Begin the session of somebody who has shown who they are. Commits."""
     now = utcnow()
     audit.record("signed in", actor=f"staff:{account.id}", now=now)
     access.enter(account, now=now)
@@ -130,16 +131,17 @@ def _come_in(account: Staff, target: str) -> ResponseReturnValue:
     return redirect(target)
 
 
-def _ask_for_code(account: Staff) -> ResponseReturnValue:
+def ask_for_code(account: Staff, target: str) -> ResponseReturnValue:
+    """Go on to the second step, and from there to ``target``."""
     session.clear()
     session[_HALF_WAY] = {
         "account": account.id,
         # A password that is replaced meanwhile ends this too.
         "key": account.fs_uniquifier,
         "at": utcnow().timestamp(),
-        "next": request.args.get("next", ""),
+        "next": target,
     }
-    return redirect(url_for(".code"), 303)
+    return redirect(url_for("staff.code"), 303)
 
 
 def _half_way(now: datetime, *, lock: bool = False) -> Staff:
@@ -165,7 +167,9 @@ def _code_page(account: Staff, errors: dict[str, str]) -> str:
 
 
 def _login_page(errors: dict[str, str]) -> str:
-    return render_template("staff/login.html", errors=errors, email=_field("email"))
+    return render_template(
+        "staff/login.html", errors=errors, email=_field("email"), provider=openid.provider_name()
+    )
 
 
 # --- proving again who one is -----------------------------------------------------------------------

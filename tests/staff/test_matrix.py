@@ -69,7 +69,7 @@ MATTERS = (
         "accounts/<int:number>/reset",
     ),
     *("accounts/<int:number>/second-step", "account/second-step", "account/recovery-codes"),
-    *("account/passkeys", "account/passkeys/<int:number>/remove"),
+    *("account/passkeys", "account/passkeys/<int:number>/remove", "account/openid/unlink"),
     *(f"campaigns/<int:campaign_id>/{act}" for act in ("send", "resume", "cancel", "undelivered")),
     *(f"privacy/requests/<int:number>/{act}" for act in ("carry-out", "refuse", "extend", "lift")),
     *("privacy/copy", "privacy/audit/export", "privacy/incidents/affected", "privacy/notices"),
