@@ -4,7 +4,6 @@ import secrets
 from datetime import datetime, timedelta
 
 from flask import session
-from itsdangerous.encoding import base64_decode, base64_encode
 
 from newsletter import limits
 from newsletter.tokens import hash_secret
@@ -18,7 +17,7 @@ _KEY = "passkey_{}"
 def begin(purpose: str, *, now: datetime) -> bytes:
     """Return a new challenge; an older one of this browser for the same purpose is over."""
     challenge = secrets.token_bytes(32)
-    session[_KEY.format(purpose)] = [base64_encode(challenge).decode(), now.timestamp()]
+    session[_KEY.format(purpose)] = [challenge.hex(), now.timestamp()]
     return challenge
 
 
@@ -32,4 +31,4 @@ def take(purpose: str, *, now: datetime) -> bytes:
     name = f"passkey/{hash_secret(text.encode())[:32]}"
     if is_over or not limits.is_first_use(name, int(LASTS.total_seconds()) + 1):
         return secrets.token_bytes(32)
-    return base64_decode(text)
+    return bytes.fromhex(text)
