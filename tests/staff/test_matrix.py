@@ -44,6 +44,8 @@ def test_only_these_are_open_to_everybody(app):
     assert {row.path for row in rows(app) if EVERYBODY in row.levels} == {
         "/staff/login",
         "/staff/login/code",
+        "/staff/login/openid",
+        "/staff/login/openid/back",
         "/staff/login/passkey",
         "/staff/first/<token>",
         "/staff/forgot",
