@@ -16,6 +16,8 @@ from newsletter.errors import N_
 PENDING_DAYS = 7
 #: A link to the mailbox is remembered this long.
 LINK_DAYS = 1
+#: The one that confirms an address put right at the rights desk, as long as the link of a signup.
+DESK_LINK_DAYS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +104,10 @@ MAIL = Rule(
 LINK = Rule(
     "link",
     N_("Links to your mailbox, such as for a change of address"),
-    N_("%(days)s day"),
+    N_("%(days)s day; %(longer)s days where we put an address right"),
     N_("The day it was asked for"),
     N_("Deleted"),
-    lambda _chosen: {"days": LINK_DAYS},
+    lambda _chosen: {"days": LINK_DAYS, "longer": DESK_LINK_DAYS},
 )
 RAW_BOUNCE = Rule(
     "bounce",

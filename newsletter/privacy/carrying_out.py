@@ -13,7 +13,7 @@ from newsletter.privacy.access import copy_for
 from newsletter.privacy.erasure import PersonHeld, erase_subscriber
 from newsletter.privacy.models import Ban, RequestKind, RequestStatus, RightsRequest
 from newsletter.privacy.people import is_held
-from newsletter.privacy.rectifying import Change, Corrections, rectify
+from newsletter.privacy.rectifying import Corrections, Righted, rectify
 from newsletter.privacy.telling import TOLD_ON, tell_others
 from newsletter.subscribers import unsubscribe
 from newsletter.subscribers.addresses import hash_address
@@ -37,18 +37,19 @@ def carry_out(
         return _answer_nothing(request, now=now, actor=actor, reply_by=reply_by)
     if request.kind is RequestKind.ERASURE and is_held(person.id):
         raise PersonHeld
-    changes: list[Change] = []
+    righted = Righted()
     if request.kind is RequestKind.RECTIFICATION:
-        changes = rectify(person, right or Corrections(), now=now, actor=actor)
+        righted = rectify(person, right or Corrections(), now=now, actor=actor)
+        request.address_link_id = righted.link.id if righted.link else None
     elif request.kind is RequestKind.RESTRICTION:
         _restrict(person, now)
     elif request.kind is RequestKind.OBJECTION:
         _ban(person, request, now)
-    told = _tell(request, person, changes, now)
+    told = _tell(request, person, righted, now)
     wants_copy = request.kind in {RequestKind.ACCESS, RequestKind.PORTABILITY}
     with letters.in_language_of(request):
         data = copy_for(person, now) if wants_copy else None
-        said = [translate(*change) for change in changes]
+        said = [translate(*change) for change in (*righted.done, *righted.waiting)]
         letters.send(request, letters.carried_out(request, data, said, told), now=now, by=reply_by)
     audit.record(f"{request.kind.value} carried out", actor=actor, now=now, object=f"subscriber:{person.id}")
     desk.close(request, RequestStatus.DONE, now=now, actor=actor, reply_by=reply_by)
@@ -120,10 +121,11 @@ def _answer_nothing(request: RightsRequest, *, now: datetime, actor: str, reply_
     return request
 
 
-def _tell(request: RightsRequest, person: Subscriber, changes: list[Change], now: datetime) -> list[str]:
-    if request.kind not in TOLD_ON:
+def _tell(request: RightsRequest, person: Subscriber, righted: Righted, now: datetime) -> list[str]:
+    """Tell whoever received the data; of an address that waits for its mailbox, once it has answered."""
+    if request.kind not in TOLD_ON or (righted.waiting and not righted.done):
         return []
-    return tell_others(request, person, now=now, changes=changes)
+    return tell_others(request, person, now=now, changes=righted.done)
 
 
 def _restrict(person: Subscriber, now: datetime) -> None:

@@ -10,13 +10,13 @@ from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.db import db
 from newsletter.errors import NewsletterError
-from newsletter.i18n import NATIVE_NAMES, translate
+from newsletter.i18n import NATIVE_NAMES, format_datetime, translate
 from newsletter.privacy import access, bars, carrying_out, desk, disclosures, proof_removal, readable, telling
 from newsletter.privacy.acts import action_name, actor_name
 from newsletter.privacy.clocks import local_day
 from newsletter.privacy.daily import late
 from newsletter.privacy.models import RequestKind, RequestStatus, RightsRequest
-from newsletter.privacy.rectifying import Corrections
+from newsletter.privacy.rectifying import Corrections, state_of_address
 from newsletter.staff.access import needs
 from newsletter.staff.models import Role
 from newsletter.web import writing
@@ -92,6 +92,7 @@ def show(number: int) -> ResponseReturnValue:
         reasons={code: translate(words) for code, words in desk.REASONS.items()},
         tongues={code: NATIVE_NAMES[code] for code in settings().languages},
         told=telling.tasks_of(number),
+        right_address=_right_address(found),
         can_extend=found.extended_at is None and local_day(utcnow()) <= found.due_on,
         is_open=found.status is RequestStatus.OPEN,
     )
@@ -243,6 +244,14 @@ def task_done(number: int) -> ResponseReturnValue:
     db.session.commit()
     flash(_("Noted: they have been told."))
     return redirect(url_for("privacy_desk.office"), 303)
+
+
+def _right_address(found: RightsRequest) -> str | None:
+    state = state_of_address(found, utcnow())
+    if state is None:
+        return None
+    words, moment = state
+    return translate(words, {"time": format_datetime(moment)} if moment else {})
 
 
 def _me() -> str:

@@ -120,6 +120,9 @@ class RightsRequest(Base):
     reply: Mapped[str | None] = mapped_column(info=kept(retention.DESK))
     #: mail or print.
     reply_by: Mapped[str | None]
+    #: The link by which the right address is confirmed, and when it was; NULL where none was put right.
+    address_link_id: Mapped[int | None]
+    address_confirmed_at: Mapped[datetime | None]
 
 
 class Ban(Base):

@@ -1,10 +1,12 @@
-"""A person's own copy of everything held on them, and their own erasure, by a fresh link.
+"""A person's own copy of everything held on them, their own erasure, and who hears of a new address.
 
 Whoever reads the mailbox is the person: no signature, no copy of a document.
 """
 
 from datetime import datetime
 from typing import Any
+
+import sqlalchemy as sa
 
 from newsletter import audit
 from newsletter.db import db
@@ -53,9 +55,15 @@ def listen() -> None:
     address_changed.connect(_tell_of_change)
 
 
-def _tell_of_change(_sender: object, *, subscriber: Subscriber, old: str, now: datetime) -> None:
-    if has_recipients(subscriber):
+def _tell_of_change(
+    _sender: object, *, subscriber: Subscriber, old: str, link_id: int, now: datetime
+) -> None:
+    request = db.session.scalar(sa.select(RightsRequest).where(RightsRequest.address_link_id == link_id))
+    if request is not None:
+        request.address_confirmed_at = now
+    elif has_recipients(subscriber):
         request = _register(RequestKind.RECTIFICATION, subscriber, now)
+    if request is not None:
         tell_others(request, subscriber, now=now, changes=[address_change(subscriber.address, old)])
 
 

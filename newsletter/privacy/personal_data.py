@@ -118,6 +118,9 @@ def _request(request: RightsRequest) -> dict[str, Any]:
         "reason_text": request.reason_text,
         "extension_reason": request.extension_reason,
         "reply": request.reply,
+        "address_confirmed_at": request.address_confirmed_at.isoformat()
+        if request.address_confirmed_at
+        else None,
     }
 
 

@@ -1,4 +1,6 @@
-"""A change of address: asked for from the old mailbox, proved from the new one, told to the old one.
+"""A change of address: asked for from the old mailbox or at the rights desk, proved from the new one.
+
+The old one is told.
 
 Nothing changes before the new address has answered, and nobody learns from the answer whether an
 address is known here.
@@ -35,7 +37,7 @@ from newsletter.subscribers.models import (
 from newsletter.subscribers.signup import REMIND_AFTER
 from newsletter.subscribers.suppressions import find_suppression
 
-#: Sent with ``subscriber``, ``old`` and ``now``, inside the transaction.
+#: Sent with ``subscriber``, ``old``, ``link_id`` and ``now``, inside the transaction.
 address_changed = Namespace().signal("address_changed")
 
 
@@ -49,9 +51,9 @@ def request_change(token: str, text: str, *, now: datetime) -> None:
     address = parse_address(text)
     _link, subscriber = use_link(token, LinkPurpose.ADDRESS, now=now)
     same = address.text == subscriber.address
-    if same or not _has_begun(subscriber) or find_suppression(address.key) is not None:
+    if same or not has_begun(subscriber) or find_suppression(address.key) is not None:
         return
-    other = _find_other(subscriber, address)
+    other = find_other(subscriber, address)
     if other is not None:
         _tell_other(other, now)
     elif not _asked_lately(address, now):
@@ -68,13 +70,13 @@ def confirm_change(token: str, *, now: datetime) -> Subscriber:
     link, subscriber = use_link(token, LinkPurpose.NEW_ADDRESS, now=now)
     address = parse_address(link.new_address or "")
     old = subscriber.address
-    refused = not _has_begun(subscriber) or find_suppression(address.key) is not None
+    refused = not has_begun(subscriber) or find_suppression(address.key) is not None
     if refused or not _take(subscriber, address):
         raise FreshLinkExpired
     waiting = sa.select(Signup).where(Signup.subscriber_id == subscriber.id, Signup.confirmed_at.is_(None))
     withdraw_requests(list(db.session.scalars(waiting)))
     withdraw_links(subscriber)
-    address_changed.send(subscriber=subscriber, old=old, now=now)
+    address_changed.send(subscriber=subscriber, old=old, link_id=link.id, now=now)
     audit.record("address changed", actor="person", now=now, object=f"subscriber:{subscriber.id}")
     outbox.enqueue(
         "address_changed",
@@ -87,12 +89,13 @@ def confirm_change(token: str, *, now: datetime) -> Subscriber:
     return subscriber
 
 
-def _has_begun(subscriber: Subscriber) -> bool:
+def has_begun(subscriber: Subscriber) -> bool:
     """Tell whether any subscription was ever confirmed: a mere request has nothing to take along."""
     return any(item.confirmed_at is not None for item in subscriber.subscriptions)
 
 
-def _find_other(subscriber: Subscriber, address: Address) -> Subscriber | None:
+def find_other(subscriber: Subscriber, address: Address) -> Subscriber | None:
+    """Return somebody else who has that address."""
     return db.session.scalar(
         sa.select(Subscriber).where(Subscriber.address_key == address.key, Subscriber.id != subscriber.id)
     )

@@ -1,6 +1,7 @@
 """Fresh links: what a forwarded newsletter must not be able to do goes through the mailbox.
 
-A link works for 30 minutes and once. Opening it changes nothing; its button does.
+A link works for 30 minutes and once, or for a week where the rights desk sent it, whose answer may go by
+letter. Opening it changes nothing; its button does.
 """
 
 import secrets
@@ -60,7 +61,7 @@ def send_link(
     )
     if find_suppression(subscriber.address_key) or (db.session.scalar(recent) or 0) >= MOST_AN_HOUR:
         return
-    url = _make(subscriber, purpose, now, language=language, allows_tracking=allows_tracking)
+    _link, url = _make(subscriber, purpose, now, language=language, allows_tracking=allows_tracking)
     outbox.enqueue(
         "fresh_link",
         to=subscriber.address,
@@ -71,17 +72,20 @@ def send_link(
     )
 
 
-def send_link_to_new_address(subscriber: Subscriber, address: Address, *, now: datetime) -> None:
-    """Send the link that proves another address to that address; the mail names nobody."""
-    url = _make(subscriber, LinkPurpose.NEW_ADDRESS, now, new_address=address.text)
+def send_link_to_new_address(
+    subscriber: Subscriber, address: Address, *, now: datetime, lasts: timedelta = LASTS
+) -> FreshLink:
+    """Send the link that proves another address to that address, and return it; the mail names nobody."""
+    link, url = _make(subscriber, LinkPurpose.NEW_ADDRESS, now, new_address=address.text, lasts=lasts)
     outbox.enqueue(
         "new_address",
         to=address.text,
         language=subscriber.language,
         now=now,
         subscriber_id=subscriber.id,
-        context={"url": url, "expires_at": (now + LASTS).isoformat()},
+        context={"url": url, "expires_at": link.expires_at.isoformat()},
     )
+    return link
 
 
 def find_link(token: str, purpose: LinkPurpose, *, now: datetime) -> FreshLink:
@@ -113,8 +117,9 @@ def withdraw_links(subscriber: Subscriber) -> None:
 
 
 def forget_links(now: datetime) -> int:
-    """Delete the links that no limit counts any more and return how many. Commits."""
-    forgotten = change(sa.delete(FreshLink).where(FreshLink.created_at <= now - FORGET_AFTER))
+    """Delete the links that no limit counts and nobody can use any more; return how many. Commits."""
+    is_over = sa.or_(FreshLink.expires_at <= now, FreshLink.used_at.is_not(None))
+    forgotten = change(sa.delete(FreshLink).where(FreshLink.created_at <= now - FORGET_AFTER, is_over))
     db.session.commit()
     return forgotten
 
@@ -127,7 +132,8 @@ def _make(
     new_address: str | None = None,
     language: str | None = None,
     allows_tracking: bool = False,
-) -> str:
+    lasts: timedelta = LASTS,
+) -> tuple[FreshLink, str]:
     secret = secrets.token_bytes(16)
     link = FreshLink(
         subscriber_id=subscriber.id,
@@ -137,8 +143,8 @@ def _make(
         language=language,
         allows_tracking=allows_tracking,
         created_at=now,
-        expires_at=now + LASTS,
+        expires_at=now + lasts,
     )
     db.session.add(link)
     db.session.flush()
-    return links.address_of(PAGES[purpose], links.FRESH.make(secret), subscriber.language)
+    return link, links.address_of(PAGES[purpose], links.FRESH.make(secret), subscriber.language)

@@ -12,7 +12,7 @@ from newsletter.audit import AuditEntry
 from newsletter.db import db
 from newsletter.errors import AddressInvalid, LinkExpired
 from newsletter.mail.models import OutboxMail
-from newsletter.privacy import access, daily, desk, disclosures, telling
+from newsletter.privacy import access, daily, desk, disclosures, rectifying, telling
 from newsletter.privacy.carrying_out import (
     carry_out,
     extend,
@@ -31,10 +31,16 @@ from newsletter.privacy.models import NotificationTask, RequestKind, RequestStat
 from newsletter.privacy.own_data import erase_oneself
 from newsletter.privacy.people import collect
 from newsletter.privacy.proof import find_proof
-from newsletter.privacy.rectifying import AddressTaken, Corrections, NothingConfirmed, ValueMissing
-from newsletter.subscribers.change_address import address_changed
+from newsletter.privacy.rectifying import (
+    AddressBlocked,
+    AddressTaken,
+    Corrections,
+    NothingConfirmed,
+    ValueMissing,
+)
+from newsletter.subscribers.change_address import address_changed, confirm_change
 from newsletter.subscribers.evidence import Visit, consent_row
-from newsletter.subscribers.fresh_links import send_link
+from newsletter.subscribers.fresh_links import forget_links, send_link
 from newsletter.subscribers.import_batch import _suppressed
 from newsletter.subscribers.models import (
     Consent,
@@ -46,7 +52,7 @@ from newsletter.subscribers.models import (
     SuppressionReason,
     TrackingState,
 )
-from newsletter.subscribers.suppressions import find_suppression, is_barred
+from newsletter.subscribers.suppressions import find_suppression, is_barred, suppress
 from tests.privacy.purging import addresses
 
 MERI = "meri@example.com"
@@ -255,26 +261,76 @@ def test_rd5_everything_a_person_may_correct_is_put_right_and_said(app, given_aw
     answer(number, now, right=right)
 
     person = db.session.scalars(sa.select(Subscriber)).one()
-    assert (person.address, person.language, person.tracking) == (
-        "oikea@example.com",
-        "en",
-        TrackingState.REFUSED,
-    )
+    assert (person.address, person.language, person.tracking) == (MERI, "en", TrackingState.REFUSED)
     assert [said["text"] for said in collect(person)["statements"]] == ["En ole käynyt messuilla."]
-    assert find_proof("oikea@example.com").statements == [(now, "En ole käynyt messuilla.")]
+    assert find_proof(MERI).statements == [(now, "En ole käynyt messuilla.")]
     (own,) = [mail for mail in letters() if mail.address == MERI]
     assert own.context["paragraphs"][1:5] == [
-        "Osoite: oikea@example.com (aiemmin: meri@example.com)",
         "Kieli: English",
         "Avausten ja klikkausten seuranta: ei sallittu",
         "Henkilön lausuma: En ole käynyt messuilla.",
+        "Osoite: oikea@example.com, kun sinne lähettämämme linkki on vahvistettu"
+        " (voimassa 7 päivää; siihen asti: meri@example.com)",
     ]
+
+
+def confirm_right_address(now):
+    (mail,) = [mail for mail in db.session.scalars(sa.select(OutboxMail)) if mail.template == "new_address"]
+    change = confirm_change(mail.context["url"].rpartition("/")[2].partition("?")[0], now=now)
+    db.session.commit()
+    return mail.address, change
+
+
+def test_mu6_an_address_put_right_is_used_once_its_mailbox_has_confirmed_it(app, given_away, ask, now):
+    number = ask(RequestKind.RECTIFICATION)
+    answer(number, now, right=Corrections("oikea@example.com"))
+    before = (addresses(), tasks(), rectifying.state_of_address(desk.get_request(number), now))
+
+    asked, _person = confirm_right_address(now + timedelta(days=6))
+
+    assert before == (
+        [MERI],
+        [],
+        ("Waits for its mailbox, until %(time)s", now + timedelta(days=7)),
+    )
+    assert (asked, addresses()) == ("oikea@example.com", ["oikea@example.com"])
+    told = db.session.scalars(sa.select(OutboxMail.address).where(OutboxMail.template == "address_changed"))
+    assert list(told) == [MERI]
+    assert rectifying.state_of_address(desk.get_request(number), now) == (
+        "Confirmed by its mailbox: %(time)s",
+        now + timedelta(days=6),
+    )
+    assert len(desk.list_requests(everything=True)) == 1
+
+
+def test_mu6_an_address_put_right_that_nobody_confirms_is_not_used(app, make_subscriber, ask, now):
+    make_subscriber(MERI)
+    number = ask(RequestKind.RECTIFICATION)
+    answer(number, now, right=Corrections("oikea@example.com"))
+    kept = forget_links(now + timedelta(days=6))
+
+    with pytest.raises(LinkExpired):
+        confirm_right_address(now + timedelta(days=7))
+    gone = forget_links(now + timedelta(days=7))
+
+    assert (kept, gone, addresses()) == (0, 1, [MERI])
+    state, _time = rectifying.state_of_address(desk.get_request(number), now)
+    assert state.startswith("Not confirmed in time")
+
+
+def test_mu6_another_spelling_of_the_same_address_is_put_right_at_once(app, make_subscriber, ask, now):
+    make_subscriber(MERI)
+
+    answer(ask(RequestKind.RECTIFICATION), now, right=Corrections("Meri@example.com"))
+
+    assert addresses() == ["Meri@example.com"]
 
 
 def test_rd5_recipients_are_told_by_mail_or_by_a_letter_that_goes_once_they_were(app, given_away, ask, now):
     number = ask(RequestKind.RECTIFICATION)
 
     answer(number, now, right=Corrections("oikea@example.com"))
+    confirm_right_address(now)
 
     assert tasks() == [("recipient", "Paino Oy", None), ("recipient", "Posti Oy", "mail")]
     (mail,) = [mail for mail in letters() if mail.address == "tiedot@posti.example"]
@@ -315,7 +371,7 @@ def test_rd5_the_source_of_wrong_data_is_told(app, make_subscriber, ask, now):
 def test_rd5_who_changes_the_address_or_erases_on_their_own_pages_has_recipients_told_too(
     real_app, given_away, now
 ):
-    address_changed.send(subscriber=given_away, old="vanha@example.com", now=now)
+    address_changed.send(subscriber=given_away, old="vanha@example.com", link_id=1, now=now)
     send_link(given_away, LinkPurpose.ERASURE, now=now)
     db.session.commit()
     (mail,) = db.session.scalars(sa.select(OutboxMail).where(OutboxMail.template == "fresh_link"))
@@ -332,11 +388,13 @@ def test_rd5_a_rectification_that_cannot_be_done_changes_nothing(app, make_subsc
     make_subscriber(MERI)
     make_subscriber("toinen@example.com")
     make_subscriber("uusi@example.com", status=SubscriptionStatus.PENDING)
+    suppress("estetty@example.com", SuppressionReason.BANNED, now)
     number, of_pending = ask(RequestKind.RECTIFICATION), ask(RequestKind.RECTIFICATION, "uusi@example.com")
 
     for wrong, error in (
         (Corrections("Toinen@example.com"), AddressTaken),
         (Corrections("toinen"), AddressInvalid),
+        (Corrections("estetty@example.com"), AddressBlocked),
         (Corrections(), ValueMissing),
         (Corrections(MERI, "sv"), ValueMissing),
     ):

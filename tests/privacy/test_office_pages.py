@@ -86,10 +86,12 @@ def test_rd5_data_is_put_right_on_the_page_and_the_letter_to_the_recipient_print
     page = made.headers["Location"]
 
     submit(page, to=f"{page}/carry-out", address="oikea@example.com", right_language="en", reply_by="print")
+    waiting = client.get(f"{page}?lang=en").text
     letter = client.get("/staff/privacy/tasks/1?lang=en").text
     submit(office, to="/staff/privacy/tasks/1/done")
 
-    assert "Osoite: oikea@example.com (aiemmin: meri@example.com)" in letter
+    assert "Waits for its mailbox, until Mar 10, 2026, " in waiting
+    assert "Kieli: English" in letter
     assert "Language: English" in client.get(f"{page}/letter").text
     assert "oikea@example.com" not in client.get("/staff/privacy/tasks/1?lang=en").text
     acts = list(db.session.scalars(sa.select(AuditEntry.action)))
