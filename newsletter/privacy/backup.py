@@ -73,8 +73,10 @@ def backup(path: Path, *, now: datetime, actor: str) -> dict[str, object]:
     return {"file": str(path), "bytes": path.stat().st_size}
 
 
-def restore(path: Path, *, now: datetime, actor: str, journals: Sequence[Path] = ()) -> dict[str, int]:
+def restore(path: Path, *, now: datetime, actor: str, journals: Sequence[Path] = ()) -> dict[str, Any]:
     """Put a backup in the database's place and replay the journal since; return what that changed.
+
+    ``last_act_at`` is when the last act in the backup was done: what came since is not in it.
 
     The journals of other machines are taken in first. Raises DatabaseBusy while anything else has the
     database open, and BackupFailed. Killed at any moment, nothing is sent before the replay, which the
@@ -95,9 +97,10 @@ def restore(path: Path, *, now: datetime, actor: str, journals: Sequence[Path] =
             _replace_sqlite(path, now)
         else:
             _replace_postgres(path, now)
+    last = db.session.scalar(sa.select(sa.func.max(audit.AuditEntry.at)))
     audit.record("backup restored", actor=actor, now=now)
     db.session.commit()
-    return finish(now)
+    return finish(now) | {"last_act_at": last.isoformat() if last else None}
 
 
 def waits_for_replay() -> bool:

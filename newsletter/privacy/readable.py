@@ -61,6 +61,7 @@ NAMES = {
     "campaign_id": N_("Number of the newsletter"),
     "status": N_("Status"),
     "confirmed_at": N_("Confirmed"),
+    "address_confirmed_at": N_("The right address was confirmed"),
     "unsubscribed_at": N_("Left"),
     "kind": N_("Event"),
     "purpose": N_("Purpose"),
