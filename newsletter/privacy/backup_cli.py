@@ -42,7 +42,7 @@ def restore(file: Path, journals: tuple[Path, ...]) -> tuple[object, str]:
         f"Restored. Again: {done['erased_again']} people erased, {done['left_again']} left,"
         f" {done['refused_again']} refused measuring, {done['restricted_again']} restricted;"
         f" {done['barred_again']} addresses barred.\n"
-        f"The last act in the backup is of {done['last_act_at'] or 'nobody'}. What came since and is for you to"
-        " put right: subscriptions confirmed (these people sign up again), changes of address, and requests in"
-        " the register. Look into the mailbox of the privacy contact."
+        f"The last act in the backup: {done['last_act_at'] or 'none'}. Not in it, and for you to put right:"
+        " subscriptions confirmed since (these people have to sign up again), changes of address, and"
+        " requests in the register. Look into the mailbox of the privacy contact."
     )

@@ -29,9 +29,10 @@ def with_tools(engine, monkeypatch):
         monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
 
 
-def again(**numbers):
+def again(since, **numbers):
     kinds = dict.fromkeys(("erased", "left", "refused", "restricted", "barred"), 0)
-    return {f"{kind}_again": number for kind, number in (kinds | numbers).items()}
+    told = {f"{kind}_again": number for kind, number in (kinds | numbers).items()}
+    return told | {"last_act_at": since.isoformat()}
 
 
 def test_rp7_who_was_erased_or_left_after_the_backup_does_not_come_back(
@@ -50,7 +51,7 @@ def test_rp7_who_was_erased_or_left_after_the_backup_does_not_come_back(
 
     done = restore(file, now=now + timedelta(hours=2), actor="console")
 
-    assert done == again(erased=1, left=1)
+    assert done == again(now, erased=1, left=1)
     assert addresses() == ["aino@example.com"]
     statuses = db.session.scalars(sa.select(Subscription.status)).all()
     assert statuses == [SubscriptionStatus.UNSUBSCRIBED]
@@ -103,7 +104,19 @@ def test_who_signed_up_anew_after_an_erasure_stays(with_tools, real_app, make_su
 
     done = restore(file, now=now + timedelta(hours=2), actor="console")
 
-    assert (done, addresses()) == (again(), ["eero@example.com"])
+    assert (done, addresses()) == (again(now + timedelta(minutes=6)), ["eero@example.com"])
+
+
+def test_the_command_says_what_it_cannot_bring_back(with_tools, real_app, tmp_path, now, clock):
+    file = tmp_path / "backup"
+    backup(file, now=now, actor="console")
+    db.session.remove()
+    clock.shift(timedelta(hours=2))
+
+    done = real_app.test_cli_runner().invoke(args=["restore", str(file), "--yes"])
+
+    assert done.exit_code == 0
+    assert f"The last act in the backup: {now.isoformat()}. Not in it" in done.output
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
@@ -117,7 +130,7 @@ def test_a_changed_address_does_not_hide_who_was_erased(real_app, make_subscribe
     erase_person("uusi@example.com", now=now + timedelta(minutes=1), actor="console")
     db.session.remove()
 
-    assert restore(file, now=now, actor="console") == again(erased=1)
+    assert restore(file, now=now, actor="console") == again(now, erased=1)
     assert addresses() == []
 
 
