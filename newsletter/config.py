@@ -396,6 +396,9 @@ def _unready_for_openid(values: Mapping[str, Any]) -> list[str]:
     if not values.get("oidc_issuer"):
         return []
     found = []
+    address = urlsplit(values["oidc_issuer"])
+    if address.scheme != "https" and not is_loopback(address.hostname or ""):
+        found.append(f"{PREFIX}OIDC_ISSUER: give an address with https, as the provider writes it")
     if not all(map(find_spec, ("authlib", "joserfc", "requests"))):
         found.append(f"{PREFIX}OIDC_ISSUER: a package is missing; pip install 'newsletter[oidc]'")
     if not values.get("oidc_client_id"):

@@ -90,9 +90,7 @@ def issuer(text: str) -> str:
     """Read an issuer of OpenID Connect, which is compared letter by letter: its last slash stays."""
     if not text:
         return text
-    host = urlsplit(base_url(text)).hostname or ""
-    if urlsplit(text).scheme != "https" and host not in {"localhost", "127.0.0.1", "::1"}:
-        raise ValueError("give an address with https, as the provider writes it")
+    base_url(text)
     return text
 
 

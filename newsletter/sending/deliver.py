@@ -73,9 +73,8 @@ def _deliver_campaign(campaign_id: int) -> int:
         return 0  # it goes on tomorrow
     held: dict[int, set[int]] = current_app.extensions.setdefault("newsletter.held", {})
     if campaign_id in held:
-        release(
-            campaign_id, held[campaign_id]
-        )  # the database was away when the last pass should have done it
+        # The database was away when the last pass should have done it.
+        release(campaign_id, held[campaign_id])
     doubtful = held[campaign_id] = set[int]()
     one_pass = Pass(campaign_id, settings().mail_connections, doubtful)
     try:

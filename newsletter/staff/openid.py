@@ -110,7 +110,8 @@ def finish(kept: Mapping[str, Any], answer: Mapping[str, str], back_url: str, *,
     Raises IdentityRefused or ProviderUnreachable.
     """
     is_over = now.timestamp() > kept.get("at", 0.0) + LASTS.total_seconds()
-    if is_over or not hmac.compare_digest(kept.get("state", ""), answer.get("state", "")):
+    # As bytes: of texts it takes ASCII only, and the answer may hold anything.
+    if is_over or not hmac.compare_digest(kept["state"].encode(), answer.get("state", "").encode()):
         raise IdentityRefused(name=provider_name())
     described = _described()
     # Two providers must not be taken for each other (RFC 9207).
@@ -127,12 +128,13 @@ def finish(kept: Mapping[str, Any], answer: Mapping[str, str], back_url: str, *,
         )
     claims = _verified(str(token.get("id_token", "")), kept["nonce"], described, now)
     if "email" not in claims and "userinfo_endpoint" in described:
-        claims = _with_userinfo(claims, str(token["access_token"]), described["userinfo_endpoint"])
-    has_email = claims.get("email_verified") in {True, "true"}
+        claims = _with_userinfo(claims, str(token.get("access_token", "")), described["userinfo_endpoint"])
+    has_email = claims.get("email_verified") in (True, "true")
+    methods = claims.get("amr")
     return Identity(
         subject=f"{described['issuer']} {claims['sub']}",
         email=str(claims.get("email", "")) if has_email else "",
-        is_strong=_MORE_THAN_ONE in (claims.get("amr") or ()),
+        is_strong=isinstance(methods, list) and _MORE_THAN_ONE in methods,
     )
 
 

@@ -52,9 +52,12 @@ class SignupLane:
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         if not _is_plain(environ):
             return self._inner(environ, start_response)
-        body = environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))
-        with self._app.app_context():
-            answer = self._answer(Request(environ))
+        length = int(environ["CONTENT_LENGTH"])
+        body = environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(length))
+        answer = None
+        if len(body.getbuffer()) == length:  # else it broke off, maybe in the middle of the address
+            with self._app.app_context():
+                answer = self._answer(Request(environ))
         if answer is None:
             body.seek(0)
             return self._inner(environ, start_response)

@@ -180,6 +180,14 @@ def test_ss1_but_not_twice_where_the_provider_asked_for_more_than_one_thing(clie
     assert is_in(client)
 
 
+@pytest.mark.parametrize("said", ["not mfa", "mfa", 5, {"mfa": 1}, ["pwd"], []])
+def test_ss1_only_a_list_of_methods_counts(client, come, meri, provider, said):
+    meri(role=Role.ADMIN, totp_secret="x", recovery_hashes=[])
+    provider.claims["amr"] = said
+
+    assert come().location.startswith("/staff/login/code")
+
+
 def test_ss1_who_needs_a_second_step_still_has_to_set_it_up(client, come, meri):
     meri(role=Role.ADMIN)
 
@@ -199,6 +207,7 @@ def test_ss1_who_needs_a_second_step_still_has_to_set_it_up(client, come, meri):
         pytest.param({"email": "tuntematon@kirjakauppa.example"}, id="no account"),
         pytest.param({"email": "ei osoite"}, id="no address"),
         pytest.param({"email": ""}, id="empty"),
+        pytest.param({"email_verified": ["true"]}, id="verified is a list"),
     ],
 )
 def test_who_is_nobody_of_ours_is_told_so(client, come, meri, provider, person):
@@ -283,12 +292,13 @@ def test_an_answer_is_taken_only_where_it_was_asked_for(client, site, provider, 
     "change",
     [
         lambda query: query.replace("state=", "state=x"),
+        lambda query: query.replace("state=", "state=%C3%A4%ED%A0%80"),
         lambda query: query.replace("code=", "code=x"),
         lambda query: query + "&iss=https%3A%2F%2Ftoinen.example",
         lambda query: query.partition("?")[0],
         lambda query: query.partition("?")[0] + "?error=access_denied&state=x",
     ],
-    ids=["state", "code", "issuer", "nothing", "refused there"],
+    ids=["state", "no ASCII", "code", "issuer", "nothing", "refused there"],
 )
 def test_an_answer_that_was_changed_is_refused(client, provider, leave_for, meri, change):
     meri()

@@ -179,6 +179,20 @@ def test_what_is_not_plain_is_none_of_its_business(client, finnish, monkeypatch,
     assert response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
 
 
+def test_a_form_that_broke_off_signs_nobody_up(client, finnish, stored):
+    """Cut short, one address may well be another's."""
+    body = b"lists=suomeksi&consent=yes&email=meri%40example.co"
+
+    response = client.post(
+        "/subscribe",
+        input_stream=io.BytesIO(body),
+        content_type="application/x-www-form-urlencoded",
+        environ_overrides={"CONTENT_LENGTH": str(len(body) + 1)},
+    )
+
+    assert (response.status_code, stored(Signup)) == (HTTPStatus.BAD_REQUEST, [])
+
+
 @pytest.mark.parametrize(
     "body",
     [
