@@ -75,4 +75,4 @@ def _answer() -> dict[str, str]:
 
 def _back_url() -> str:
     """Return our address as it has been told to the provider, letter by letter."""
-    return settings().base_url + url_for(".back")
+    return f"{settings().base_url}/staff/login/openid/back"
