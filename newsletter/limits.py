@@ -17,12 +17,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
-from flask import Flask, Response, current_app
-from flask_limiter import Limiter
+from flask import Flask, current_app
 from limits import RateLimitItem, parse_many
-from limits.storage import MemoryStorage, Storage
+from limits.storage import MemoryStorage, Storage, storage_from_string
+from werkzeug.exceptions import TooManyRequests
 
 from newsletter import tallies
 from newsletter.config import Settings
@@ -60,25 +60,19 @@ def _network_of(ip: str) -> str:
     return str(address)
 
 
-limiter = Limiter(key_func=visitor, headers_enabled=False)
-#: Counts for this process alone while the storage is out of reach.
-_spare = MemoryStorage()
-
-
 def init_app(app: Flask, chosen: Settings) -> None:
     """Count in Redis where the queue is in Redis, else in the instance folder."""
     shared = chosen.queue_url.startswith(("redis://", "rediss://"))
-    app.config["RATELIMIT_STORAGE_URI"] = (
-        chosen.queue_url if shared else f"sqlitefile://{chosen.instance_path / 'limits.db'}"
-    )
-    app.config["RATELIMIT_STRATEGY"] = "fixed-window"
+    at = chosen.queue_url if shared else f"sqlitefile://{quote(str(chosen.instance_path / 'limits.db'))}"
+    app.extensions["newsletter.limits"] = storage_from_string(at)
     # A dead counter must not close the door: each process then counts for itself.
-    app.config["RATELIMIT_IN_MEMORY_FALLBACK_ENABLED"] = True
-    app.config["RATELIMIT_KEY_PREFIX"] = "newsletter"
-    limiter.init_app(app)
-    # Pages that are limited say so where they are written; looking at every request finds no others.
-    app.before_request_funcs[None].remove(limiter._check_request_limit)  # noqa: SLF001 - no other way
-    app.after_request(_say_when_to_return)
+    app.extensions["newsletter.limits.spare"] = MemoryStorage()
+
+
+def storage() -> Storage:
+    """Return where the running application counts."""
+    found: Storage = current_app.extensions["newsletter.limits"]
+    return found
 
 
 @cache
@@ -119,6 +113,12 @@ def take(rule: str, *key: str) -> bool:
     return has_room
 
 
+def admit(rule: str, *key: str) -> None:
+    """Do as ``take``, and raise TooManyRequests, which says when to return, where there was no room."""
+    if not take(rule, *key):
+        raise TooManyRequests(retry_after=seconds_until_room(rule, *key))
+
+
 def take_turn(rule: str, *key: str, since: float, until: float) -> float | None:
     """Count one in the first window with room, running or to come, and return when its turn is.
 
@@ -157,8 +157,8 @@ def seconds_until_room(rule: str, *key: str) -> int:
 
 def together() -> AbstractContextManager[None]:
     """Count everything inside at a fraction of the cost of each for itself. Keep it short: others wait."""
-    storage = limiter.storage
-    return storage.together() if isinstance(storage, SqliteFileStorage) else nullcontext()
+    counts = storage()
+    return counts.together() if isinstance(counts, SqliteFileStorage) else nullcontext()
 
 
 def is_first_use(name: str, seconds: int) -> bool:
@@ -172,19 +172,12 @@ def forget_ended() -> None:
 
 
 def _ask(question: Callable[[Storage], Answer]) -> Answer:
+    counts = storage()
     try:
-        return question(limiter.storage)
-    except limiter.storage.base_exceptions:
+        return question(counts)
+    except counts.base_exceptions:
         log.warning("limits storage out of reach")
-        return question(_spare)
-
-
-def _say_when_to_return(response: Response) -> Response:
-    reached = limiter.current_limit
-    if response.status_code == 429 and reached is not None and reached.breached:  # noqa: PLR2004
-        response.headers.setdefault("Retry-After", str(max(1, int(reached.reset_at - time.time()))))
-        tallies.count("limit form")
-    return response
+        return question(current_app.extensions["newsletter.limits.spare"])
 
 
 class SqliteFileStorage(Storage):
@@ -199,7 +192,7 @@ class SqliteFileStorage(Storage):
 
     @property
     def base_exceptions(self) -> type[Exception]:
-        """Return what makes the limiter fall back to memory."""
+        """Return what makes a process count in its memory instead."""
         return sqlite3.Error
 
     def incr(self, key: str, expiry: float, amount: int = 1) -> int:

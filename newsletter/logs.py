@@ -36,7 +36,6 @@ def configure(level: int = logging.INFO) -> None:
         "werkzeug",
         "granian.access",
         "huey",
-        "flask_limiter",
         "alembic",
     ):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -7,12 +7,14 @@ from subprocess import PIPE
 import pytest
 from sqlalchemy import func, select
 
+from newsletter import limits
 from newsletter.db import db
 from newsletter.limits import SqliteFileStorage
 from newsletter.subscribers.models import Signup
 
 HITS = """
 import sys
+from newsletter import limits
 from newsletter.limits import SqliteFileStorage
 storage = SqliteFileStorage(sys.argv[1])
 storage.check()
@@ -175,3 +177,21 @@ def test_a_counter_that_cannot_be_written_does_not_close_the_door(app, make_app,
     answers = [broken.test_client().post("/subscribe", data=form).status_code for _ in range(3)]
 
     assert answers == [303, 303, 429]  # each process then counts for itself
+
+
+def test_each_application_counts_for_itself(app, make_app):
+    other = make_app()
+
+    with other.app_context():
+        limits.take("1/hour", "door")
+
+    assert limits.take("1/hour", "door")
+
+
+def test_a_request_about_ones_data_has_a_limit(app, make_app):
+    client = make_app(signup_limit_ip="1/minute").test_client()
+
+    answers = [client.post("/privacy/request", data={"kind": "access"}) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [422, 429]
+    assert 0 < int(answers[1].headers["Retry-After"]) <= 60

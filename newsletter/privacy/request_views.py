@@ -4,12 +4,12 @@ from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
+from newsletter import limits
 from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.db import db
 from newsletter.errors import AddressInvalid
 from newsletter.i18n import format_date, language, translate
-from newsletter.limits import limiter
 from newsletter.privacy import desk
 from newsletter.privacy.models import RequestKind
 from newsletter.web import message_page
@@ -23,8 +23,8 @@ def form() -> ResponseReturnValue:
 
 
 @bp.post("")
-@limiter.limit(lambda: settings().signup_limit_ip)
 def ask() -> ResponseReturnValue:
+    limits.admit(settings().signup_limit_ip, "rights", limits.visitor())
     posted = request.form
     try:
         kind = RequestKind(posted.get("kind", ""))

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, current_app
-from werkzeug.exceptions import TooManyRequests
 
 from newsletter import limits, spool
 from newsletter.config import settings
@@ -215,9 +214,7 @@ def _keep(request: Request) -> None:
 
 def _count_visitor(ip: str) -> None:
     """Count the form and the API together; a form with a fault counts for nothing."""
-    rule, visitor = settings().signup_limit_ip, limits.visitor_at(ip)
-    if not limits.take(rule, "signup", visitor):
-        raise TooManyRequests(retry_after=limits.seconds_until_room(rule, "signup", visitor))
+    limits.admit(settings().signup_limit_ip, "signup", limits.visitor_at(ip))
 
 
 def _line(request: Request) -> bytes:

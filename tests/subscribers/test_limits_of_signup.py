@@ -117,7 +117,7 @@ def test_who_confirmed_may_be_asked_again_the_same_day(
 def test_the_counts_name_nobody(sign_up, app):
     sign_up("meri@example.com", ip="203.0.113.7")
 
-    storage = limits.limiter.storage
+    storage = limits.storage()
     assert isinstance(storage, limits.SqliteFileStorage)
     keys = [key for (key,) in storage._connection().execute("select key from hits")]
 

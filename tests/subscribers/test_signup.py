@@ -6,7 +6,6 @@ from email.message import EmailMessage
 
 import pytest
 
-from newsletter.limits import limiter
 from newsletter.mail.models import OutboxMail
 from newsletter.subscribers.models import (
     Consent,
@@ -516,9 +515,8 @@ def test_the_limit_of_one_list_leaves_the_other_open(sign_up, english, change_se
 
 
 @pytest.fixture
-def allow_per_ip(real_app, change_settings, monkeypatch) -> Callable[[str], None]:
+def allow_per_ip(real_app, change_settings) -> Callable[[str], None]:
     """Limit how many may sign up from one IP: ``allow_per_ip("2/minute")``. None has so far."""
-    monkeypatch.setattr(limiter, "_storage_dead", False)  # it may be that of an application now closed
     return lambda limit: change_settings(signup_limit_ip=limit)
 
 

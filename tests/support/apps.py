@@ -14,10 +14,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy.engine import URL
 
-from newsletter import create_app
+from newsletter import create_app, limits
 from newsletter.config import PREFIX, Settings
 from newsletter.db import db
-from newsletter.limits import _spare, limiter
 from newsletter.mail.transport import mailbox_folder
 from newsletter.subscribers import intake
 from newsletter.wakeups import queue
@@ -55,32 +54,20 @@ def running(instance: Path, **settings: object) -> Iterator[Flask]:
     """Make an application, and let go of what it holds at the end."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    with counting_for_itself():
-        app = create_app(load_settings(instance, **settings))
-        root.handlers[:], root.level = handlers, level  # pytest's own handlers, for caplog
-        # Slow by design, a quarter of a second each; test_passwords holds what it costs in real use.
-        app.extensions["security"].pwd_context.update(argon2__time_cost=1, argon2__memory_cost=64)
-        try:
-            yield app
-        finally:
-            empty(app)
-            queue(app).storage.close()
-            with app.app_context():
-                db.engine.dispose()
-
-
-@contextmanager
-def counting_for_itself() -> Iterator[None]:
-    """Give the limiter, which is one for the whole process, back to the application before."""
-    before = limiter._storage, limiter._limiter
+    app = create_app(load_settings(instance, **settings))
+    root.handlers[:], root.level = handlers, level  # pytest's own handlers, for caplog
+    # Slow by design, a quarter of a second each; test_passwords holds what it costs in real use.
+    app.extensions["security"].pwd_context.update(argon2__time_cost=1, argon2__memory_cost=64)
     try:
-        yield
+        yield app
     finally:
-        counts: Any = vars(limiter._storage).get("_local")
-        if limiter._storage is not before[0] and hasattr(counts, "connection"):
-            counts.connection.close()
-        limiter._storage, limiter._limiter = before
-        limiter._storage_dead = False
+        empty(app)
+        queue(app).storage.close()
+        with app.app_context():
+            counts: Any = vars(limits.storage()).get("_local")
+            if hasattr(counts, "connection"):
+                counts.connection.close()
+            db.engine.dispose()
 
 
 @contextmanager
@@ -105,11 +92,10 @@ def clean(app: Flask) -> None:
     """Forget what a test left outside the database, and open the door to everybody again."""
     empty(app)
     app.config["NEWSLETTER"].journal_path.unlink(missing_ok=True)
-    if limiter.storage.check():
-        limiter.reset()
-    _spare.reset()
-    if limiter._fallback_limiter is not None:
-        limiter._fallback_limiter.storage.reset()
+    with app.app_context():
+        if limits.storage().check():
+            limits.storage().reset()
+    app.extensions["newsletter.limits.spare"].reset()
 
 
 def empty(app: Flask) -> None:
