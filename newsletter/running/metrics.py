@@ -53,32 +53,7 @@ class _Ledgers(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield every figure."""
-        yield _by_status(
-            "newsletter_outbox_mails",
-            "Single mails on their way or in need of a look",
-            sa.select(OutboxMail.status, sa.func.count())
-            .where(OutboxMail.status.in_(_OPEN_MAILS))
-            .group_by(OutboxMail.status),
-        )
-        yield self._age(
-            "newsletter_outbox_oldest_seconds",
-            "How long the oldest mail that is due has been waiting",
-            sa.select(sa.func.min(OutboxMail.due_at)).where(
-                OutboxMail.status == MailStatus.QUEUED, OutboxMail.due_at <= self._now
-            ),
-        )
-        yield _by_status(
-            "newsletter_deliveries",
-            "Campaign mails on their way",
-            sa.select(Delivery.status, sa.func.count())
-            .where(Delivery.status.in_(_OPEN_DELIVERIES), Delivery.campaign_id.in_(_under_way()))
-            .group_by(Delivery.status),
-        )
-        yield _by_status(
-            "newsletter_campaigns",
-            "Campaigns by status",
-            sa.select(Campaign.status, sa.func.count()).group_by(Campaign.status),
-        )
+        yield from _mails(self._now)
         yield from _totals()
         yield from _counters()
         yield _plain(
@@ -86,30 +61,64 @@ class _Ledgers(Collector):
             "Sessions of staff that have not been ended",
             db.session.scalar(sa.select(sa.func.count()).where(StaffSession.ended_at.is_(None))) or 0,
         )
-        yield _plain(
-            "newsletter_disk_free_bytes",
-            "Room left where the instance folder is",
-            shutil.disk_usage(settings().instance_path).free,
-        )
-        yield _plain(
-            "newsletter_signups_waiting",
-            "Signups of this machine that have been answered and not stored yet",
-            intake.waiting(settings().instance_path),
-        )
-        yield _plain(
-            "newsletter_spool_bytes",
-            "Opens and clicks of this machine not loaded yet",
-            waiting_bytes(settings().instance_path / "spool"),
-        )
-        yield CounterMetricFamily(
-            "newsletter_hits_lost",
-            "Opens and clicks of this machine that were answered and could not be written down",
-            value=lost_hits(settings().instance_path),
-        )
+        yield from _this_machine()
 
-    def _age(self, name: str, what: str, oldest: sa.Select[datetime | None]) -> Metric:
-        since = db.session.scalar(oldest)
-        return _plain(name, what, (self._now - since).total_seconds() if since else 0.0)
+
+def _mails(now: datetime) -> Iterator[Metric]:
+    """Yield what is on its way, and how long the oldest has been waiting."""
+    yield _by_status(
+        "newsletter_outbox_mails",
+        "Single mails on their way or in need of a look",
+        sa.select(OutboxMail.status, sa.func.count())
+        .where(OutboxMail.status.in_(_OPEN_MAILS))
+        .group_by(OutboxMail.status),
+    )
+    oldest = db.session.scalar(
+        sa.select(sa.func.min(OutboxMail.due_at)).where(
+            OutboxMail.status == MailStatus.QUEUED, OutboxMail.due_at <= now
+        )
+    )
+    yield _plain(
+        "newsletter_outbox_oldest_seconds",
+        "How long the oldest mail that is due has been waiting",
+        (now - oldest).total_seconds() if oldest else 0.0,
+    )
+    yield _by_status(
+        "newsletter_deliveries",
+        "Campaign mails on their way",
+        sa.select(Delivery.status, sa.func.count())
+        .where(Delivery.status.in_(_OPEN_DELIVERIES), Delivery.campaign_id.in_(_under_way()))
+        .group_by(Delivery.status),
+    )
+    yield _by_status(
+        "newsletter_campaigns",
+        "Campaigns by status",
+        sa.select(Campaign.status, sa.func.count()).group_by(Campaign.status),
+    )
+
+
+def _this_machine() -> Iterator[Metric]:
+    """Yield what the instance folder of the machine that answers holds."""
+    yield _plain(
+        "newsletter_disk_free_bytes",
+        "Room left where the instance folder is",
+        shutil.disk_usage(settings().instance_path).free,
+    )
+    yield _plain(
+        "newsletter_signups_waiting",
+        "Signups of this machine that have been answered and not stored yet",
+        intake.waiting(settings().instance_path),
+    )
+    yield _plain(
+        "newsletter_spool_bytes",
+        "Opens and clicks of this machine not loaded yet",
+        waiting_bytes(settings().instance_path / "spool"),
+    )
+    yield CounterMetricFamily(
+        "newsletter_hits_lost",
+        "Opens and clicks of this machine that were answered and could not be written down",
+        value=lost_hits(settings().instance_path),
+    )
 
 
 def _under_way() -> sa.Select[int]:

@@ -76,30 +76,13 @@ def confirm(
     lists = [item for item in signup.lists if chosen is None or item.slug in chosen]
     if not lists:
         raise ListMissing
-    signup.confirmed_at = now
     visit = replace(visit, remarks=remarks_on(subscriber, now=now, visit=visit))
-    prove = partial(record_consent, ConsentKind.CONFIRMED, subscriber, now=now, method=method, visit=visit)
-    for mailing_list in lists:
-        _activate(subscriber, mailing_list, now)
-        prove(mailing_list=mailing_list, wording_id=signup.wording_id)
-    if signup.tracking_wording_id is not None:
-        subscriber.tracking, subscriber.tracking_chosen_at = TrackingState.GRANTED, now
-        prove(wording_id=signup.tracking_wording_id)
-    signup.lists = lists
-    db.session.flush()
+    _begin(signup, subscriber, lists, now=now, method=method, visit=visit)
     _drop_unasked({subscriber.id})
     lift_by_confirming(subscriber.address_key, now=now)
     allowance.give_back(subscriber.address_hash, [mailing_list.id for mailing_list in lists])
-    language = mail_language(lists, signup.language)
-    subscriber.language = language
-    outbox.enqueue(
-        "activated",
-        to=subscriber.address,
-        language=language,
-        now=now,
-        subscriber_id=subscriber.id,
-        context=links_of_subscriber(subscriber, lists, language),
-    )
+    subscriber.language = mail_language(lists, signup.language)
+    _welcome(subscriber, lists, now)
     if signup.form_host is not None:
         funnel.record(
             FunnelStep.CONFIRMED,
@@ -214,6 +197,27 @@ def _drop_unasked(people: Collection[int]) -> None:
     )
 
 
+def _begin(
+    signup: Signup,
+    subscriber: Subscriber,
+    lists: list[MailingList],
+    *,
+    now: datetime,
+    method: str,
+    visit: Visit,
+) -> None:
+    """Begin each subscription, and measuring where that was asked for, with the proof of each."""
+    prove = partial(record_consent, ConsentKind.CONFIRMED, subscriber, now=now, method=method, visit=visit)
+    for mailing_list in lists:
+        _activate(subscriber, mailing_list, now)
+        prove(mailing_list=mailing_list, wording_id=signup.wording_id)
+    if signup.tracking_wording_id is not None:
+        subscriber.tracking, subscriber.tracking_chosen_at = TrackingState.GRANTED, now
+        prove(wording_id=signup.tracking_wording_id)
+    signup.confirmed_at, signup.lists = now, lists
+    db.session.flush()
+
+
 def _activate(subscriber: Subscriber, mailing_list: MailingList, now: datetime) -> None:
     subscription = db.session.scalar(
         sa.select(Subscription).where(
@@ -226,3 +230,14 @@ def _activate(subscriber: Subscriber, mailing_list: MailingList, now: datetime) 
     if subscription.status is not SubscriptionStatus.CONFIRMED:
         subscription.status, subscription.confirmed_at = SubscriptionStatus.CONFIRMED, now
         subscription.unsubscribed_at = None
+
+
+def _welcome(subscriber: Subscriber, lists: list[MailingList], now: datetime) -> None:
+    outbox.enqueue(
+        "activated",
+        to=subscriber.address,
+        language=subscriber.language,
+        now=now,
+        subscriber_id=subscriber.id,
+        context=links_of_subscriber(subscriber, lists, subscriber.language),
+    )
