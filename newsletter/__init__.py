@@ -16,7 +16,15 @@ from newsletter.campaigns import staff_views as writing_views
 from newsletter.campaigns.cli import campaigns
 from newsletter.config import Settings, data_folder
 from newsletter.mail import mailbox, transport
-from newsletter.privacy import backup_cli, desk_views, letters, office_views, own_data, request_views
+from newsletter.privacy import (
+    backup_cli,
+    desk_views,
+    duty_views,
+    letters,
+    office_views,
+    own_data,
+    request_views,
+)
 from newsletter.privacy import cli as privacy_cli
 from newsletter.privacy import own_views as own_data_views
 from newsletter.privacy import staff_views as privacy_staff_views
@@ -144,7 +152,7 @@ def _add_pages(app: Flask, chosen: Settings) -> None:
     for staff_part in (
         account_views, passkey_views, openid_views, admin_views, list_views, entry_views, people_views,
         subscribers_staff_views, sending_staff_views,
-        embed_views, privacy_staff_views, desk_views, office_views, funnel_views, overview_views,
+        embed_views, privacy_staff_views, desk_views, duty_views, office_views, funnel_views, overview_views,
         reader_views, attention_views, bounce_pages,
     ):  # fmt: skip
         app.register_blueprint(staff_part.bp)

@@ -1,9 +1,8 @@
 """The rights desk for staff: the register of requests, and one press for each answer."""
 
-from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
-from flask_security import current_user
 
 from newsletter import audit
 from newsletter.clock import utcnow
@@ -11,13 +10,13 @@ from newsletter.config import settings
 from newsletter.db import db
 from newsletter.errors import NewsletterError
 from newsletter.i18n import NATIVE_NAMES, format_datetime, translate
-from newsletter.privacy import access, bars, carrying_out, desk, disclosures, proof_removal, readable, telling
+from newsletter.privacy import carrying_out, desk, disclosures, telling
 from newsletter.privacy.acts import action_name, actor_name
 from newsletter.privacy.clocks import local_day
 from newsletter.privacy.daily import late
 from newsletter.privacy.models import RequestKind, RequestStatus, RightsRequest
 from newsletter.privacy.rectifying import Corrections, state_of_address
-from newsletter.staff.access import needs
+from newsletter.staff.access import actor, needs
 from newsletter.staff.models import Role
 from newsletter.web import writing
 
@@ -64,7 +63,7 @@ def enter() -> ResponseReturnValue:
             channel=_one_of(desk.BY_STAFF, posted.get("channel", "")),
             language=_one_of(settings().languages, posted.get("letter_language", "")),
             now=utcnow(),
-            actor=_me(),
+            actor=actor(),
             details=posted.get("details", ""),
             scopes=posted.getlist("scopes"),
         )
@@ -82,7 +81,7 @@ def enter() -> ResponseReturnValue:
 @writing
 def show(number: int) -> ResponseReturnValue:
     found = desk.get_request(number)
-    audit.record("request read", actor=_me(), now=utcnow(), object=f"request:{number}")
+    audit.record("request read", actor=actor(), now=utcnow(), object=f"request:{number}")
     db.session.commit()
     return render_template(
         "staff/privacy/request.html",
@@ -108,7 +107,7 @@ def carry_out(number: int) -> ResponseReturnValue:
         refuses_tracking=posted.get("tracking") == "refused",
         statement=posted.get("statement", ""),
     )
-    carrying_out.carry_out(number, now=utcnow(), actor=_me(), reply_by=_reply_by(), right=right)
+    carrying_out.carry_out(number, now=utcnow(), actor=actor(), reply_by=_reply_by(), right=right)
     return _back(number, _("The request has been carried out."))
 
 
@@ -121,7 +120,7 @@ def refuse(number: int) -> ResponseReturnValue:
         posted.get("reason", ""),
         posted.get("text", ""),
         now=utcnow(),
-        actor=_me(),
+        actor=actor(),
         reply_by=_reply_by(),
     )
     return _back(number, _("The request has been refused. Print the certificate if the person wants paper."))
@@ -130,14 +129,14 @@ def refuse(number: int) -> ResponseReturnValue:
 @bp.post("/requests/<int:number>/extend")
 @_guard_again
 def extend(number: int) -> ResponseReturnValue:
-    carrying_out.extend(number, request.form.get("text", ""), now=utcnow(), actor=_me())
+    carrying_out.extend(number, request.form.get("text", ""), now=utcnow(), actor=actor())
     return _back(number, _("The person has been told that it takes longer."))
 
 
 @bp.post("/requests/<int:number>/lift")
 @_guard_again
 def lift(number: int) -> ResponseReturnValue:
-    carrying_out.lift_restriction(number, now=utcnow(), actor=_me())
+    carrying_out.lift_restriction(number, now=utcnow(), actor=actor())
     return _back(number, _("The person has been told, and the restriction is lifted."))
 
 
@@ -146,104 +145,9 @@ def lift(number: int) -> ResponseReturnValue:
 @writing
 def letter(number: int) -> ResponseReturnValue:
     found = desk.get_request(number)
-    audit.record("letter read", actor=_me(), now=utcnow(), object=f"request:{number}")
+    audit.record("letter read", actor=actor(), now=utcnow(), object=f"request:{number}")
     db.session.commit()
     return render_template("staff/privacy/letter.html", request=found, row=_row(found))
-
-
-# By POST: it is a read of personal data, and it is written down.
-@bp.post("/copy")
-@_guard_again
-def copy() -> ResponseReturnValue:
-    address, form = request.form.get("address", ""), request.form.get("format", "page")
-    data = access.read_copy(address, now=utcnow(), actor=_me())
-    db.session.commit()
-    if form == "json":
-        return _file(access.as_json(data), "data.json", "application/json")
-    if form == "csv":
-        return _file(access.as_csv(data), "data.csv", "text/csv; charset=utf-8")
-    return render_template("staff/privacy/copy.html", sections=readable.sections(data), address=address)
-
-
-@bp.post("/disclosures")
-@_guard
-def disclose() -> ResponseReturnValue:
-    posted = request.form
-    disclosures.disclose(
-        posted.get("address", ""),
-        recipient=posted.get("recipient", ""),
-        what=posted.get("what", ""),
-        why=posted.get("why", ""),
-        ground=posted.get("ground", ""),
-        contact=posted.get("contact", ""),
-        now=utcnow(),
-        actor=_me(),
-    )
-    db.session.commit()
-    flash(_("The disclosure has been entered."))
-    return redirect(url_for("privacy_desk.office"), 303)
-
-
-@bp.post("/holds")
-@_guard
-def hold() -> ResponseReturnValue:
-    posted = request.form
-    disclosures.hold(
-        posted.get("address", ""),
-        posted.get("reason", ""),
-        posted.get("text", ""),
-        now=utcnow(),
-        actor=_me(),
-    )
-    db.session.commit()
-    flash(_("The data is on hold."))
-    return redirect(url_for("privacy_desk.office"), 303)
-
-
-@bp.post("/holds/<int:number>/end")
-@_guard_again
-def end_hold(number: int) -> ResponseReturnValue:
-    disclosures.end_hold(number, now=utcnow(), actor=_me())
-    db.session.commit()
-    flash(_("The hold has ended."))
-    return redirect(url_for("privacy_desk.office"), 303)
-
-
-@bp.post("/blocks/lift")
-@_guard_again
-def lift_block() -> ResponseReturnValue:
-    posted = request.form
-    bars.lift_bars(posted.get("address", ""), posted.get("text", ""), now=utcnow(), actor=_me())
-    db.session.commit()
-    flash(_("The block has been lifted. The person can subscribe again."))
-    return redirect(url_for("privacy_desk.office"), 303)
-
-
-@bp.post("/proofs/remove")
-@_guard
-def remove_proof() -> ResponseReturnValue:
-    posted = request.form
-    proof_removal.remove_proof(posted.get("address", ""), posted.get("text", ""), now=utcnow(), actor=_me())
-    db.session.commit()
-    flash(_("The proof has been removed."))
-    return redirect(url_for("privacy_desk.office"), 303)
-
-
-@bp.get("/tasks/<int:number>")
-@_guard
-def task(number: int) -> ResponseReturnValue:
-    found = telling.read_task(number, now=utcnow(), actor=_me())
-    db.session.commit()
-    return render_template("staff/privacy/task.html", task=found, tongue=settings().languages[0])
-
-
-@bp.post("/tasks/<int:number>/done")
-@_guard
-def task_done(number: int) -> ResponseReturnValue:
-    telling.finish_task(number, now=utcnow(), actor=_me())
-    db.session.commit()
-    flash(_("Noted: they have been told."))
-    return redirect(url_for("privacy_desk.office"), 303)
 
 
 def _right_address(found: RightsRequest) -> str | None:
@@ -252,10 +156,6 @@ def _right_address(found: RightsRequest) -> str | None:
         return None
     words, moment = state
     return translate(words, {"time": format_datetime(moment)} if moment else {})
-
-
-def _me() -> str:
-    return f"staff:{current_user.id}"
 
 
 def _reply_by() -> str:
@@ -269,13 +169,6 @@ def _one_of(choices: tuple[str, ...], given: str) -> str:
 def _back(number: int, words: str) -> ResponseReturnValue:
     flash(words)
     return redirect(url_for("privacy_desk.show", number=number), 303)
-
-
-def _file(text: str, name: str, kind: str) -> Response:
-    response = make_response(text)
-    response.headers["Content-Type"] = kind
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response
 
 
 def _row(item: RightsRequest) -> dict[str, object]:

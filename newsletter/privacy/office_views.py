@@ -8,7 +8,6 @@ from typing import Any
 from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
-from flask_security import current_user
 
 from newsletter import audit
 from newsletter.audit import verify_log
@@ -25,7 +24,7 @@ from newsletter.privacy.purge import STAGES, find_run, list_runs
 from newsletter.privacy.records import records
 from newsletter.privacy.schedule import schedule_lines
 from newsletter.privacy.who_left import left_out, preview
-from newsletter.staff.access import needs
+from newsletter.staff.access import actor, needs
 from newsletter.staff.models import Role
 from newsletter.subscribers.evidence import verify_ledger
 from newsletter.web import whole
@@ -91,7 +90,7 @@ def notices() -> ResponseReturnValue:
 @bp.post("/notices")
 @_guard_again
 def publish_notice() -> ResponseReturnValue:
-    made = publishing.publish(now=utcnow(), actor=_me())
+    made = publishing.publish(now=utcnow(), actor=actor())
     db.session.commit()
     flash(_("Published as version %(number)s.", number=made.version))
     return redirect(url_for("privacy_office.notices"), 303)
@@ -123,7 +122,7 @@ def audit_log() -> ResponseReturnValue:
 @_guard
 def verify_chains() -> ResponseReturnValue:
     broken = verify_log().broken + verify_ledger().broken
-    audit.record("chains verified", actor=_me(), now=utcnow(), faults=len(broken))
+    audit.record("chains verified", actor=actor(), now=utcnow(), faults=len(broken))
     db.session.commit()
     if broken:
         flash(_("The chain is broken: %(places)s", places="; ".join(broken[:5])), "problem")
@@ -136,7 +135,7 @@ def verify_chains() -> ResponseReturnValue:
 @_guard_again
 def export_audit() -> ResponseReturnValue:
     entries = find_entries(_filters(), limit=MOST)
-    audit.record("audit log exported", actor=_me(), now=utcnow(), entries=len(entries))
+    audit.record("audit log exported", actor=actor(), now=utcnow(), entries=len(entries))
     db.session.commit()
     file = io.StringIO(newline="")
     writer = CsvWriter(file)
@@ -174,7 +173,7 @@ def record_incident() -> ResponseReturnValue:
         effects=request.form.get("effects", ""),
         measures=request.form.get("measures", ""),
         now=utcnow(),
-        actor=_me(),
+        actor=actor(),
     )
     db.session.commit()
     flash(_("The incident has been recorded. The clock of 72 hours runs from when it was noticed."))
@@ -185,7 +184,7 @@ def record_incident() -> ResponseReturnValue:
 @_guard_again
 def export_affected() -> ResponseReturnValue:
     found = incidents.who_was_affected(_moment("began_at"), _moment("ended_at"))
-    audit.record("affected people exported", actor=_me(), now=utcnow(), people=found.count)
+    audit.record("affected people exported", actor=actor(), now=utcnow(), people=found.count)
     db.session.commit()
     file = io.StringIO(newline="")
     writer = CsvWriter(file)
@@ -199,7 +198,7 @@ def export_affected() -> ResponseReturnValue:
 @_guard
 def describe_incident(number: int) -> ResponseReturnValue:
     effects, measures = request.form.get("effects", ""), request.form.get("measures", "")
-    incidents.describe(number, effects=effects, measures=measures, now=utcnow(), actor=_me())
+    incidents.describe(number, effects=effects, measures=measures, now=utcnow(), actor=actor())
     db.session.commit()
     return redirect(url_for("privacy_office.show_incidents"), 303)
 
@@ -207,7 +206,7 @@ def describe_incident(number: int) -> ResponseReturnValue:
 @bp.post("/incidents/<int:number>/<step>")
 @_guard
 def settle_incident(number: int, step: str) -> ResponseReturnValue:
-    incidents.settle(number, step, now=utcnow(), actor=_me())
+    incidents.settle(number, step, now=utcnow(), actor=actor())
     db.session.commit()
     return redirect(url_for("privacy_office.show_incidents"), 303)
 
@@ -226,10 +225,6 @@ def export_records() -> ResponseReturnValue:
     for row in records():
         writer.write(row)
     return _csv(file.getvalue(), "records.csv")
-
-
-def _me() -> str:
-    return f"staff:{current_user.id}"
 
 
 def _share(run: PurgeRun) -> int:

@@ -2,14 +2,13 @@
 
 from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
-from flask_security import current_user
 
 from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.errors import AddressInvalid
 from newsletter.i18n import translate
 from newsletter.privacy.proof import NothingHeld, read_proof
-from newsletter.staff.access import needs
+from newsletter.staff.access import actor, needs
 from newsletter.staff.models import Role
 
 bp = Blueprint("privacy_staff", __name__, url_prefix="/staff")
@@ -27,7 +26,7 @@ def proof() -> ResponseReturnValue:
 def show_proof() -> ResponseReturnValue:
     address, now = request.form.get("address", "")[:320], utcnow()
     try:
-        found = read_proof(address, actor=f"staff:{current_user.id}", now=now)
+        found = read_proof(address, actor=actor(), now=now)
     except (AddressInvalid, NothingHeld) as error:
         errors = {"address": translate(error.message)}
         return render_template("staff/proof.html", address=address, errors=errors), 422

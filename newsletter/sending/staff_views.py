@@ -4,7 +4,6 @@ from typing import Any
 
 from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_security import current_user
 
 from newsletter.campaigns.drafts import get_campaign
 from newsletter.clock import utcnow
@@ -19,7 +18,7 @@ from newsletter.sending.undelivered import (
     page_of_undelivered,
     send_again,
 )
-from newsletter.staff.access import SENDERS, needs
+from newsletter.staff.access import SENDERS, actor, needs
 from newsletter.web import whole
 
 bp = Blueprint("sending_staff", __name__, url_prefix="/staff/campaigns/<int:campaign_id>/undelivered")
@@ -37,15 +36,15 @@ def undelivered(campaign_id: int) -> ResponseReturnValue:
 @bp.post("")
 @needs(*SENDERS, fresh=True, by_list=True)
 def decide(campaign_id: int) -> ResponseReturnValue:
-    decision, now, actor = request.form.get("decision"), utcnow(), f"staff:{current_user.id}"
+    decision, now, me = request.form.get("decision"), utcnow(), actor()
     if decision == "failed-again":
-        send_again(campaign_id, DeliveryStatus.FAILED, now=now, actor=actor)
+        send_again(campaign_id, DeliveryStatus.FAILED, now=now, actor=me)
     elif decision == "uncertain-again":
         if "sure" not in request.form:
             return _page(campaign_id, unsure=True), 422
-        send_again(campaign_id, DeliveryStatus.UNCERTAIN, now=now, actor=actor)
+        send_again(campaign_id, DeliveryStatus.UNCERTAIN, now=now, actor=me)
     elif decision == "uncertain-leave":
-        leave_uncertain(campaign_id, now=now, actor=actor)
+        leave_uncertain(campaign_id, now=now, actor=me)
     db.session.commit()
     return redirect(url_for(".undelivered", campaign_id=campaign_id), 303)
 

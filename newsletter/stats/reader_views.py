@@ -2,13 +2,12 @@
 
 from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
-from flask_security import current_user
 
 from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.errors import AddressInvalid
 from newsletter.i18n import translate
-from newsletter.staff.access import needs
+from newsletter.staff.access import actor, needs
 from newsletter.staff.models import Role
 from newsletter.stats.readers import look_at
 from newsletter.stats.staff_views import CLASS_LABELS
@@ -30,7 +29,7 @@ def show() -> ResponseReturnValue:
     address = request.form.get("address", "")[:320].strip()
     before = request.form.get("before", type=int)
     try:
-        found = look_at(address, actor=f"staff:{current_user.id}", now=utcnow(), before=before)
+        found = look_at(address, actor=actor(), now=utcnow(), before=before)
     except (AddressInvalid, UnknownSubscriber) as error:
         errors = {"address": translate(error.message, error.values)}
         return render_template("staff/reader.html", address=address, errors=errors, found=None), 422

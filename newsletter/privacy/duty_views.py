@@ -1,0 +1,113 @@
+"""What staff of the privacy level do beside requests: copies, disclosures, holds, blocks, letters."""
+
+from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+
+from newsletter.clock import utcnow
+from newsletter.config import settings
+from newsletter.db import db
+from newsletter.privacy import access, bars, disclosures, proof_removal, readable, telling
+from newsletter.staff.access import actor, needs
+from newsletter.staff.models import Role
+
+bp = Blueprint("privacy_duties", __name__, url_prefix="/staff/privacy")
+_guard = needs(Role.PRIVACY, Role.ADMIN)
+#: Before what leaves the house or cannot be taken back.
+_guard_again = needs(Role.PRIVACY, Role.ADMIN, fresh=True)
+
+
+# By POST: it is a read of personal data, and it is written down.
+@bp.post("/copy")
+@_guard_again
+def copy() -> ResponseReturnValue:
+    address, form = request.form.get("address", ""), request.form.get("format", "page")
+    data = access.read_copy(address, now=utcnow(), actor=actor())
+    db.session.commit()
+    if form == "json":
+        return _file(access.as_json(data), "data.json", "application/json")
+    if form == "csv":
+        return _file(access.as_csv(data), "data.csv", "text/csv; charset=utf-8")
+    return render_template("staff/privacy/copy.html", sections=readable.sections(data), address=address)
+
+
+@bp.post("/disclosures")
+@_guard
+def disclose() -> ResponseReturnValue:
+    posted = request.form
+    disclosures.disclose(
+        posted.get("address", ""),
+        recipient=posted.get("recipient", ""),
+        what=posted.get("what", ""),
+        why=posted.get("why", ""),
+        ground=posted.get("ground", ""),
+        contact=posted.get("contact", ""),
+        now=utcnow(),
+        actor=actor(),
+    )
+    return _done(_("The disclosure has been entered."))
+
+
+@bp.post("/holds")
+@_guard
+def hold() -> ResponseReturnValue:
+    posted = request.form
+    disclosures.hold(
+        posted.get("address", ""),
+        posted.get("reason", ""),
+        posted.get("text", ""),
+        now=utcnow(),
+        actor=actor(),
+    )
+    return _done(_("The data is on hold."))
+
+
+@bp.post("/holds/<int:number>/end")
+@_guard_again
+def end_hold(number: int) -> ResponseReturnValue:
+    disclosures.end_hold(number, now=utcnow(), actor=actor())
+    return _done(_("The hold has ended."))
+
+
+@bp.post("/blocks/lift")
+@_guard_again
+def lift_block() -> ResponseReturnValue:
+    posted = request.form
+    bars.lift_bars(posted.get("address", ""), posted.get("text", ""), now=utcnow(), actor=actor())
+    return _done(_("The block has been lifted. The person can subscribe again."))
+
+
+@bp.post("/proofs/remove")
+@_guard
+def remove_proof() -> ResponseReturnValue:
+    posted = request.form
+    proof_removal.remove_proof(posted.get("address", ""), posted.get("text", ""), now=utcnow(), actor=actor())
+    return _done(_("The proof has been removed."))
+
+
+@bp.get("/tasks/<int:number>")
+@_guard
+def task(number: int) -> ResponseReturnValue:
+    found = telling.read_task(number, now=utcnow(), actor=actor())
+    db.session.commit()
+    return render_template("staff/privacy/task.html", task=found, tongue=settings().languages[0])
+
+
+@bp.post("/tasks/<int:number>/done")
+@_guard
+def task_done(number: int) -> ResponseReturnValue:
+    telling.finish_task(number, now=utcnow(), actor=actor())
+    return _done(_("Noted: they have been told."))
+
+
+def _done(words: str) -> ResponseReturnValue:
+    db.session.commit()
+    flash(words)
+    return redirect(url_for("privacy_desk.office"), 303)
+
+
+def _file(text: str, name: str, kind: str) -> Response:
+    response = make_response(text)
+    response.headers["Content-Type"] = kind
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
