@@ -2,11 +2,7 @@
 
 import enum
 import json
-import os
 import sqlite3
-import threading
-import time
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -24,20 +20,15 @@ from sqlalchemy.engine import Connection, Dialect, Engine
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
+from newsletter.turns import BEGIN_WRITING, BUSY_TIMEOUT, TurnTaking
+
 #: Marks a column that tells something about a person: it needs a retention rule, an export and an erasure.
 PERSONAL: dict[Any, Any] = {"personal": True}
 
-#: How the next transaction begins on SQLite. Immediate takes the write lock at once, so that a
-#: transaction that reads first and writes later cannot be refused half-way.
-_USUAL = "BEGIN IMMEDIATE"
-#: How long a writer waits for its turn, in seconds.
-PATIENCE = 15.0
-_BUSY_TIMEOUT = "PRAGMA busy_timeout=15000"
 #: What SQLite calls that kind of auto_vacuum.
 _INCREMENTAL = 2
-_begins: ContextVar[str] = ContextVar("begins", default=_USUAL)
-
-
+#: How the next transaction begins on SQLite: as one that may write, unless somebody says otherwise.
+_begins: ContextVar[str] = ContextVar("begins", default=BEGIN_WRITING)
 #: Whether commits on SQLite wait for the disk, see ``surviving_kills``.
 _flushes: ContextVar[str] = ContextVar("flushes", default="FULL")
 
@@ -147,7 +138,7 @@ def begin_reading() -> None:
 
 def begin_as_usual() -> None:
     """Let this thread's next transaction begin as one that may write."""
-    _begins.set(_USUAL)
+    _begins.set(BEGIN_WRITING)
 
 
 def begin_writing() -> None:
@@ -219,7 +210,7 @@ def change(
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # we begin transactions ourselves, see _begin
-    connection.execute(_BUSY_TIMEOUT).close()
+    connection.execute(BUSY_TIMEOUT).close()
     # Counts only in a file without tables; said again, it would take the write lock.
     if connection.execute("PRAGMA auto_vacuum").fetchone() != (_INCREMENTAL,):
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL").close()
@@ -235,84 +226,10 @@ def _begin(connection: Connection) -> None:
         connection.info["flushes"] = wanted
     statement = connection.get_execution_options().get("begins") or _begins.get()
     driver = connection.connection.driver_connection
-    if statement != _USUAL or not isinstance(driver, TurnTaking):
+    if statement != BEGIN_WRITING or not isinstance(driver, TurnTaking):
         connection.exec_driver_sql(statement)
         return
     try:
         driver.begin_writing()
     except sqlite3.OperationalError as error:
         raise sa.exc.OperationalError(statement, None, error) from error
-
-
-class TurnTaking(sqlite3.Connection):
-    """A connection that queues for SQLite's write lock.
-
-    SQLite's own way is to sleep and try again, ever longer: with many writers most of the time is
-    slept away. Here the writers of one process take turns, and only the first of them asks SQLite,
-    every half millisecond.
-    """
-
-    def __init__(self, database: str, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - sqlite3's own
-        super().__init__(database, *args, **kwargs)
-        self._turn = _turns[database]
-        self._has_turn = False
-
-    def begin_writing(self) -> None:
-        """Begin a transaction that may write; raise OperationalError after PATIENCE seconds."""
-        deadline = time.monotonic() + PATIENCE
-        if not self._turn.acquire(timeout=PATIENCE):
-            raise sqlite3.OperationalError("database is locked")
-        self._has_turn = True
-        try:
-            self._ask_until(deadline)
-        except BaseException:
-            self._end_turn()
-            raise
-
-    def commit(self) -> None:
-        """Commit, and let the next one write."""
-        try:
-            super().commit()
-        finally:
-            if not self.in_transaction:  # else, the disk being full, the rollback comes
-                self._end_turn()
-
-    def rollback(self) -> None:
-        """Undo, and let the next one write."""
-        try:
-            super().rollback()
-        finally:
-            self._end_turn()
-
-    def close(self) -> None:
-        """Close, and let the next one write."""
-        try:
-            super().close()
-        finally:
-            self._end_turn()
-
-    def _ask_until(self, deadline: float) -> None:
-        self.execute("PRAGMA busy_timeout=0").close()
-        try:
-            while True:
-                try:
-                    self.execute(_USUAL).close()
-                except sqlite3.OperationalError as error:
-                    if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                        raise
-                    time.sleep(0.0005)
-                else:
-                    return
-        finally:
-            self.execute(_BUSY_TIMEOUT).close()
-
-    def _end_turn(self) -> None:
-        if self._has_turn:
-            self._has_turn = False
-            self._turn.release()
-
-
-#: Whose turn it is in this process, for each file.
-_turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
-# Whoever had a turn before a fork has it in another process.
-os.register_at_fork(after_in_child=_turns.clear)

@@ -163,7 +163,7 @@ def other_writer(real_app):
 @pytest.fixture
 def impatient(real_app, monkeypatch):
     """Let our own connections wait 20 ms for a lock."""
-    monkeypatch.setattr("newsletter.db.PATIENCE", 0.02)
+    monkeypatch.setattr("newsletter.turns.PATIENCE", 0.02)
 
 
 def count_lists():

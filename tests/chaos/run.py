@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.exc import OperationalError
 
-import newsletter.db
+import newsletter.turns
 from newsletter import create_app
 from newsletter.campaigns.drafts import create_campaign
 from newsletter.campaigns.models import Campaign, CampaignStatus, CampaignTotals
@@ -47,12 +47,12 @@ FAMILY = """
 import sys
 from functools import partial
 
-import newsletter.db
+import newsletter.turns
 from newsletter import create_app
 from newsletter.running import processes
 
 processes.RESTART_SECONDS = 0.05
-newsletter.db.PATIENCE = float(sys.argv[2])
+newsletter.turns.PATIENCE = float(sys.argv[2])
 app = create_app()
 names = [f"worker-{number}" for number in range(int(sys.argv[1]))]
 processes.Family(app, {name: partial(processes.serve_jobs, app) for name in names}).run()
@@ -295,7 +295,7 @@ def _server(port: int, taken: Path, mode: str) -> Iterator[None]:
 
 @contextmanager
 def _family(environ: dict[str, str], story: Story, said: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    patience = HASTY_PATIENCE if story.ground.troubles else newsletter.db.PATIENCE
+    patience = HASTY_PATIENCE if story.ground.troubles else newsletter.turns.PATIENCE
     with said.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-c", FAMILY, str(story.workers), str(patience)],

@@ -15,7 +15,7 @@ import pytest
 from flask import Flask
 from sqlalchemy.exc import OperationalError
 
-import newsletter.db
+import newsletter.turns
 from newsletter.campaigns.models import Campaign
 from newsletter.db import db
 from newsletter.sending import deliver
@@ -29,7 +29,7 @@ def sent_despite(
     real_app, make_app, make_list, make_readers, start, smtp_server, outcome, monkeypatch
 ) -> Callable[[Callable[[], None]], None]:
     """Send a campaign while something happens to its database, and hold that all have it once."""
-    monkeypatch.setattr(newsletter.db, "PATIENCE", 0.05)
+    monkeypatch.setattr(newsletter.turns, "PATIENCE", 0.05)
 
     def play(happens: Callable[[], None]) -> None:
         fi = make_list()
