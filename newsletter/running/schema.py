@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from newsletter.config import data_folder
-from newsletter.db import Base, db
+from newsletter.db import Base, db, reading
 from newsletter.errors import StartRefused
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ class DatabaseTooOld(StartRefused):
 
 
 def current() -> str | None:
-    """Return the revision the database is at; None when it is empty."""
-    with db.engine.connect() as connection:
+    """Return the revision the database is at; None when it is empty. Waits for no writer, not even for us."""
+    with reading(), db.engine.connect() as connection:
         if not sa.inspect(connection).has_table(_VERSION.name):
             return None
         found: str | None = connection.execute(sa.select(_VERSION.c.version_num)).scalar()
@@ -71,7 +71,7 @@ def differences() -> list[str]:
     from alembic.autogenerate import compare_metadata  # noqa: PLC0415 - see above
     from alembic.runtime.migration import MigrationContext  # noqa: PLC0415 - see above
 
-    with db.engine.connect() as connection, warnings.catch_warnings():
+    with reading(), db.engine.connect() as connection, warnings.catch_warnings():
         # Nobody can read an index of an expression back from SQLite; a test compares those.
         warnings.filterwarnings("ignore", ".*expression-based index")
         context = MigrationContext.configure(connection, opts={"compare_type": True})

@@ -12,6 +12,7 @@ import pytest
 from newsletter.db import db
 from newsletter.mail.conformity import breaches
 from newsletter.mail.outbox import enqueue
+from newsletter.running import schema
 from newsletter.running.doctor import examine
 from newsletter.running.doctor_settings import findings
 from tests.support.apps import load_settings
@@ -95,6 +96,7 @@ def test_a_trial_installation_is_in_order(real_app, tmp_path):
     data, text, code = examine(NOW, folder=tmp_path)
 
     assert code == 0
+    assert data["database"] == {"engine": "sqlite", "revision": schema.newest()}
     assert grades(data) == {
         *(
             (area, "fine")
