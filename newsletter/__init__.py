@@ -17,6 +17,7 @@ from newsletter.campaigns.cli import campaigns
 from newsletter.config import Settings, data_folder
 from newsletter.mail import mailbox, transport
 from newsletter.privacy import (
+    audit_views,
     backup_cli,
     desk_views,
     duty_views,
@@ -152,8 +153,8 @@ def _add_pages(app: Flask, chosen: Settings) -> None:
     for staff_part in (
         account_views, passkey_views, openid_views, admin_views, list_views, entry_views, people_views,
         subscribers_staff_views, sending_staff_views,
-        embed_views, privacy_staff_views, desk_views, duty_views, office_views, funnel_views, overview_views,
-        reader_views, attention_views, bounce_pages,
+        embed_views, privacy_staff_views, desk_views, duty_views, audit_views, office_views,
+        funnel_views, overview_views, reader_views, attention_views, bounce_pages,
     ):  # fmt: skip
         app.register_blueprint(staff_part.bp)
     api_document.init_app(app)

@@ -154,6 +154,14 @@ def message_page(
     return make_response(page, status)
 
 
+def attachment(content: str | bytes, name: str, kind: str = "text/csv; charset=utf-8") -> Response:
+    """Answer with a file to keep; its name is ours and needs no quoting beyond this."""
+    response = make_response(content)
+    response.headers["Content-Type"] = kind
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
 def show_refusal(error: NewsletterError) -> Response:
     """Turn a refusal into a page, or into JSON for a program."""
     status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 422)

@@ -46,7 +46,12 @@ def find_entries(filters: Filters, *, before: int | None = None, limit: int = PA
 
 def known_actions() -> Sequence[str]:
     """Return the kinds of acts there are."""
-    return db.session.scalars(sa.select(AuditEntry.action).distinct().order_by(AuditEntry.action)).all()
+    return db.session.scalars(sa.select(AuditEntry.action).distinct()).all()
+
+
+def known_actors() -> Sequence[str]:
+    """Return who has acted."""
+    return db.session.scalars(sa.select(AuditEntry.actor).distinct()).all()
 
 
 def _start(day: date) -> datetime:

@@ -124,7 +124,8 @@ def receive(
         address=person.address if person else address.text,
         address_hash=hash_address(address.key),
         details=details.strip()[:4000] or None,
-        scopes=",".join(scope for scope in SCOPES if scope in scopes),
+        # Only an objection is to something: whoever ticked more has not said more.
+        scopes=",".join(scope for scope in SCOPES if scope in scopes and kind is RequestKind.OBJECTION),
         channel=channel,
         language=language,
         received_at=now,

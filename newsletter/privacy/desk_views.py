@@ -11,7 +11,6 @@ from newsletter.db import db
 from newsletter.errors import NewsletterError
 from newsletter.i18n import NATIVE_NAMES, format_datetime, translate
 from newsletter.privacy import carrying_out, desk, disclosures, telling
-from newsletter.privacy.acts import action_name, actor_name
 from newsletter.privacy.clocks import local_day
 from newsletter.privacy.daily import late
 from newsletter.privacy.models import RequestKind, RequestStatus, RightsRequest
@@ -24,10 +23,6 @@ bp = Blueprint("privacy_desk", __name__, url_prefix="/staff/privacy")
 _guard = needs(Role.PRIVACY, Role.ADMIN)
 #: Before what leaves the house or cannot be taken back.
 _guard_again = needs(Role.PRIVACY, Role.ADMIN, fresh=True)
-
-
-bp.add_app_template_filter(action_name, "action")
-bp.add_app_template_filter(actor_name, "actor")
 
 
 @bp.get("")

@@ -1,6 +1,6 @@
 """What staff of the privacy level do beside requests: copies, disclosures, holds, blocks, letters."""
 
-from flask import Blueprint, Response, flash, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
@@ -10,6 +10,7 @@ from newsletter.db import db
 from newsletter.privacy import access, bars, disclosures, proof_removal, readable, telling
 from newsletter.staff.access import actor, needs
 from newsletter.staff.models import Role
+from newsletter.web import attachment
 
 bp = Blueprint("privacy_duties", __name__, url_prefix="/staff/privacy")
 _guard = needs(Role.PRIVACY, Role.ADMIN)
@@ -25,9 +26,9 @@ def copy() -> ResponseReturnValue:
     data = access.read_copy(address, now=utcnow(), actor=actor())
     db.session.commit()
     if form == "json":
-        return _file(access.as_json(data), "data.json", "application/json")
+        return attachment(access.as_json(data), "data.json", "application/json")
     if form == "csv":
-        return _file(access.as_csv(data), "data.csv", "text/csv; charset=utf-8")
+        return attachment(access.as_csv(data), "data.csv")
     return render_template("staff/privacy/copy.html", sections=readable.sections(data), address=address)
 
 
@@ -104,10 +105,3 @@ def _done(words: str) -> ResponseReturnValue:
     db.session.commit()
     flash(words)
     return redirect(url_for("privacy_desk.office"), 303)
-
-
-def _file(text: str, name: str, kind: str) -> Response:
-    response = make_response(text)
-    response.headers["Content-Type"] = kind
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response

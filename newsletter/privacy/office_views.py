@@ -1,23 +1,19 @@
-"""The rest of the privacy office: purge, retention, notices, audit log, breaches, records."""
+"""The rest of the privacy office: purge, retention, notices, breaches, records."""
 
 import io
-import json
-from datetime import date, datetime
-from typing import Any
+from datetime import datetime
 
-from flask import Blueprint, flash, make_response, redirect, render_template, request, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from newsletter import audit
-from newsletter.audit import verify_log
 from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.csv_out import CsvWriter
 from newsletter.db import db
 from newsletter.i18n import language
 from newsletter.privacy import incidents, publishing
-from newsletter.privacy.audit_queries import MOST, PAGE, Filters, find_entries, known_actions
 from newsletter.privacy.models import PurgeRun
 from newsletter.privacy.notice import assembled, missing_parts
 from newsletter.privacy.purge import STAGES, find_run, list_runs
@@ -26,8 +22,7 @@ from newsletter.privacy.schedule import schedule_lines
 from newsletter.privacy.who_left import left_out, preview
 from newsletter.staff.access import actor, needs
 from newsletter.staff.models import Role
-from newsletter.subscribers.evidence import verify_ledger
-from newsletter.web import whole
+from newsletter.web import attachment
 
 bp = Blueprint("privacy_office", __name__, url_prefix="/staff/privacy")
 _guard = needs(Role.PRIVACY, Role.ADMIN)
@@ -96,57 +91,6 @@ def publish_notice() -> ResponseReturnValue:
     return redirect(url_for("privacy_office.notices"), 303)
 
 
-# --- audit log -------------------------------------------------------------------------------------
-
-
-@bp.get("/audit")
-@_guard
-def audit_log() -> ResponseReturnValue:
-    before = request.args.get("before", type=whole)
-    entries = find_entries(_filters(), before=before)
-    older = None
-    if len(entries) == PAGE:
-        older = url_for("privacy_office.audit_log", **_asked(), before=entries[-1].id)
-    return render_template(
-        "staff/privacy/audit.html",
-        entries=entries,
-        actions=known_actions(),
-        asked=_asked(),
-        older_url=older,
-        newest_url=url_for("privacy_office.audit_log", **_asked()) if before else None,
-        verdict=None,
-    )
-
-
-@bp.post("/audit/verify")
-@_guard
-def verify_chains() -> ResponseReturnValue:
-    broken = verify_log().broken + verify_ledger().broken
-    audit.record("chains verified", actor=actor(), now=utcnow(), faults=len(broken))
-    db.session.commit()
-    if broken:
-        flash(_("The chain is broken: %(places)s", places="; ".join(broken[:5])), "problem")
-    else:
-        flash(_("Every sealed fact and act is as it was sealed."))
-    return redirect(url_for("privacy_office.audit_log"), 303)
-
-
-@bp.post("/audit/export")
-@_guard_again
-def export_audit() -> ResponseReturnValue:
-    entries = find_entries(_filters(), limit=MOST)
-    audit.record("audit log exported", actor=actor(), now=utcnow(), entries=len(entries))
-    db.session.commit()
-    file = io.StringIO(newline="")
-    writer = CsvWriter(file)
-    writer.write(("id", "at", "actor", "action", "object", "details"))
-    for entry in entries:
-        details = json.dumps(entry.details, ensure_ascii=False) if entry.details else ""
-        cells = (str(entry.id), entry.at.isoformat(), entry.actor, entry.action, entry.object or "", details)
-        writer.write(cells)
-    return _csv(file.getvalue(), "audit.csv")
-
-
 # --- breaches and records --------------------------------------------------------------------------
 
 
@@ -191,7 +135,7 @@ def export_affected() -> ResponseReturnValue:
     writer.write(("number", "address"))
     for number, address in found.people:
         writer.write((str(number), address))
-    return _csv(file.getvalue(), "affected.csv")
+    return attachment(file.getvalue(), "affected.csv")
 
 
 @bp.post("/incidents/<int:number>/describe")
@@ -224,7 +168,7 @@ def export_records() -> ResponseReturnValue:
     writer = CsvWriter(file)
     for row in records():
         writer.write(row)
-    return _csv(file.getvalue(), "records.csv")
+    return attachment(file.getvalue(), "records.csv")
 
 
 def _share(run: PurgeRun) -> int:
@@ -236,29 +180,6 @@ def _share(run: PurgeRun) -> int:
     return int(100 * (STAGES.index(told["stage"]) + min(part, 1)) / len(STAGES))
 
 
-def _asked() -> dict[str, Any]:
-    names = ("actor", "action", "object", "since", "until")
-    return {name: request.values.get(name, "") for name in names if request.values.get(name)}
-
-
-def _filters() -> Filters:
-    asked = _asked()
-    return Filters(
-        actor=asked.get("actor", ""),
-        action=asked.get("action", ""),
-        object=asked.get("object", ""),
-        since=_day(asked.get("since", "")),
-        until=_day(asked.get("until", "")),
-    )
-
-
-def _day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        return None
-
-
 def _moment(name: str) -> datetime:
     """Read a local time of the form; raise TimesWrong."""
     try:
@@ -266,10 +187,3 @@ def _moment(name: str) -> datetime:
     except ValueError:
         raise incidents.TimesWrong from None
     return local.replace(tzinfo=settings().timezone) if local.tzinfo is None else local
-
-
-def _csv(text: str, name: str) -> ResponseReturnValue:
-    response = make_response(text)
-    response.headers["Content-Type"] = "text/csv; charset=utf-8"
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response

@@ -164,7 +164,7 @@ def _of_privacy(role: Role, now: datetime) -> Iterator[Matter]:
         yield Matter(words, url_for("privacy_office.show_incidents"))
     if _is_chain_broken(now):
         words = _("When the chains were last checked, something was not as it was sealed.")
-        yield Matter(words, url_for("privacy_office.audit_log"))
+        yield Matter(words, url_for("privacy_audit.page"))
 
 
 def _is_chain_broken(now: datetime) -> bool:

@@ -11,7 +11,7 @@ from newsletter import audit
 from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.errors import N_, NewsletterError
-from newsletter.i18n import translate
+from newsletter.i18n import NATIVE_NAMES, translate
 from newsletter.staff.access import actor, is_one_of, needs
 from newsletter.staff.models import Role
 from newsletter.subscribers import search
@@ -146,7 +146,7 @@ def _row(found: Subscriber) -> dict[str, Any]:
     return {
         "id": found.id,
         "address": found.address,
-        "language": found.language,
+        "language": NATIVE_NAMES[found.language],
         "since": found.created_at,
         "subscriptions": [
             {

@@ -1,5 +1,6 @@
 """The privacy pages of staff: who sees them, and what they do."""
 
+import ast
 import csv
 import io
 import re
@@ -10,11 +11,12 @@ import sqlalchemy as sa
 
 from newsletter.audit import AuditEntry, record, seal_log, verify_log
 from newsletter.db import db
-from newsletter.privacy import incidents, publishing
+from newsletter.privacy import daily, incidents, publishing, purge, replay
+from newsletter.privacy.act_details import LABELS
 from newsletter.privacy.acts import ACTIONS
 from newsletter.privacy.models import Incident, Notice, RequestKind, RequestStatus, RightsRequest
-from newsletter.privacy.purge import purge
 from newsletter.staff.models import Role, Staff
+from newsletter.subscribers import importing
 from newsletter.subscribers.models import SuppressionReason
 from newsletter.subscribers.suppressions import find_suppression, suppress
 from newsletter.subscribers.wordings import notice_version
@@ -121,7 +123,7 @@ def test_what_cannot_be_entered_is_said_beside_its_field(app, client, enter, sub
 @pytest.mark.parametrize("engine", ["sqlite"])
 def test_a_run_has_a_certificate(real_app, client, enter, make_subscriber):
     make_subscriber(status=LEFT)
-    purge(now=DUE, actor="console")
+    purge.purge(now=DUE, actor="console")
     enter(role=Role.PRIVACY)
 
     page = client.get("/staff/privacy/purge/1?lang=en")
@@ -286,3 +288,36 @@ def test_ss6_the_log_says_in_words_what_was_done_and_names_the_account(app, clie
     assert "Kirje luettu" in page
     assert f"<span>{email}</span>" in page
     assert "something newer" in page
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_ss6_every_detail_of_an_act_has_a_name(app):
+    recorded = set()
+    for path in (ROOT / "newsletter").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"audit.record", "_log"}:
+                recorded |= {word.arg for word in node.keywords if word.arg}
+    recorded |= set(importing.COUNTED) | set(purge.KINDS) | set(daily.late(NOW)) | set(replay.replay(NOW))
+
+    assert recorded - set(LABELS) == {"actor", "now", "object", "about"}
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_ss6_the_log_is_read_in_the_language_of_its_reader(app, client, enter):
+    enter(role=Role.PRIVACY)
+    record("request received", actor="person", now=NOW, object="request:1", kind="access", channel="letter")
+    record("staff lists changed", actor="console", now=NOW, before="all", after=["uutiset"])
+    record("campaign scheduled", actor="console", now=NOW, scheduled_at=NOW.isoformat())
+    record("webhook made", actor="console", now=NOW, events=["subscribed", "bounced"])
+    record("purge finished", actor="system", now=NOW, events=12345, something_newer=[1])
+    db.session.commit()
+
+    page = client.get("/staff/privacy/audit?lang=fi").text
+
+    assert "Pyynnön laji: Omien tietojen tarkastus<br>Kanava: Kirje" in page
+    assert "Ennen: Kaikki<br>Jälkeen: uutiset" in page
+    assert "Lähetysaika: 3.3.2026 klo 11.30" in page
+    assert "Kertoo tapahtumista: subscribed, bounced" in page
+    assert "Avaukset ja klikkaukset: 12\xa0345<br>something_newer: 1" in page
+    assert '<option value="request received">Pyyntö saapunut</option>' in page
+    assert '<option value="console">Komentorivi</option>' in page
