@@ -57,6 +57,7 @@ ACTIONS = {
     "passkey added": N_("Passkey added"),
     "passkey refused": N_("Passkey refused"),
     "passkey removed": N_("Passkey removed"),
+    "passkey renamed": N_("Passkey renamed"),
     "passkey used": N_("Passkey used"),
     "password changed": N_("Password changed"),
     "password reset asked for": N_("New password asked for"),

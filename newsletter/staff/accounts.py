@@ -76,9 +76,9 @@ def open_invitations(now: datetime) -> Sequence[StaffInvitation]:
     return db.session.scalars(sa.select(StaffInvitation).where(*waiting).order_by(StaffInvitation.id)).all()
 
 
-def get_account(number: int) -> Staff:
-    """Return an account, locked; raise UnknownAccount."""
-    found = db.session.get(Staff, number, with_for_update=True, populate_existing=True)
+def get_account(number: int, *, lock: bool = True) -> Staff:
+    """Return an account, locked unless it is only looked at; raise UnknownAccount."""
+    found = db.session.get(Staff, number, with_for_update=lock, populate_existing=lock)
     if found is None:
         raise UnknownAccount
     return found

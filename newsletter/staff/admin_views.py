@@ -71,7 +71,7 @@ def invite() -> ResponseReturnValue:
 @bp.get("/<int:number>")
 @needs(Role.ADMIN)
 def account(number: int) -> ResponseReturnValue:
-    return _account_page(domain.get_account(number), {})
+    return _account_page(domain.get_account(number, lock=False), {})
 
 
 @bp.post("/<int:number>/level")

@@ -1,4 +1,4 @@
-"""Pages of passkeys, where PASSKEYS is on: adding, removing, and what a browser asks before it uses one."""
+"""Pages of passkeys, where PASSKEYS is on: adding, naming, removing, and what a browser asks before it uses one."""
 
 from flask import Blueprint, abort, flash, jsonify, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -66,6 +66,15 @@ def add() -> ResponseReturnValue:
     if codes:
         return render_template("staff/recovery_codes.html", codes=codes)
     flash(_("The passkey has been added. From now on it logs you in."), "info")
+    return redirect(url_for("account.page", _anchor="passkeys"), 303)
+
+
+@bp.post("/account/passkeys/<int:number>/name")
+@needs(*Role, by_list=True)
+def rename(number: int) -> ResponseReturnValue:
+    passkeys.rename(access.me(), number, request.form.get("name", ""), now=utcnow())
+    db.session.commit()
+    flash(_("The passkey has its new name."), "info")
     return redirect(url_for("account.page", _anchor="passkeys"), 303)
 
 

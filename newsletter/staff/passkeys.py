@@ -119,9 +119,7 @@ def add(account: Staff, *, name: str, answer: str, challenge: bytes, now: dateti
 
     Raises PasskeyUnnamed, TooManyPasskeys or PasskeyNotMade.
     """
-    name = " ".join(name.split())[:LONGEST_NAME]
-    if not name:
-        raise PasskeyUnnamed
+    name = _name_of(name)
     if account.passkey_count >= MOST:
         raise TooManyPasskeys
     try:
@@ -201,14 +199,19 @@ def _require_handle(said: bytes | None, account: Staff) -> None:
         raise ValueError("a passkey that says it is another account's")
 
 
-# --- and its end ------------------------------------------------------------------------------------
+# --- its name, and its end ------------------------------------------------------------------------------------
+
+
+def rename(account: Staff, number: int, name: str, *, now: datetime) -> None:
+    """Call a passkey something else. Raises UnknownPasskey or PasskeyUnnamed."""
+    found = _own(account, number)
+    found.name = _name_of(name)
+    audit.record("passkey renamed", actor=f"staff:{account.id}", now=now, object=f"staff:{account.id}")
 
 
 def remove(account: Staff, number: int, *, now: datetime) -> StaffPasskey:
     """Take a passkey away from its account, which must be locked. Raises UnknownPasskey or PasskeyNeeded."""
-    found = db.session.get(StaffPasskey, number)
-    if found is None or found.staff_id != account.id:
-        raise UnknownPasskey
+    found = _own(account, number)
     is_only = account.passkey_count == 1 and not account.has_authenticator
     if is_only and account.role in REQUIRED_OF and not settings().is_local:
         raise PasskeyNeeded
@@ -219,6 +222,20 @@ def remove(account: Staff, number: int, *, now: datetime) -> StaffPasskey:
         account.recovery_hashes = []  # they stood in for it
     audit.record("passkey removed", actor=f"staff:{account.id}", now=now, object=f"staff:{account.id}")
     return found
+
+
+def _own(account: Staff, number: int) -> StaffPasskey:
+    found = db.session.get(StaffPasskey, number)
+    if found is None or found.staff_id != account.id:
+        raise UnknownPasskey
+    return found
+
+
+def _name_of(text: str) -> str:
+    name = " ".join(text.split())[:LONGEST_NAME]
+    if not name:
+        raise PasskeyUnnamed
+    return name
 
 
 def _our_name() -> str:

@@ -79,11 +79,16 @@ def test_a_passkey_is_made_used_and_removed(server, page, key_ring, look, open_m
     page.get_by_role("button", name="Kirjaudu pääsyavaimella").click()
     expect(page.locator("h1")).to_have_text("Yleiskuva")
 
-    # Removed, it opens nothing.
+    # Renamed it is the same one; removed, it opens nothing.
     page.goto(f"{url}/staff/account/?lang=en")
     look(page, "My account")
     expect(page.get_by_role("row", name="työkannettava")).not_to_contain_text("–")
-    page.get_by_role("button", name="Remove työkannettava").click()
+    page.locator("summary", has_text="Rename").click()
+    look(page, "My account")
+    page.get_by_label("Name of the passkey").fill("vanha kannettava")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_have_text("The passkey has its new name.")
+    page.get_by_role("button", name="Remove vanha kannettava").click()
     expect(page.get_by_role("status")).to_have_text(
         "The passkey has been removed, and other browsers have been logged out."
     )

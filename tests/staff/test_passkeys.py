@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from newsletter.audit import AuditEntry
 from newsletter.db import db
 from newsletter.mail.models import OutboxMail
-from newsletter.staff import second_step
+from newsletter.staff import passkeys, second_step
 from newsletter.staff.models import Role, StaffPasskey
 from tests.staff.conftest import PASSWORD, sign_in_as
 from tests.subscribers.pages import Page
@@ -442,7 +442,20 @@ def test_nobody_removes_anothers(anna, enter, post):
     number = number_of(anna)
 
     assert post("/staff/account/", f"/staff/account/passkeys/{number}/remove").status_code == 404
-    assert anna.passkey_count == 1
+    assert post("/staff/account/", f"/staff/account/passkeys/{number}/name", name="x").status_code == 404
+    assert (anna.passkey_count, passkeys.of(anna)[0].name) == (1, "puhelin")
+
+
+def test_a_passkey_can_be_called_something_else(enter, add, post):
+    account = enter(role=Role.EDITOR)
+    add(Device())
+    rename = f"/staff/account/passkeys/{number_of(account)}/name"
+
+    answers = [post("/staff/account/", rename, name=name).status_code for name in ("  uusi   puhelin ", " ")]
+
+    assert answers == [303, 422]
+    assert passkeys.of(account)[0].name == "uusi puhelin"
+    assert acts() == ["passkey added", "passkey renamed"]
 
 
 def test_an_administrator_takes_passkeys_away_with_the_second_step(anna, enter, post, log_in, client):
