@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import html
 import json
 import secrets
 import threading
@@ -21,9 +22,9 @@ MERI = {"sub": "4711", "email": "meri@kirjakauppa.example", "email_verified": Tr
 class Provider:
     """Signs one person in, whoever asks. ``claims`` and the rest may be changed at any time."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "127.0.0.1") -> None:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self.issuer = f"http://127.0.0.1:{self._server.server_port}"
+        self.issuer = f"http://{name}:{self._server.server_port}"
         self.person: dict[str, Any] = dict(MERI)
         #: Written over what an identity would say.
         self.claims: dict[str, Any] = {}
@@ -49,6 +50,11 @@ class Provider:
         code = secrets.token_urlsafe(16)
         self._codes[code] = asked
         return asked["redirect_uri"] + "?" + urlencode({"code": code, "state": asked["state"]})
+
+    def _ask(self, url: str) -> str:
+        """Return the page on which a person says who they are."""
+        back = html.escape(self.authorize(url))
+        return f'<!doctype html><title>Tunnus</title><a href="{back}">{self.person["email"]}</a>'
 
     def _describe(self) -> dict[str, Any]:
         here = self.issuer
@@ -93,6 +99,9 @@ class Provider:
                     "/keys": lambda: provider.keys.as_dict(private=False),
                     "/person": lambda: provider.person,
                 }
+                if self.path.startswith("/authorize?"):
+                    self._send(200, "text/html", provider._ask(self.path).encode())
+                    return
                 self._answer(200, pages[self.path]())
 
             def do_POST(self) -> None:
@@ -105,8 +114,11 @@ class Provider:
                     status, content = 502, b"<h1>Bad gateway</h1>"
                 else:
                     content = json.dumps(said).encode()
+                self._send(status, "application/json", content)
+
+            def _send(self, status: int, kind: str, content: bytes) -> None:
                 self.send_response(status)
-                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
