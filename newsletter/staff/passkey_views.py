@@ -1,4 +1,4 @@
-"""Pages of passkeys, where PASSKEYS is on: adding, naming, removing, and what a browser asks before it uses one."""
+"""Pages of passkeys, where PASSKEYS is on: adding, naming, removing, and what a browser asks first."""
 
 from flask import Blueprint, abort, flash, jsonify, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue

@@ -199,7 +199,7 @@ def _require_handle(said: bytes | None, account: Staff) -> None:
         raise ValueError("a passkey that says it is another account's")
 
 
-# --- its name, and its end ------------------------------------------------------------------------------------
+# --- its name, and its end ---------------------------------------------------------------------------
 
 
 def rename(account: Staff, number: int, name: str, *, now: datetime) -> None:
