@@ -1,5 +1,6 @@
 """What every test may ask for. A fixture used by one file stays in that file."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -53,6 +54,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_configure_node(node: Any) -> None:
     """Tell a worker of xdist where the server of this run is."""
     node.workerinput["postgres_folder"] = str(node.config.stash[POSTGRES_FOLDER])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Take one more than there are processors: while a test waits for a process or a browser, another works."""
+    return len(os.sched_getaffinity(0)) + 1
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
