@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Dialect
 
 from newsletter.campaigns.models import Campaign, CampaignList, CampaignStatus, CampaignTotals
@@ -62,7 +63,13 @@ def _prepared(name: str, dialect: Dialect) -> Prepared:
 
 
 def _these(name: str = "people", *, for_sqlite: bool) -> sa.ColumnElement[bool]:
-    return sa.and_(_THIS, among(_ROWS.c.subscriber_id, name, for_sqlite=for_sqlite))
+    if for_sqlite:
+        return sa.and_(_THIS, among(_ROWS.c.subscriber_id, name, for_sqlite=True))
+    kind = postgresql.ARRAY(sa.Integer)
+    # Behind a SELECT, so that PostgreSQL does not see how short the list is: else it deems it worth
+    # while to plan anew for each, which takes four times as long as all the rest.
+    people = sa.cast(sa.select(sa.bindparam(name, type_=kind)).scalar_subquery(), kind)
+    return sa.and_(_THIS, _ROWS.c.subscriber_id == sa.any_(people))
 
 
 def _lease(*, for_sqlite: bool) -> sa.Update:  # noqa: ARG001 - as all of them
