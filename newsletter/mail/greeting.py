@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from flask import current_app
 
 from newsletter.config import is_loopback, settings
-from newsletter.mail.transport import LoginImpossible, SafeConnection
+from newsletter.mail.smtp import LoginImpossible, SafeConnection
 
 #: Somebody waits for the answer.
 _PATIENCE = 10.0

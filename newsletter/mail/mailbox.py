@@ -18,7 +18,7 @@ from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 
 from newsletter.config import is_loopback, settings
-from newsletter.mail.transport import mailbox_folder
+from newsletter.mail.way_out import mailbox_folder
 
 bp = Blueprint("mailbox", __name__, url_prefix="/mailbox")
 

@@ -19,7 +19,8 @@ from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.db import change, db, reading
 from newsletter.mail.return_path import return_paths
-from newsletter.mail.transport import Deed, Fault, Reply, Transport, open_transport
+from newsletter.mail.transport import Deed, Fault, Reply, Transport
+from newsletter.mail.way_out import open_transport
 from newsletter.sending.breaker import Breaker, pause_for
 from newsletter.sending.ceiling import Ceiling, today
 from newsletter.sending.claim import Claimed, Leased, release, release_expired

@@ -18,7 +18,7 @@ from newsletter import create_app
 from newsletter.config import PREFIX, Settings
 from newsletter.db import db
 from newsletter.limits import _spare, limiter
-from newsletter.mail.transport import mailbox_folder
+from newsletter.mail.way_out import mailbox_folder
 from newsletter.subscribers import intake
 from newsletter.wakeups import queue
 from tests.support.gateway import gateway_of
