@@ -15,7 +15,7 @@ from newsletter.campaigns import archive_views, drafts
 from newsletter.campaigns import staff_views as writing_views
 from newsletter.campaigns.cli import campaigns
 from newsletter.config import Settings, data_folder
-from newsletter.mail import mailbox, transport
+from newsletter.mail import mailbox, way_out
 from newsletter.privacy import (
     audit_views,
     backup_cli,
@@ -93,7 +93,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     db.init_app(app)
     for part in (wakeups, i18n, limits):
         part.init_app(app, chosen)
-    for plain_part in (web, transport, jobs, health, funnel, intake):
+    for plain_part in (web, way_out, jobs, health, funnel, intake):
         plain_part.init_app(app)
     writing_views.init_app(app)  # before whoever reads the form: pictures are larger than forms
     access.init_app(app, chosen)

@@ -5,15 +5,10 @@ instance folder, else from its default. Everything that is wrong is named at onc
 """
 
 import difflib
-import ipaddress
 import os
-import secrets
-import tomllib
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import Field, dataclass, field, fields
 from datetime import date
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self, cast
 from urllib.parse import urlsplit
@@ -23,7 +18,9 @@ from flask import current_app
 from sqlalchemy.engine import URL, make_url
 
 from newsletter import parsing
+from newsletter.config_checks import misfits
 from newsletter.errors import StartRefused
+from newsletter.instance import kept_key, prepare, read_settings_file, remembered_base_url
 
 PREFIX = "NEWSLETTER_"
 TRACKING_MODES = ("consent", "notice", "aggregate", "off")
@@ -176,25 +173,22 @@ class Settings:
         environ = os.environ if environ is None else environ
         given = {name.removeprefix(PREFIX): text for name, text in environ.items() if name.startswith(PREFIX)}
         instance = Path(given.get("INSTANCE_PATH") or "instance").absolute()
-        _prepare(instance)
+        prepare(instance)
         problems: list[str] = []
         texts, sources = _gather(given, instance / "newsletter.toml", problems)
         values = _parse(texts, problems)
         values["instance_path"] = instance
         url = values.setdefault("database_url", make_url(f"sqlite:///{instance}/newsletter.db"))
-        values.setdefault("base_url", _remembered_base_url(instance))
+        values.setdefault("base_url", remembered_base_url(instance))
         for key in ("secret_key", "suppression_key"):
             if values.get(key):
                 continue
             if url.get_backend_name() == "sqlite":
-                values[key], sources[key] = _kept_key(instance / key), "instance folder"
+                values[key], sources[key] = kept_key(instance / key), "instance folder"
             else:
                 # Several machines would each make their own, and no link would open on two of them.
                 problems.append(f"{PREFIX}{key.upper()}: missing; with PostgreSQL set it yourself")
-        keys, selectors = values.get("dkim_key", ()), values.get("dkim_selector", ())
-        if keys and len(keys) != len(selectors):
-            problems.append(f"{PREFIX}DKIM_SELECTOR: name one for each of the {len(keys)} keys in DKIM_KEY")
-        problems += _misaligned(values) + _unready_for_passkeys(values) + _unready_for_openid(values)
+        problems += [f"{PREFIX}{name}: {problem}" for name, problem in misfits(values)]
         if problems:
             raise SettingsInvalid(reason="\n".join(problems))
         return cls(**values, sources=sources)
@@ -217,7 +211,7 @@ class Settings:
     @property
     def is_local(self) -> bool:
         """True while the pages are served on a loopback address only, for trying out."""
-        return is_loopback(urlsplit(self.base_url).hostname or "")
+        return parsing.is_loopback(urlsplit(self.base_url).hostname or "")
 
     @property
     def is_trial(self) -> bool:
@@ -276,42 +270,11 @@ def settings() -> Settings:
     return cast(Settings, current_app.config["NEWSLETTER"])
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address can only be this machine."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    with suppress(ValueError):
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    return False
-
-
 def data_folder(name: str) -> Path:
     """Return the folder ``templates`` or ``migrations``: from the wheel, else from the checkout."""
     package = Path(__file__).parent
     packed = package / "_data" / name
     return packed if packed.is_dir() else package.parent / name
-
-
-def remember_base_url(instance: Path, url: str) -> None:
-    """Keep the address ``run`` serves on, so that other commands write the same links into mails."""
-    (instance / "base_url").write_text(url + "\n", encoding="utf-8")
-
-
-def _remembered_base_url(instance: Path) -> str:
-    with suppress(OSError, ValueError):
-        return parsing.base_url((instance / "base_url").read_text(encoding="utf-8").strip())
-    return "http://127.0.0.1:8000"
-
-
-def _prepare(instance: Path) -> None:
-    try:
-        instance.mkdir(mode=0o700, parents=True, exist_ok=True)  # personal data and keys
-    except OSError as error:
-        raise StartRefused(
-            reason=f"The instance folder {instance} cannot be made: {error.strerror}."
-        ) from error
-    if not os.access(instance, os.W_OK | os.X_OK):
-        raise StartRefused(reason=f"The instance folder {instance} cannot be written to.")
 
 
 def _gather(
@@ -321,7 +284,7 @@ def _gather(
     known = {item.name.upper(): item for item in setting_fields()}
     texts = {}
     sources = {}
-    for origin, found in ((path.name, _read_toml(path, problems)), ("environment", given)):
+    for origin, found in ((path.name, read_settings_file(path, problems)), ("environment", given)):
         for name, text in found.items():
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
@@ -331,23 +294,6 @@ def _gather(
                 texts[known[name].name] = text
                 sources[known[name].name] = origin
     return texts, sources
-
-
-def _read_toml(path: Path, problems: list[str]) -> dict[str, str]:
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        problems.append(f"{path.name}: cannot be read: {error}")
-        return {}
-    texts = {}
-    for name, value in table.items():
-        if isinstance(value, list):
-            texts[name.upper()] = ",".join(map(str, value))
-        else:
-            texts[name.upper()] = str(value).lower() if isinstance(value, bool) else str(value)
-    return texts
 
 
 def _parse(texts: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
@@ -361,72 +307,3 @@ def _parse(texts: Mapping[str, str], problems: list[str]) -> dict[str, Any]:
         except ValueError as error:
             problems.append(f"{PREFIX}{item.name.upper()}: {error}")
     return values
-
-
-def _misaligned(values: Mapping[str, Any]) -> list[str]:
-    """Find a return path that SPF could not speak for the sender with (RFC 7489, 3.1.2)."""
-    theirs, ours = (
-        values.get(name, "").rpartition("@")[2].lower() for name in ("bounce_address", "sender_address")
-    )
-    if not theirs or theirs == "off" or not ours or theirs == ours:
-        return []
-    if theirs.endswith(f".{ours}") or ours.endswith(f".{theirs}"):
-        return []
-    return [f"{PREFIX}BOUNCE_ADDRESS: take the domain of SENDER_ADDRESS, or one below it"]
-
-
-def _unready_for_passkeys(values: Mapping[str, Any]) -> list[str]:
-    """Find what keeps every browser from making a passkey here."""
-    if not values.get("passkeys"):
-        return []
-    found = []
-    if find_spec("webauthn") is None:
-        found.append(f"{PREFIX}PASSKEYS: a package is missing; pip install 'newsletter[passkeys]'")
-    address = urlsplit(values.get("base_url", ""))
-    host = address.hostname or ""
-    if _is_ip_address(host) or (address.scheme != "https" and not is_loopback(host)):
-        found.append(
-            f"{PREFIX}PASSKEYS: browsers make passkeys for names, over https or at localhost;"
-            f" set {PREFIX}BASE_URL to such an address"
-        )
-    return found
-
-
-def _unready_for_openid(values: Mapping[str, Any]) -> list[str]:
-    if not values.get("oidc_issuer"):
-        return []
-    found = []
-    address = urlsplit(values["oidc_issuer"])
-    if address.scheme != "https" and not is_loopback(address.hostname or ""):
-        found.append(f"{PREFIX}OIDC_ISSUER: give an address with https, as the provider writes it")
-    if not all(map(find_spec, ("authlib", "joserfc", "requests"))):
-        found.append(f"{PREFIX}OIDC_ISSUER: a package is missing; pip install 'newsletter[oidc]'")
-    if not values.get("oidc_client_id"):
-        found.append(f"{PREFIX}OIDC_CLIENT_ID: missing; the provider gives it when you enter this site there")
-    return found
-
-
-def _is_ip_address(host: str) -> bool:
-    with suppress(ValueError):
-        return bool(ipaddress.ip_address(host))
-    return False
-
-
-def _kept_key(path: Path) -> str:
-    """Return the key kept in a file that only its owner can read, making it at first start."""
-    with suppress(FileNotFoundError):
-        return path.read_text(encoding="ascii").strip()
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except OSError as error:  # root is told only when it tries
-        raise StartRefused(reason=f"The instance folder {path.parent} cannot be written to.") from error
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(secrets.token_urlsafe(32) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    # A link either appears whole or not at all, so two first starts agree on one key.
-    with suppress(FileExistsError):
-        os.link(fresh, path)
-    fresh.unlink()
-    return path.read_text(encoding="ascii").strip()

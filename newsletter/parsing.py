@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -249,3 +250,19 @@ def one_line(text: str) -> str:
     if any(ord(character) < 32 for character in text):  # noqa: PLR2004 - control characters
         raise ValueError("keep it on one line")
     return text.strip()
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address can only be this machine."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    with suppress(ValueError):
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    return False
+
+
+def is_ip_address(host: str) -> bool:
+    """Tell whether a host is named by its address."""
+    with suppress(ValueError):
+        return bool(ipaddress.ip_address(host))
+    return False

@@ -21,7 +21,7 @@ from newsletter.campaigns.drafts import create_campaign
 from newsletter.campaigns.models import Campaign
 from newsletter.db import db
 from newsletter.mail import outbox
-from newsletter.mail.transport import mailbox_folder
+from newsletter.mail.way_out import mailbox_folder
 from newsletter.running import schema
 from newsletter.sending import deliver
 from newsletter.subscribers.addresses import hash_address

@@ -318,7 +318,7 @@ def test_passkeys_may_be_on_at_a_name(load, url):
 
 
 def test_openid_needs_its_packages_and_a_client(load, monkeypatch):
-    monkeypatch.setattr("newsletter.config.find_spec", lambda _name: None)
+    monkeypatch.setattr("newsletter.config_checks.find_spec", lambda _name: None)
 
     with pytest.raises(SettingsInvalid) as refusal:
         load(OIDC_ISSUER="https://id.kirjakauppa.example")

@@ -16,10 +16,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from newsletter.bounces.breaker import stop_if_needed
 from newsletter.bounces.intake import take_in
 from newsletter.clock import utcnow
-from newsletter.config import is_loopback
 from newsletter.db import db
 from newsletter.errors import StartRefused
 from newsletter.mail.return_path import return_paths
+from newsletter.parsing import is_loopback
 
 log = logging.getLogger(__name__)
 

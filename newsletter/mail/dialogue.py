@@ -87,6 +87,8 @@ class Dialogue:
         self._sock.settimeout(0)
         self._tls = self._sock if isinstance(self._sock, ssl.SSLSocket) else None
         self._buffer = bytearray()
+        #: Of the reply that is being read.
+        self._lines: list[bytes] = []
         self._has_pipelining = host.has_extn("pipelining")
         self._announced: Envelope | None = None
         self._needs_reset = False
@@ -157,7 +159,8 @@ class Dialogue:
         """Read the replies to a group of commands that ends with DATA."""
         refusal = None
         for number in range(1, count + 1):
-            answer = yield from self._read()
+            # Most often all of them have come at once.
+            answer = self._take() or (yield from self._read())
             if refusal is None and not _lets_go_on(answer, is_last=number == count):
                 refusal = answer
             if answer.is_closing:
@@ -193,21 +196,27 @@ class Dialogue:
 
     def _read(self, seconds: float | None = None) -> Steps[Answer]:
         """Return the next reply, all its lines."""
-        lines: list[bytes] = []
-        while len(lines) < _MOST_LINES:
-            while (end := self._buffer.find(b"\n")) < 0:
-                if len(self._buffer) > _LONGEST_LINE:
-                    raise Lost("a line without an end")
-                self._buffer += yield from self._receive(seconds or self._timeout)
+        while (answer := self._take()) is None:
+            self._buffer += yield from self._receive(seconds or self._timeout)
+        return answer
+
+    def _take(self) -> Answer | None:
+        """Return the next reply when all its lines are here."""
+        while (end := self._buffer.find(b"\n")) >= 0:
             line = bytes(self._buffer[:end])
             del self._buffer[: end + 1]
             code, separator = line[:3], line[3:4].strip()
             if not code.isdigit() or separator not in {b"", b"-"}:
                 raise Lost("no reply but something else")
-            lines.append(line[4:].strip())
+            self._lines.append(line[4:].strip())
             if not separator:
+                lines, self._lines = self._lines, []
                 return Answer(int(code), b" ".join(lines))
-        raise Lost("a reply without an end")
+            if len(self._lines) == _MOST_LINES:
+                raise Lost("a reply without an end")
+        if len(self._buffer) > _LONGEST_LINE:
+            raise Lost("a line without an end")
+        return None
 
     def _receive(self, seconds: float) -> Steps[bytes]:
         # Encrypted octets may have been read from the wire already.

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 from flask import current_app
 
-from newsletter.config import is_loopback, settings
-from newsletter.mail.transport import LoginImpossible, SafeConnection
+from newsletter.config import settings
+from newsletter.mail.smtp import LoginImpossible, SafeConnection
+from newsletter.parsing import is_loopback
 
 #: Somebody waits for the answer.
 _PATIENCE = 10.0

@@ -17,8 +17,9 @@ from flask import Blueprint, Response, abort, render_template, request
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 
-from newsletter.config import is_loopback, settings
-from newsletter.mail.transport import mailbox_folder
+from newsletter.config import settings
+from newsletter.mail.way_out import mailbox_folder
+from newsletter.parsing import is_loopback
 
 bp = Blueprint("mailbox", __name__, url_prefix="/mailbox")
 

@@ -21,7 +21,8 @@ from newsletter.mail.dkim import signer_of
 from newsletter.mail.message import compose, make_message_id
 from newsletter.mail.models import MailStatus, OutboxMail
 from newsletter.mail.return_path import OUTBOX, return_paths
-from newsletter.mail.transport import Reply, Transport, open_transport
+from newsletter.mail.transport import Reply, Transport
+from newsletter.mail.way_out import open_transport
 from newsletter.wakeups import wake
 
 log = logging.getLogger(__name__)

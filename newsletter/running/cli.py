@@ -10,10 +10,11 @@ from flask import Flask, current_app
 from flask.cli import AppGroup, with_appcontext
 
 from newsletter.clock import utcnow
-from newsletter.config import remember_base_url, settings
+from newsletter.config import settings
 from newsletter.console import Refusal, report
 from newsletter.db import db
 from newsletter.errors import StartRefused
+from newsletter.instance import remember_base_url
 from newsletter.running import processes, schema
 from newsletter.running.demo import fill
 from newsletter.running.doctor import examine

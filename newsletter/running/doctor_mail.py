@@ -16,7 +16,7 @@ from newsletter.mail.message import compose, make_message_id, sender_address
 from newsletter.mail.models import Grade
 from newsletter.mail.standing import is_demanded
 from newsletter.mail.standing_words import WORDS
-from newsletter.mail.transport import open_transport
+from newsletter.mail.way_out import open_transport
 from newsletter.running.doctor_machine import Point
 from newsletter.sending.editions import Filler, make_copies
 from newsletter.sending.samples import NO_ADDRESS, NOBODY

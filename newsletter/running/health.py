@@ -11,9 +11,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import Forbidden, NotFound
 
 from newsletter.clock import utcnow
-from newsletter.config import is_loopback, settings
+from newsletter.config import settings
 from newsletter.db import db
 from newsletter.mail.models import MailStatus, OutboxMail
+from newsletter.parsing import is_loopback
 from newsletter.running import metrics, schema
 from newsletter.staff.api_tokens import find_token
 

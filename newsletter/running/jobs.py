@@ -25,6 +25,7 @@ from newsletter.privacy.daily import run_daily_clocks
 from newsletter.privacy.erasure import scrub_if_due
 from newsletter.privacy.publishing import publish_first
 from newsletter.privacy.purge import purge_if_due
+from newsletter.running.alarm import SOONEST, Alarm
 from newsletter.sending import deliver
 from newsletter.sending.release import start_due
 from newsletter.staff import sessions
@@ -42,6 +43,8 @@ log = logging.getLogger(__name__)
 
 _delivering = threading.Lock()
 _asked_again = threading.Event()
+#: Rings when something of a campaign is due again.
+alarm = Alarm("campaigns")
 
 #: How long after a hit its figures may be looked at.
 LOAD_SECONDS = 1.0
@@ -78,15 +81,17 @@ def deliver_campaigns() -> None:
     One at a time in a process, so that a long campaign never takes the thread that single mails
     wait for. Woken while at it, it looks once more before it ends.
     """
-    if not ready_to_send(utcnow()):
-        return
     _asked_again.set()
     if not _delivering.acquire(blocking=False):
         return
     try:
+        alarm.set(SOONEST)  # for what fails below, as without a database
         while _asked_again.is_set():
             _asked_again.clear()
-            deliver.deliver_due()
+            if ready_to_send(utcnow()):
+                deliver.deliver_due()
+        due_at = deliver.next_due(utcnow()) if ready_to_send(utcnow()) else None
+        alarm.set(None if due_at is None else (due_at - utcnow()).total_seconds())
     finally:
         _delivering.release()
 

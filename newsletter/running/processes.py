@@ -25,7 +25,7 @@ from huey.consumer import Consumer
 
 from newsletter.db import db
 from newsletter.errors import StartRefused
-from newsletter.running.jobs import store_looks_for_ever, sweep
+from newsletter.running.jobs import alarm, store_looks_for_ever, sweep
 from newsletter.sending import deliver
 from newsletter.wakeups import queue, wake_now
 
@@ -86,6 +86,7 @@ def serve_jobs(app: Flask) -> None:
 
     with app.app_context():
         wake_now("sweep")  # whatever was left lying is due now
+    threading.Thread(target=alarm.ring_for_ever, args=(app,), name="alarm", daemon=True).start()
     # Two threads: single mails do not wait behind a campaign. TERM lets a running job finish.
     _Consumer(huey, workers=2, max_delay=1.0, graceful_signal="TERM", shutdown_timeout=STOP_SECONDS).run()
 

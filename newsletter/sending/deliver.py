@@ -17,9 +17,10 @@ from newsletter.campaigns.drafts import lists_of
 from newsletter.campaigns.models import Campaign, CampaignStatus, Edition
 from newsletter.clock import utcnow
 from newsletter.config import settings
-from newsletter.db import change, db
+from newsletter.db import change, db, reading
 from newsletter.mail.return_path import return_paths
-from newsletter.mail.transport import Deed, Fault, Reply, Transport, open_transport
+from newsletter.mail.transport import Deed, Fault, Reply, Transport
+from newsletter.mail.way_out import open_transport
 from newsletter.sending.breaker import Breaker, pause_for
 from newsletter.sending.ceiling import Ceiling, today
 from newsletter.sending.claim import Claimed, Leased, release, release_expired
@@ -28,6 +29,7 @@ from newsletter.sending.ledger import Ledger, Turn
 from newsletter.sending.models import PENDING, Delivery
 from newsletter.sending.pace import Pace, Waiting
 from newsletter.sending.rounds import Pause, Rounds, Work
+from newsletter.sending.statements import WAITING
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,26 @@ def deliver_due() -> int:
     campaign_ids = db.session.scalars(running).all()
     db.session.rollback()
     return sum(_deliver_campaign(campaign_id) for campaign_id in campaign_ids)
+
+
+def next_due(now: datetime) -> datetime | None:
+    """Return when something is due next that nobody holds; None when a ceiling holds all until tomorrow."""
+    with reading():
+        limit = today(now)
+        running = sa.select(Campaign.id).where(Campaign.status == CampaignStatus.SENDING)
+        free = sa.and_(
+            Delivery.campaign_id.in_(running), Delivery.status.in_(WAITING), Delivery.leased_by.is_(None)
+        )
+        is_due = sa.or_(Delivery.due_at.is_(None), Delivery.due_at <= now)
+        if limit is not None and limit.is_reached:
+            due_at = None
+        # Apart, as the first is found at once: after an outage there may be a million.
+        elif db.session.scalar(sa.select(sa.exists().where(free, is_due))):
+            due_at = now
+        else:
+            due_at = db.session.scalar(sa.select(sa.func.min(Delivery.due_at)).where(free))
+        db.session.rollback()
+    return due_at
 
 
 def sweep() -> None:

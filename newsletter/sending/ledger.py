@@ -10,17 +10,15 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 
 from newsletter.clock import utcnow
 from newsletter.db import db, surviving_kills
-from newsletter.mail.transport import Reply
-from newsletter.sending.answers import start_recording
-from newsletter.sending.claim import Claimed, Leased, is_running, lease_some, start_marking, unmark
+from newsletter.sending.answers import Answered
+from newsletter.sending.claim import Claimed, Leased, is_running, lease_some, unmark
 from newsletter.sending.pace import Waiting
-from newsletter.sending.prepared import together
+from newsletter.sending.settling import settle
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +37,7 @@ class Turn:
     """What one connection brings to the ledger, and takes from it; used over and over."""
 
     #: Handed over since the last time, and what was answered.
-    answered: tuple[Claimed, Reply] | None = None
+    answered: Answered | None = None
     #: Whose turn it is: announced to the server already, where it allows that.
     candidate: Leased | None = None
     wants_more: bool = True
@@ -108,26 +106,20 @@ class Ledger:
             turn.candidate = None
         turn.claimed = turn.ahead = None
 
-    def _write(self, turns: Sequence[Turn], answers: list[Any]) -> None:
-        now = utcnow()
+    def _write(self, turns: Sequence[Turn], answers: list[Answered]) -> None:
         for turn in turns:
             turn.wait = 0.0
         if self._doubtful:
             unmark(self._campaign_id, list(self._doubtful))
+            db.session.commit()
         wanting = [turn for turn in turns if turn.wants_more and not self._is_stopped]
         if wanting:
             self._pick(wanting)
         candidates = [turn.candidate.subscriber_id for turn in wanting if turn.candidate is not None]
-        claimed: dict[int, Claimed] = {}
-        with together():
-            recorded = start_recording(answers, now)
-            marked = start_marking(self._campaign_id, candidates, now) if candidates else None
-            recorded()
-            if marked is not None:
-                claimed = marked()
+        claimed = settle(self._campaign_id, answers, candidates, utcnow())
         if len(claimed) < len(candidates):
             self._is_stopped |= not is_running(self._campaign_id)
-        db.session.commit()
+            db.session.rollback()
         self._doubtful.clear()
         for turn in turns:
             turn.answered = None

@@ -19,9 +19,10 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 
 from newsletter import audit
-from newsletter.config import is_loopback, settings
+from newsletter.config import settings
 from newsletter.db import db
 from newsletter.errors import N_, AddressInvalid, NotAllowed, Unavailable
+from newsletter.parsing import is_loopback
 from newsletter.staff.accounts import find_account, tell
 from newsletter.staff.models import Staff
 

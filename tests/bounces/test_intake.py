@@ -20,11 +20,11 @@ from newsletter.mail.models import OutboxMail
 from newsletter.mail.return_path import OUTBOX, return_paths
 from newsletter.mail.transport import Reply
 from newsletter.privacy.erasure import erase_person
-from newsletter.sending.answers import record
 from newsletter.sending.audience import audience_of
 from newsletter.sending.claim import Claimed
 from newsletter.sending.editions import MESSAGE
 from newsletter.sending.models import Delivery, DeliveryStatus
+from newsletter.sending.settling import settle
 from newsletter.sending.start import start_campaign
 from newsletter.subscribers.confirm import expire_requests
 from newsletter.subscribers.models import (
@@ -231,8 +231,7 @@ def test_a_report_that_comes_before_the_servers_answer_counts_once(sent, bounce,
 
     bounce(it)
     claimed = Claimed(campaign.id, person.id, 1, 1, 1, person.address, is_measured=False)
-    record([(claimed, Reply(250, "ok"))], now)
-    db.session.commit()
+    settle(campaign.id, [(claimed, Reply(250, "ok"))], [], now)
 
     assert (status_of(it), totals_of(campaign, "accepted", "bounced")) == ("bounced", (1, 1))
 

@@ -1,6 +1,7 @@
 import pytest
 
-from newsletter.mail.transport import Reply, open_transport
+from newsletter.mail.transport import Reply
+from newsletter.mail.way_out import open_transport
 from tests.support.smtp import CERTIFICATE, Received
 
 MESSAGE = b"Subject: Hei\r\n\r\nHyv=C3=A4=C3=A4 p=C3=A4iv=C3=A4=C3=A4\r\n"

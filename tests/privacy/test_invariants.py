@@ -20,8 +20,8 @@ from newsletter.privacy.erasure import erase_person
 from newsletter.privacy.models import PurgePerson
 from newsletter.privacy.purge import purge
 from newsletter.privacy.replay import replay
-from newsletter.sending.claim import _LIST
 from newsletter.sending.models import Delivery
+from newsletter.sending.statements import LIST
 from newsletter.subscribers import confirm as confirming
 from newsletter.subscribers import unsubscribe
 from newsletter.subscribers.addresses import hash_address, parse_address
@@ -185,7 +185,7 @@ class House(RuleBasedStateMachine):
         db.session.flush()
         allowed = set(
             db.session.scalars(
-                sa.select(Delivery.subscriber_id).where(_LIST.is_not(None)), {"campaign": self.campaign_id}
+                sa.select(Delivery.subscriber_id).where(LIST.is_not(None)), {"campaign": self.campaign_id}
             )
         )
         for person in db.session.scalars(sa.select(Subscriber)).all():

@@ -6,7 +6,7 @@ import random
 import re
 from email.headerregistry import Address
 
-from newsletter.mail.transport import _stuffed
+from newsletter.mail.smtp import _stuffed
 from newsletter.sending.compiled import compile_message, hole
 
 COPIES = 10_000

@@ -9,9 +9,9 @@ from newsletter.db import db
 from newsletter.leases import LEASE, owner
 from newsletter.mail.transport import Reply
 from newsletter.sending import deliver
-from newsletter.sending.answers import record
-from newsletter.sending.claim import lease_some, mark_sending, release, release_expired
+from newsletter.sending.claim import lease_some, release, release_expired
 from newsletter.sending.models import Delivery, DeliveryStatus
+from newsletter.sending.settling import settle
 from newsletter.subscribers.models import TrackingState
 
 
@@ -95,7 +95,7 @@ def test_a_delivery_held_by_another_is_not_marked(start, make_list, make_subscri
     campaign = start([fi])
     hold(another_machine())
 
-    claimed = mark_sending(campaign.id, [reader.id], now)
+    claimed = settle(campaign.id, [], [reader.id], now)
 
     assert (claimed, statuses(campaign)) == ({}, {"aino@example.com": "queued"})
 
@@ -106,7 +106,7 @@ def test_a_delivery_is_marked_once(start, make_list, make_subscriber, now):
     campaign = start([fi])
     lease_some(campaign.id, now)
 
-    marked, again = [mark_sending(campaign.id, [reader.id], now) for _time in range(2)]
+    marked, again = [settle(campaign.id, [], [reader.id], now) for _time in range(2)]
 
     claimed = marked[reader.id]
     assert (claimed.address, claimed.attempts, claimed.is_measured, again) == (
@@ -214,7 +214,7 @@ def give_up_one(start, make_list, make_subscriber, now):
     make_subscriber(lists=[fi])
     campaign = start([fi])
     (subscriber_id,) = people(lease_some(campaign.id, now))
-    claimed = mark_sending(campaign.id, [subscriber_id], now)
+    claimed = settle(campaign.id, [], [subscriber_id], now)
     release_expired(campaign.id, now + LEASE)
     return campaign, claimed[subscriber_id]
 
@@ -231,8 +231,8 @@ def give_up_one(start, make_list, make_subscriber, now):
 def test_an_answer_that_comes_after_the_lease_is_counted_once(give_up_one, outcome, now, reply, then):
     campaign, claimed = give_up_one
 
-    record([(claimed, reply)], now + LEASE)
-    record([(claimed, reply)], now + LEASE)
+    settle(campaign.id, [(claimed, reply)], [], now + LEASE)
+    settle(campaign.id, [(claimed, reply)], [], now + LEASE)
 
     assert outcome(campaign) == {then: 1}
 
@@ -243,7 +243,7 @@ def test_an_answer_to_an_earlier_try_is_not_taken_for_one_to_this(give_up_one, o
     db.session.execute(sa.update(Delivery).values(later))
     db.session.commit()
 
-    record([(claimed, Reply(250))], now + LEASE)
+    settle(campaign.id, [(claimed, Reply(250))], [], now + LEASE)
 
     db.session.refresh(campaign.totals)
     assert db.session.scalars(sa.select(Delivery.status)).all() == [DeliveryStatus.SENDING]

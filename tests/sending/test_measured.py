@@ -2,7 +2,7 @@
 
 import pytest
 
-from newsletter.mail.transport import mailbox_folder
+from newsletter.mail.way_out import mailbox_folder
 from newsletter.subscribers.models import TrackingState
 from tests.support.mailbox import Mailbox, links_of, token
 

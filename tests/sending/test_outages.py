@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -121,9 +122,8 @@ def test_a_mark_whose_commit_was_not_confirmed_leaves_nobody_in_doubt(
     campaign = start([fi])
     app = make_app(**smtp_server.settings)
     db.session.rollback()
-    gone = _GoesWith(commit=2)  # the first leases, the second marks whom the first mail is to
 
-    with app.app_context(), gone, pytest.raises(OperationalError):
+    with app.app_context(), _GoesWithTheMark(), pytest.raises(OperationalError):
         deliver.deliver_due()
     marked = outcome(campaign)
     db.session.rollback()
@@ -176,25 +176,24 @@ def test_a_mailbox_on_a_full_disk_is_tried_again(
     assert [address for address, _subject in outgoing.subjects] == addresses
 
 
-class _GoesWith:
-    """A database that goes away with a commit: it has been made, nobody hears of it, nobody connects again."""
+class _GoesWithTheMark:
+    """A database that goes away when it has marked somebody: nobody hears of it, nobody connects again."""
 
-    def __init__(self, *, commit: int) -> None:
-        self._left = commit
+    def __init__(self) -> None:
         self._patch = pytest.MonkeyPatch()
 
     def __enter__(self) -> None:
-        commit = psycopg.Connection.commit
+        execute = psycopg.Cursor.execute
 
-        def commit_and_go(connection: psycopg.Connection) -> None:
-            commit(connection)
-            self._left -= 1
-            if self._left == 0:
-                connection.close()
+        def execute_and_go(cursor: psycopg.Cursor, query: str, *given: Any) -> psycopg.Cursor:
+            done = execute(cursor, query, *given)
+            if cursor.connection.autocommit and "UPDATE deliveries" in query:
+                cursor.connection.close()
                 self._patch.setattr(psycopg, "connect", _refuse)
                 raise psycopg.OperationalError("server closed the connection unexpectedly")
+            return done
 
-        self._patch.setattr(psycopg.Connection, "commit", commit_and_go)
+        self._patch.setattr(psycopg.Cursor, "execute", execute_and_go)
 
     def __exit__(self, *_error: object) -> None:
         self._patch.undo()

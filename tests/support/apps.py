@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL
 from newsletter import create_app, limits
 from newsletter.config import PREFIX, Settings
 from newsletter.db import db
-from newsletter.mail.transport import mailbox_folder
+from newsletter.mail.way_out import mailbox_folder
 from newsletter.subscribers import intake
 from newsletter.wakeups import queue
 from tests.support.gateway import gateway_of

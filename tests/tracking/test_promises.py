@@ -12,7 +12,7 @@ from flask import Flask
 from newsletter.campaigns.models import Campaign, CampaignTotals
 from newsletter.clock import utcnow
 from newsletter.db import db
-from newsletter.mail.transport import mailbox_folder
+from newsletter.mail.way_out import mailbox_folder
 from newsletter.stats.models import CampaignHour
 from newsletter.subscribers.evidence import Visit
 from newsletter.subscribers.links import PREFERENCES
