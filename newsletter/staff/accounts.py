@@ -44,6 +44,12 @@ class LastAdministrator(NewsletterError):
     message = N_("This is the only administrator. Make somebody else an administrator first.")
 
 
+class AccountCleared(NewsletterError):
+    """Nothing is left of whose it was."""
+
+    message = N_("This account has been cleared and cannot be opened again. Invite the person anew.")
+
+
 class InvitationUsed(LinkExpired):
     """Used, replaced or too old."""
 
@@ -62,8 +68,9 @@ def has_staff() -> bool:
 
 
 def all_accounts() -> Sequence[Staff]:
-    """Return every account, the closed ones last."""
-    return db.session.scalars(sa.select(Staff).order_by(Staff.active.desc(), Staff.email)).all()
+    """Return every account that is somebody's, the closed ones last."""
+    theirs = sa.select(Staff).where(Staff.cleared_at.is_(None))
+    return db.session.scalars(theirs.order_by(Staff.active.desc(), Staff.email)).all()
 
 
 def open_invitations(now: datetime) -> Sequence[StaffInvitation]:
@@ -297,15 +304,17 @@ def change_role(account: Staff, role: Role, *, now: datetime, actor: str) -> Non
 def close(account: Staff, *, now: datetime, actor: str) -> None:
     """Let an account in no more, at once. Its row stays: the audit log names it."""
     _require_another_admin(account)
-    account.active = False
+    account.active, account.closed_at = False, now
     sign_out_everywhere(account, now=now)
     change(sa.delete(StaffReset).where(StaffReset.staff_id == account.id))
     audit.record("staff account closed", actor=actor, now=now, object=f"staff:{account.id}")
 
 
 def reopen(account: Staff, *, now: datetime, actor: str) -> None:
-    """Let a closed account in again."""
-    account.active = True
+    """Let a closed account in again; raise AccountCleared."""
+    if account.cleared_at is not None:
+        raise AccountCleared
+    account.active, account.closed_at = True, None
     audit.record("staff account reopened", actor=actor, now=now, object=f"staff:{account.id}")
 
 

@@ -114,7 +114,7 @@ def _first_and_last_day() -> tuple[date | None, date | None]:
     # One query each, as only the end of an index is then looked at.
     ends = (sa.func.min(FunnelCount.day), sa.func.max(FunnelCount.day))
     with reading():
-        first, last = db.session.execute(sa.select(*(sa.select(end).scalar_subquery() for end in ends))).one()
+        first, last = (db.session.scalar(sa.select(end)) for end in ends)
         db.session.rollback()
     return first, last
 
