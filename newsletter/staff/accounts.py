@@ -11,10 +11,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from newsletter import audit
+from newsletter import audit, journal
 from newsletter.config import settings
 from newsletter.db import change, db, insert_or_ignore
 from newsletter.errors import N_, LinkExpired, NewsletterError, NotFound
+from newsletter.journal import Line
 from newsletter.mail import outbox
 from newsletter.staff import sessions
 from newsletter.staff.access import UNDERTAKING, make_password_hash, make_uniquifier, normalize_address
@@ -307,6 +308,7 @@ def close(account: Staff, *, now: datetime, actor: str) -> None:
     account.active, account.closed_at = False, now
     sign_out_everywhere(account, now=now)
     change(sa.delete(StaffReset).where(StaffReset.staff_id == account.id))
+    journal.note_with_commit(line_of(account, journal.ACCOUNT_CLOSED, now))
     audit.record("staff account closed", actor=actor, now=now, object=f"staff:{account.id}")
 
 
@@ -315,7 +317,13 @@ def reopen(account: Staff, *, now: datetime, actor: str) -> None:
     if account.cleared_at is not None:
         raise AccountCleared
     account.active, account.closed_at = True, None
+    journal.note_after_commit(line_of(account, journal.ACCOUNT_OPENED, now))
     audit.record("staff account reopened", actor=actor, now=now, object=f"staff:{account.id}")
+
+
+def line_of(account: Staff, act: str, now: datetime) -> Line:
+    """Return what the journal outside the database says of an account: its number alone."""
+    return Line(now, f"staff:{account.id}", act, account.id, account.created_at)
 
 
 def sign_out_everywhere(account: Staff, *, now: datetime) -> int:
