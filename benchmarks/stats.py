@@ -151,6 +151,7 @@ class _Visitor:
     def _ask(self, path: str, form: dict[str, str]) -> None:
         method = "POST" if form else "GET"
         answer = self._client.open(path, method=method, data=form or None, headers=self._headers)
+        answer.get_data()  # also of what comes in pieces
         if answer.status_code != 200:  # noqa: PLR2004 - OK
             raise SystemExit(f"{path} answered {answer.status}")
 

@@ -1,8 +1,9 @@
 """The journal: a file outside the database, so that a restored backup undoes nobody's wish.
 
-It says who was erased, and who left, refused measuring, objected, was blocked or restricted since.
-A line has the keyed hash of the address, the number of the person and since when we knew them; never
-the address. It is on the disk before the database commits the act, and is forgotten with the backups.
+It says who was erased, and who left, refused measuring, objected, was blocked or restricted since, who has
+another address, which requests are in the register, and whose access here has ended. A line has the
+keyed hash of the address, the number of the person and since when we knew them; never the address. It
+is on the disk before the database commits the act, and is forgotten with the backups.
 
 What ends such a wish, as a ban lifted, is noted only after its commit: killed between the two, a
 restore is stricter than the person wanted, never laxer.
@@ -31,6 +32,9 @@ log = logging.getLogger(__name__)
 SLACK = timedelta(days=7)
 ERASED, LEFT, REFUSED, RESTRICTED, UNRESTRICTED = "erased", "left", "refused", "restricted", "unrestricted"
 SUPPRESSED, BANNED, LIFTED = "suppressed", "banned", "lifted"
+MOVED, REQUESTED = "moved", "requested"
+ACCOUNT_CLOSED, ACCOUNT_OPENED, ACCOUNT_CLEARED = "account_closed", "account_opened", "account_cleared"
+TOKEN_REVOKED = "token_revoked"  # noqa: S105 - the name of an act
 _BEFORE, _AFTER = "journal_before", "journal_after"
 
 
@@ -39,10 +43,10 @@ class Line:
     """One act, of one person or one address."""
 
     at: datetime
-    #: The keyed hash of the address.
+    #: The keyed hash of the address; of staff and programs what the audit log calls them, as "staff:7".
     hash: str
     act: str = ERASED
-    #: Of the person; None where an address is meant that need not be anybody's.
+    #: The number of the person, account or token; None where an address is meant that need not be anybody's.
     id: int | None = None
     since: datetime | None = None
     #: What else it takes to do it again: a list, a method, a reason, a scope.

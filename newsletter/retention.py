@@ -18,6 +18,8 @@ PENDING_DAYS = 7
 LINK_DAYS = 1
 #: The one that confirms an address put right at the rights desk, as long as the link of a signup.
 DESK_LINK_DAYS = 7
+#: Ended sessions tell a member of staff where they were logged in; then they are forgotten.
+SESSION_DAYS = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +174,28 @@ BACKUP = Rule(
 )
 STAFF = Rule(
     "staff",
-    N_("Staff accounts"),
-    N_("While the person works here"),
-    N_("The end of the work"),
+    N_("Staff accounts: address, and what proves who logs in"),
+    N_("While the person works here, and then as long as the log of what they did: %(months)s months"),
+    N_("The day the account was closed"),
+    N_("Blanked; the log keeps the number of the account alone"),
+    lambda chosen: {"months": chosen.keep_audit_months},
+    is_public=False,
+)
+STAFF_SESSION = Rule(
+    "staff_session",
+    N_("Where staff were logged in: the browser, and the network as a keyed hash"),
+    N_("%(days)s days"),
+    N_("The day they logged in"),
     N_("Deleted"),
+    lambda _chosen: {"days": SESSION_DAYS},
+    is_public=False,
+)
+INVITATION = Rule(
+    "invitation",
+    N_("Invitations of staff"),
+    N_("One day"),
+    N_("The invitation"),
+    N_("Deleted within a day"),
     is_public=False,
 )
 RUN = Rule(
@@ -207,6 +227,8 @@ RULES = (
     LOGS,
     BACKUP,
     STAFF,
+    STAFF_SESSION,
+    INVITATION,
     RUN,
 )
 

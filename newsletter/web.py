@@ -4,7 +4,7 @@ import functools
 import json
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from flask import (
@@ -154,7 +154,9 @@ def message_page(
     return make_response(page, status)
 
 
-def attachment(content: str | bytes, name: str, kind: str = "text/csv; charset=utf-8") -> Response:
+def attachment(
+    content: str | bytes | Iterator[str], name: str, kind: str = "text/csv; charset=utf-8"
+) -> Response:
     """Answer with a file to keep; its name is ours and needs no quoting beyond this."""
     response = make_response(content)
     response.headers["Content-Type"] = kind

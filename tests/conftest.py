@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import time_machine
 from axe_playwright_python.sync_playwright import Axe
@@ -40,6 +41,10 @@ from tests.support.names import NameServer
 from tests.support.postgres import Postgres, clear_away, folder_of_this_run, left_behind
 from tests.support.server import LiveServer
 from tests.support.smtp import SmtpServer
+
+# A machine that runs all tests at once is slow at each of them; hypothesis is to judge answers alone.
+hypothesis.settings.register_profile("untimed", parent=hypothesis.settings.default, deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 ENGINES = ("sqlite", "postgresql")
 POSTGRES_FOLDER = pytest.StashKey[Path]()

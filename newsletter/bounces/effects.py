@@ -42,8 +42,8 @@ _TO_SUBSCRIBER = {"confirm", "activated", "already_subscribed", "left", "fresh_l
 _REFUSED, _FOR_NOW = 550, 450
 #: A complaint comes also about a mail that came back from one of several mailboxes behind an address.
 _ACCEPTED_BEFORE = {DeliveryStatus.ACCEPTED, DeliveryStatus.BOUNCED}
-#: How the audit log names that a person has another address: by their own hand, or by the rights desk.
-_MOVES = ("address changed", "rectification carried out")
+#: How the audit log names that a person has another address; one put right at the desk is confirmed first.
+_MOVE = "address changed"
 _BEGINNING = datetime.min.replace(tzinfo=UTC)
 
 
@@ -76,7 +76,7 @@ _MOVED = (
     sa.select(AuditEntry.id)
     .where(
         AuditEntry.object == sa.bindparam("object"),
-        sa.or_(*(AuditEntry.action == action for action in _MOVES)),
+        AuditEntry.action == _MOVE,
         AuditEntry.at >= sa.bindparam("since"),
     )
     .limit(1)

@@ -13,6 +13,7 @@ from newsletter.subscribers.staff_entry import WAYS
 
 #: What each detail is called.
 LABELS = {
+    "access_ended_again": N_("Access of staff ended again"),
     "added": N_("Added"),
     "after": N_("After"),
     "already": N_("There already"),
@@ -20,6 +21,7 @@ LABELS = {
     "base": N_("Out of"),
     "before": N_("Before"),
     "breaches_unreported": N_("Breaches to report within a day"),
+    "campaigns_paused": N_("Newsletters paused"),
     "changed": N_("Changed"),
     "channel": N_("Channel"),
     "confirmed": N_("Confirmed"),
@@ -43,6 +45,7 @@ LABELS = {
     "link_readers": N_("Readers of links"),
     "lists": N_("Lists"),
     "mails": N_("Mails"),
+    "moved_held": N_("Held: the address has changed"),
     "not_sent": N_("Not sent"),
     "overdue": N_("Requests overdue"),
     "people": N_("People"),
@@ -52,12 +55,14 @@ LABELS = {
     "recipients": N_("Recipients"),
     "refused_again": N_("Measuring refused again"),
     "rejected": N_("Rejected"),
+    "requests_again": N_("Requests entered again"),
     "requests": N_("Requests whose time is over"),
     "restricted": N_("Restricted"),
     "restricted_again": N_("Restricted again"),
     "role": N_("Level"),
     "rows": N_("Rows"),
     "scheduled_at": N_("Time of sending"),
+    "schedules_held": N_("Schedules held back"),
     "scopes": N_("Scopes"),
     "status": N_("Status"),
     "subscriptions": N_("Subscriptions"),

@@ -89,6 +89,7 @@ ACTIONS = {
     "sign-in refused": N_("Sign-in refused"),
     "signed in": N_("Signed in"),
     "signup breaker tripped": N_("Signups slowed down: too many at once"),
+    "staff account cleared": N_("Account cleared of its person"),
     "staff account closed": N_("Account closed"),
     "staff account made": N_("Account made"),
     "staff account reopened": N_("Account reopened"),

@@ -27,6 +27,7 @@ from newsletter.leases import alone
 from newsletter.privacy.erasure import scrub_if_due
 from newsletter.privacy.models import JobSlot
 from newsletter.privacy.replay import replay
+from newsletter.privacy.standstill import stop_campaigns
 
 log = logging.getLogger(__name__)
 
@@ -121,8 +122,8 @@ def ready_to_send(now: datetime) -> bool:
 
 
 def finish(now: datetime) -> dict[str, int]:
-    """Replay the journal and remove the mark; return how many people and addresses that changed."""
-    counts = replay(now)
+    """Replay the journal, stop newsletters, and remove the mark; return how many of each that changed."""
+    counts = replay(now) | stop_campaigns(now)
     scrub_if_due()
     change(sa.delete(JobSlot).where(JobSlot.job == MARK))
     changed: dict[str, Any] = dict(counts)

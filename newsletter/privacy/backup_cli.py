@@ -41,8 +41,13 @@ def restore(file: Path, journals: tuple[Path, ...]) -> tuple[object, str]:
     return done, (
         f"Restored. Again: {done['erased_again']} people erased, {done['left_again']} left,"
         f" {done['refused_again']} refused measuring, {done['restricted_again']} restricted;"
-        f" {done['barred_again']} addresses barred.\n"
+        f" {done['barred_again']} addresses barred; {done['requests_again']} requests in the register;"
+        f" {done['access_ended_again']} staff accounts and tokens ended.\n"
+        f"Held: {done['moved_held']} people had another address by then; nothing is sent to the old one, and"
+        " the register of requests names them.\n"
+        f"Stopped, as they may have gone out since: {done['campaigns_paused']} newsletters paused,"
+        f" {done['schedules_held']} schedules held. Resume or cancel them yourself.\n"
         f"The last act in the backup: {done['last_act_at'] or 'none'}. Not in it, and for you to put right:"
-        " subscriptions confirmed since (these people have to sign up again), changes of address, and"
-        " requests in the register. Look into the mailbox of the privacy contact."
+        " subscriptions confirmed since (these people have to sign up again), what requests since said, and"
+        " passwords and levels of staff. Look into the mailbox of the privacy contact."
     )

@@ -8,6 +8,7 @@ import click
 from flask import current_app, render_template
 from flask.cli import AppGroup
 
+from newsletter import audit
 from newsletter.audit import verify_log
 from newsletter.clock import utcnow
 from newsletter.config import settings
@@ -23,7 +24,11 @@ from newsletter.privacy.purge import STAGES, last_run
 from newsletter.privacy.purge import purge as run_purge
 from newsletter.privacy.readable import sections
 from newsletter.privacy.schedule import schedule_lines
+from newsletter.privacy.staff_data import clear_account
 from newsletter.privacy.who_left import left_out, preview
+from newsletter.staff import personal_data as staff_records
+from newsletter.staff.accounts import UnknownAccount, find_account, get_account
+from newsletter.staff.models import Staff
 from newsletter.subscribers.evidence import verify_ledger
 
 privacy = AppGroup("privacy", help="Purge, erase, answer, and prove.")
@@ -168,3 +173,34 @@ def _report(begins: str, counts: dict[str, int], passed: dict[str, int]) -> str:
 
 def _in_words(counts: dict[str, int]) -> str:
     return ", ".join(f"{number} {kind}" for kind, number in counts.items())
+
+
+@privacy.command("access-staff")
+@click.argument("address")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="A JSON file.")
+@report
+def access_staff(address: str, out: Path) -> tuple[object, str]:
+    """Write everything held on a member of staff to a file."""
+    account, now = _account(address), utcnow()
+    data = {"copied_at": now.isoformat()} | staff_records.export(account)
+    audit.record("personal data read", actor="console", now=now, object=f"staff:{account.id}")
+    db.session.commit()
+    out.write_text(as_json(data), encoding="utf-8")
+    return {"file": str(out)}, f"Wrote {out}."
+
+
+@privacy.command("erase-staff")
+@click.argument("address")
+@report
+def erase_staff(address: str) -> tuple[object, str]:
+    """Clear a closed staff account of its person; the audit log keeps its number."""
+    account = _account(address)
+    clear_account(account, now=utcnow(), actor="console")
+    return {"account": account.email}, f"Cleared. The audit log names the account by this: {account.email}"
+
+
+def _account(address: str) -> Staff:
+    found = find_account(address)
+    if found is None:
+        raise UnknownAccount
+    return get_account(found.id)

@@ -16,6 +16,7 @@ from newsletter.db import change, db, insert_or_ignore
 from newsletter.mail import outbox
 from newsletter.privacy.clocks import BREACH_HOURS, WARN_DAYS, is_last_day, local_day, months_before
 from newsletter.privacy.models import Incident, JobSlot, PurgeRun, RequestStatus, RightsRequest
+from newsletter.privacy.staff_data import forget_staff
 from newsletter.retention import PENDING_DAYS
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ def run_daily_clocks(now: datetime) -> None:
     audit.forget_before(months_before(now, settings().keep_audit_months))
     journal.forget_old(now)
     forget_unproven(now)
+    forget_staff(now)
     change(sa.delete(JobSlot).where(JobSlot.job == "daily", JobSlot.taken_at < now - _FORGET_SLOTS))
     point_out(now)
     db.session.commit()

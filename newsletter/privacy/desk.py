@@ -9,20 +9,24 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from newsletter import audit
+from newsletter import audit, journal
 from newsletter.db import db
 from newsletter.errors import N_, LinkExpired, NewsletterError, NotFound
+from newsletter.journal import Line
 from newsletter.mail import outbox
 from newsletter.privacy.clocks import due_on, extended_due_on, local_day
 from newsletter.privacy.models import RequestKind, RequestStatus, RightsRequest
 from newsletter.subscribers.addresses import hash_address, parse_address
 from newsletter.subscribers.links import address_of
 from newsletter.subscribers.models import Subscriber
+from newsletter.subscribers.suppressions import is_left_behind
 from newsletter.tokens import SignedLink, hash_secret
 
 #: 128 random bits; what it is for stands in its row.
 PROVE = SignedLink("rights request", "16s")
-#: How a request may come in; the first two the person enters, the others staff do.
+#: The channel of what no person asks for: a restored copy is not as it should be.
+RESTORED = "restored"
+#: How a request may come in; the first two the person enters, the last a restore, the others staff do.
 CHANNELS = {
     "own_page": N_("Own details page"),
     "form": N_("Form on the site"),
@@ -30,6 +34,7 @@ CHANNELS = {
     "phone": N_("Telephone"),
     "letter": N_("Letter"),
     "visit": N_("Visit"),
+    RESTORED: N_("Restored backup"),
 }
 BY_STAFF = ("mail", "phone", "letter", "visit")
 KINDS = {
@@ -135,7 +140,9 @@ def receive(
     )
     db.session.add(request)
     db.session.flush()
-    if not proven:
+    if proven:
+        _note(request, now)
+    else:
         _ask_mailbox(request, now)
     _log("request received", request, actor, now, kind=kind.value, channel=channel)
     return request
@@ -156,6 +163,7 @@ def prove(token: str, *, now: datetime) -> RightsRequest:
     if request.status is RequestStatus.UNPROVEN:
         request.status = RequestStatus.OPEN
         request.identified_at, request.identified_by = now, "mailbox"
+        _note(request, now)
         _log("request proven", request, "person", now)
     return request
 
@@ -180,6 +188,7 @@ def close(request: RightsRequest, status: RequestStatus, *, now: datetime, actor
     """Write down how a request ended."""
     request.status, request.decided_at, request.handler = status, now, actor
     request.reply_by = reply_by
+    _note(request, now)
     _log(f"request {status.value}", request, actor, now, kind=request.kind.value)
 
 
@@ -195,6 +204,7 @@ def extend(number: int, reason: str, *, now: datetime, actor: str) -> RightsRequ
         raise TooLateToExtend
     request.extended_at, request.extension_reason = now, reason.strip()[:2000]
     request.due_on = extended_due_on(request.received_at)
+    _note(request, now)
     _log("request extended", request, actor, now)
     return request
 
@@ -211,7 +221,31 @@ def list_requests(*, everything: bool) -> Sequence[RightsRequest]:
     ).all()
 
 
+def _note(request: RightsRequest, now: datetime) -> None:
+    """Write down, where a restored backup cannot lose it, that there is a request, and where it stands."""
+    told = {
+        "number": request.id,
+        "kind": request.kind.value,
+        "status": request.status.value,
+        "scopes": request.scopes,
+        "channel": request.channel,
+        "language": request.language,
+        "received": request.received_at.isoformat(),
+        "identified": (request.identified_at or now).isoformat(),
+        "identified_by": request.identified_by,
+        "due": request.due_on.isoformat(),
+        "extended": request.extended_at.isoformat() if request.extended_at else None,
+        "decided": request.decided_at.isoformat() if request.decided_at else None,
+        "handler": request.handler,
+        "reason": request.reason_code,
+        "reply_by": request.reply_by,
+    }
+    journal.note_with_commit(Line(now, request.address_hash, journal.REQUESTED, told=told))
+
+
 def _ask_mailbox(request: RightsRequest, now: datetime) -> None:
+    if is_left_behind(str(request.address).casefold()):
+        return  # whoever has that mailbox now need not be the person
     secret = secrets.token_bytes(16)
     request.token_hash = hash_secret(secret)
     url = address_of("rights.prove", PROVE.make(secret), request.language)

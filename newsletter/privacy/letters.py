@@ -15,6 +15,7 @@ from newsletter.mail.models import OutboxMail
 from newsletter.privacy import readable
 from newsletter.privacy.desk import KINDS, REASONS, SCOPES
 from newsletter.privacy.models import JobSlot, RequestKind, RightsRequest
+from newsletter.subscribers.suppressions import is_left_behind
 
 TEMPLATE = "rights_reply"
 
@@ -129,10 +130,11 @@ def lifting(request: RightsRequest) -> Letter:
 def send(request: RightsRequest, letter: Letter, *, now: datetime, by: str) -> None:
     """Put a letter in the outbox, unless it is to be printed, and keep its words.
 
-    It names no subscriber, so that an erasure does not blank the answer to itself.
+    To an address that the person has left, as a restored copy may have it, it never goes by mail. It names
+    no subscriber, so that an erasure does not blank the answer to itself.
     """
     request.reply = letter.as_text()
-    if by == "mail" and request.address:
+    if by == "mail" and request.address and not is_left_behind(request.address.casefold()):
         outbox.enqueue(
             TEMPLATE,
             to=request.address,

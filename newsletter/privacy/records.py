@@ -4,6 +4,7 @@ from flask_babel import gettext as _
 
 from newsletter.config import settings
 from newsletter.privacy.notice import sections
+from newsletter.privacy.schedule import schedule_lines
 
 
 def records() -> list[tuple[str, str]]:
@@ -19,6 +20,16 @@ def records() -> list[tuple[str, str]]:
             (told[part].heading, _in_one(told[part].paragraphs, told[part].rows))
             for part in ("purposes", "data", "tracking", "retention", "recipients", "transfers", "protection")
         ),
+        (_("How long data on staff is kept"), _in_one([], _kept_on_staff())),
+    ]
+
+
+def _kept_on_staff() -> list[tuple[str, str]]:
+    in_notice = {line.key for line in schedule_lines()}
+    return [
+        (line.what, f"{line.how_long}. {line.then}.")
+        for line in schedule_lines(everything=True)
+        if line.key not in in_notice
     ]
 
 

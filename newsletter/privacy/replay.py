@@ -14,6 +14,8 @@ from newsletter.db import db, insert_or_ignore
 from newsletter.journal import Line
 from newsletter.privacy.erasure import erase_people
 from newsletter.privacy.models import Ban
+from newsletter.privacy.register_again import end_access, enter_requests
+from newsletter.privacy.standstill import hold_moved
 from newsletter.subscribers.evidence import Visit, record_consent
 from newsletter.subscribers.models import (
     ConsentKind,
@@ -41,6 +43,9 @@ def replay(now: datetime) -> dict[str, int]:
         "refused_again": _for_each(lines, {journal.REFUSED}, _refuse),
         "restricted_again": _for_each(_last_of_each(lines), {journal.RESTRICTED}, _restrict),
         "barred_again": _bar(lines),
+        "requests_again": enter_requests(lines),
+        "access_ended_again": end_access(lines, now),
+        "moved_held": hold_moved(lines, now),
     }
 
 

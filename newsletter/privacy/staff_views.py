@@ -1,14 +1,17 @@
-"""The proof of a consent for whoever answers for data protection."""
+"""The proof of a consent for whoever answers for data protection, and the end of a staff account."""
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
 
 from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.errors import AddressInvalid
 from newsletter.i18n import translate
+from newsletter.privacy import staff_data
 from newsletter.privacy.proof import NothingHeld, read_proof
 from newsletter.staff.access import actor, needs
+from newsletter.staff.accounts import get_account
 from newsletter.staff.models import Role
 
 bp = Blueprint("privacy_staff", __name__, url_prefix="/staff")
@@ -32,3 +35,15 @@ def show_proof() -> ResponseReturnValue:
         return render_template("staff/proof.html", address=address, errors=errors), 422
     db.session.commit()
     return render_template("privacy/proof.html", proof=found, printed_at=now, standalone=False)
+
+
+@bp.post("/accounts/<int:number>/clear")
+@needs(Role.ADMIN, fresh=True)
+def clear_account(number: int) -> ResponseReturnValue:
+    account = get_account(number)
+    staff_data.clear_account(account, now=utcnow(), actor=actor())
+    flash(
+        _("The account has been cleared. The audit log names it by this: %(name)s", name=account.email),
+        "info",
+    )
+    return redirect(url_for("staff_admin.accounts"), 303)

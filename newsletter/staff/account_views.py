@@ -1,15 +1,27 @@
-"""One's own account: password, second step, and where one is signed in."""
+"""One's own account: password, second step, where one is signed in, and a copy of it all."""
+
+import json
 
 from flask import Blueprint, flash, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
+from newsletter import audit
 from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.db import db
 from newsletter.errors import N_
 from newsletter.i18n import translate
-from newsletter.staff import access, openid, own_lists, passkeys, second_step, sessions, throttle
+from newsletter.staff import (
+    access,
+    openid,
+    own_lists,
+    passkeys,
+    personal_data,
+    second_step,
+    sessions,
+    throttle,
+)
 from newsletter.staff.access import needs
 from newsletter.staff.accounts import change_password, tell
 from newsletter.staff.agents import device
@@ -17,6 +29,7 @@ from newsletter.staff.models import Role
 from newsletter.staff.passwords import PasswordRefused
 from newsletter.staff.second_step import CodeWrong
 from newsletter.staff.throttle import TooManyTries
+from newsletter.web import attachment
 
 bp = Blueprint("account", __name__, url_prefix="/staff/account")
 
@@ -77,6 +90,17 @@ def shortcuts() -> ResponseReturnValue:
     else:
         flash(_("Keyboard shortcuts are off. Here you can turn them on again."), "info")
     return redirect(url_for(".page", _anchor="shortcuts"), 303)
+
+
+@bp.post("/copy")
+@needs(*Role, fresh=True, by_list=True)
+def copy() -> ResponseReturnValue:
+    account, now = access.me(), utcnow()
+    audit.record("own data copied", actor=access.actor(), now=now, object=access.actor())
+    data = {"copied_at": now.isoformat()} | personal_data.export(account)
+    db.session.commit()
+    text = json.dumps(data, ensure_ascii=False, indent=2) + "\n"
+    return attachment(text, "account.json", "application/json")
 
 
 # --- the second step --------------------------------------------------------------------------------

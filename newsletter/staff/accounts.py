@@ -11,10 +11,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from newsletter import audit
+from newsletter import audit, journal
 from newsletter.config import settings
 from newsletter.db import change, db, insert_or_ignore
 from newsletter.errors import N_, LinkExpired, NewsletterError, NotFound
+from newsletter.journal import Line
 from newsletter.mail import outbox
 from newsletter.staff import sessions
 from newsletter.staff.access import UNDERTAKING, make_password_hash, make_uniquifier, normalize_address
@@ -44,6 +45,12 @@ class LastAdministrator(NewsletterError):
     message = N_("This is the only administrator. Make somebody else an administrator first.")
 
 
+class AccountCleared(NewsletterError):
+    """Nothing is left of whose it was."""
+
+    message = N_("This account has been cleared and cannot be opened again. Invite the person anew.")
+
+
 class InvitationUsed(LinkExpired):
     """Used, replaced or too old."""
 
@@ -62,8 +69,9 @@ def has_staff() -> bool:
 
 
 def all_accounts() -> Sequence[Staff]:
-    """Return every account, the closed ones last."""
-    return db.session.scalars(sa.select(Staff).order_by(Staff.active.desc(), Staff.email)).all()
+    """Return every account that is somebody's, the closed ones last."""
+    theirs = sa.select(Staff).where(Staff.cleared_at.is_(None))
+    return db.session.scalars(theirs.order_by(Staff.active.desc(), Staff.email)).all()
 
 
 def open_invitations(now: datetime) -> Sequence[StaffInvitation]:
@@ -297,16 +305,25 @@ def change_role(account: Staff, role: Role, *, now: datetime, actor: str) -> Non
 def close(account: Staff, *, now: datetime, actor: str) -> None:
     """Let an account in no more, at once. Its row stays: the audit log names it."""
     _require_another_admin(account)
-    account.active = False
+    account.active, account.closed_at = False, now
     sign_out_everywhere(account, now=now)
     change(sa.delete(StaffReset).where(StaffReset.staff_id == account.id))
+    journal.note_with_commit(line_of(account, journal.ACCOUNT_CLOSED, now))
     audit.record("staff account closed", actor=actor, now=now, object=f"staff:{account.id}")
 
 
 def reopen(account: Staff, *, now: datetime, actor: str) -> None:
-    """Let a closed account in again."""
-    account.active = True
+    """Let a closed account in again; raise AccountCleared."""
+    if account.cleared_at is not None:
+        raise AccountCleared
+    account.active, account.closed_at = True, None
+    journal.note_after_commit(line_of(account, journal.ACCOUNT_OPENED, now))
     audit.record("staff account reopened", actor=actor, now=now, object=f"staff:{account.id}")
+
+
+def line_of(account: Staff, act: str, now: datetime) -> Line:
+    """Return what the journal outside the database says of an account: its number alone."""
+    return Line(now, f"staff:{account.id}", act, account.id, account.created_at)
 
 
 def sign_out_everywhere(account: Staff, *, now: datetime) -> int:

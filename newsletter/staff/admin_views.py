@@ -8,6 +8,7 @@ from flask_babel import gettext as _
 from flask_security import current_user
 
 from newsletter.clock import utcnow
+from newsletter.config import settings
 from newsletter.db import db
 from newsletter.errors import N_, AddressInvalid, NewsletterError
 from newsletter.i18n import language, translate
@@ -173,6 +174,7 @@ def _row(found: Staff) -> dict[str, Any]:
         "slugs": found.lists,
         "can_be_limited": found.role in LIMITABLE,
         "is_open": found.active,
+        "is_cleared": found.cleared_at is not None,
         "has_second_step": found.has_second_step,
         "undertaken_at": found.undertaken_at,
         "created_at": found.created_at,
@@ -189,6 +191,7 @@ def _account_page(found: Staff, errors: dict[str, str]) -> str:
         lists=own_lists.known_lists(),
         chosen=slugs or [],
         reach="all" if slugs is None else "some",
+        keep_months=settings().keep_audit_months,
         errors=errors,
     )
 

@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from newsletter import audit
+from newsletter import audit, journal
 from newsletter.db import db
 from newsletter.errors import N_, NewsletterError, NotFound
+from newsletter.journal import Line
 from newsletter.staff.models import ApiToken
 from newsletter.tokens import hash_secret
 
@@ -110,5 +111,7 @@ def revoke_token(number: int, *, now: datetime, actor: str) -> ApiToken:
         raise UnknownToken(id=number)
     if found.revoked_at is None:
         found.revoked_at = now
+        line = Line(now, f"token:{number}", journal.TOKEN_REVOKED, number, found.created_at)
+        journal.note_with_commit(line)
         audit.record("token revoked", actor=actor, now=now, object=f"token:{number}")
     return found

@@ -8,7 +8,9 @@ from flask_security import RoleMixin, UserMixin
 from sqlalchemy import JSON, BigInteger, ForeignKey
 from sqlalchemy.orm import Mapped, column_property, mapped_column, relationship
 
+from newsletter import retention
 from newsletter.db import Base
+from newsletter.retention import kept, ruled
 
 
 class Role(enum.Enum):
@@ -38,15 +40,17 @@ class StaffPasskey(Base):
     __tablename__ = "staff_passkeys"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    staff_id: Mapped[int] = mapped_column(ForeignKey("staff.id", ondelete="CASCADE"), index=True)
+    staff_id: Mapped[int] = mapped_column(
+        ForeignKey("staff.id", ondelete="CASCADE"), index=True, info=ruled(retention.STAFF)
+    )
     #: What its device calls it, in URL-safe base64.
-    credential: Mapped[str] = mapped_column(unique=True)
+    credential: Mapped[str] = mapped_column(unique=True, info=kept(retention.STAFF))
     #: In COSE's form (RFC 9053).
-    public_key: Mapped[bytes]
+    public_key: Mapped[bytes] = mapped_column(info=kept(retention.STAFF))
     #: How often it has signed, as its device says; those that are kept on several devices always say 0.
     sign_count: Mapped[int] = mapped_column(BigInteger)
     #: What its owner calls it.
-    name: Mapped[str]
+    name: Mapped[str] = mapped_column(info=kept(retention.STAFF))
     created_at: Mapped[datetime]
     #: NULL until it has been used.
     last_used_at: Mapped[datetime | None]
@@ -58,25 +62,30 @@ class Staff(Base, UserMixin):
     __tablename__ = "staff"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    email: Mapped[str] = mapped_column(unique=True)
+    #: Once the account has been cleared, "staff:7" stands here, as in the audit log.
+    email: Mapped[str] = mapped_column(unique=True, info=kept(retention.STAFF))
     #: Argon2id.
-    password: Mapped[str]
+    password: Mapped[str] = mapped_column(info=kept(retention.STAFF))
     #: False once the account has been closed; its row stays, as the audit log names it.
     active: Mapped[bool] = mapped_column(default=True)
+    #: When it was closed; NULL while it is open.
+    closed_at: Mapped[datetime | None]
+    #: When everything in it that tells who it was went; NULL until then.
+    cleared_at: Mapped[datetime | None]
     #: Changing it ends every session of this person.
     fs_uniquifier: Mapped[str] = mapped_column(unique=True)
     role: Mapped[Role]
     created_at: Mapped[datetime]
     #: The authenticator's secret, encrypted; NULL until it has been set up.
-    totp_secret: Mapped[str | None]
+    totp_secret: Mapped[str | None] = mapped_column(info=kept(retention.STAFF))
     #: The time step of the last code that was accepted: no code works twice.
     totp_counter: Mapped[int | None]
     #: Hashes of the recovery codes that are left.
-    recovery_hashes: Mapped[list[str]] = mapped_column(JSON, default=list)
+    recovery_hashes: Mapped[list[str]] = mapped_column(JSON, default=list, info=kept(retention.STAFF))
     #: What devices with a passkey call this account, telling nothing of it; NULL until the first passkey.
-    passkey_handle: Mapped[str | None]
+    passkey_handle: Mapped[str | None] = mapped_column(info=kept(retention.STAFF))
     #: The provider of OpenID Connect and its number for this person; NULL until first used.
-    openid_subject: Mapped[str | None] = mapped_column(index=True, unique=True)
+    openid_subject: Mapped[str | None] = mapped_column(index=True, unique=True, info=kept(retention.STAFF))
     #: When the undertaking to keep personal data confidential was given, and to which words.
     undertaken_at: Mapped[datetime | None]
     undertaking_version: Mapped[int | None]
@@ -116,7 +125,7 @@ class StaffInvitation(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     token_hash: Mapped[str] = mapped_column(unique=True)
     #: Whose account it makes; NULL lets the holder choose, for the very first.
-    address: Mapped[str | None]
+    address: Mapped[str | None] = mapped_column(info=kept(retention.INVITATION))
     role: Mapped[Role]
     #: The slugs of the lists its account is limited to; NULL means all.
     lists: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
@@ -132,7 +141,9 @@ class StaffReset(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     token_hash: Mapped[str] = mapped_column(unique=True)
-    staff_id: Mapped[int] = mapped_column(ForeignKey("staff.id", ondelete="CASCADE"), index=True)
+    staff_id: Mapped[int] = mapped_column(
+        ForeignKey("staff.id", ondelete="CASCADE"), index=True, info=ruled(retention.INVITATION)
+    )
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
     used_at: Mapped[datetime | None]
@@ -147,11 +158,13 @@ class StaffSession(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     token_hash: Mapped[str] = mapped_column(unique=True)
-    staff_id: Mapped[int] = mapped_column(ForeignKey("staff.id", ondelete="CASCADE"), index=True)
+    staff_id: Mapped[int] = mapped_column(
+        ForeignKey("staff.id", ondelete="CASCADE"), index=True, info=ruled(retention.STAFF_SESSION)
+    )
     #: The keyed hash of the network it was begun from, to know it again.
-    network: Mapped[str]
+    network: Mapped[str] = mapped_column(info=kept(retention.STAFF_SESSION))
     #: What the browser calls itself.
-    agent: Mapped[str]
+    agent: Mapped[str] = mapped_column(info=kept(retention.STAFF_SESSION))
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime]
     #: When its owner last gave the password or a code.

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from newsletter import retention
 from newsletter.config import settings
 from newsletter.db import change, db
 from newsletter.staff.models import Staff, StaffSession
@@ -17,8 +18,7 @@ IDLE = timedelta(minutes=30)
 LONGEST = timedelta(hours=12)
 #: How long the password or a code counts as just given.
 FRESH = timedelta(minutes=15)
-#: Ended sessions tell a person where they were signed in; then they are forgotten.
-KEPT = timedelta(days=90)
+KEPT = timedelta(days=retention.SESSION_DAYS)
 #: So that not every page is a write.
 SEEN_EVERY = timedelta(minutes=1)
 

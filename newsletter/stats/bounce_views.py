@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from flask import Blueprint, Response, render_template, request, url_for
+from flask import Blueprint, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from newsletter import audit
@@ -22,7 +22,7 @@ from newsletter.stats.staff_views import cells
 from newsletter.subscribers.models import Subscriber
 from newsletter.subscribers.queries import UnknownSubscriber
 from newsletter.subscribers.suppressions import find_suppression
-from newsletter.web import whole
+from newsletter.web import attachment, whole
 
 bp = Blueprint("bounce_pages", __name__, url_prefix="/staff/bounces")
 
@@ -80,9 +80,8 @@ def message(bounce_id: int) -> ResponseReturnValue:
         raise NotFound
     audit.record("bounce message read", actor=actor(), now=utcnow(), object=f"bounce:{found.id}")
     db.session.commit()
-    answer = Response(found.raw.encode("latin-1", "replace"), mimetype="application/octet-stream")
-    answer.headers["Content-Disposition"] = f"attachment; filename=bounce-{found.id}.eml"
-    return answer
+    raw = found.raw.encode("latin-1", "replace")
+    return attachment(raw, f"bounce-{found.id}.eml", "application/octet-stream")
 
 
 @bp.get("/person/<int:subscriber_id>")

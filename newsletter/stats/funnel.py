@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from newsletter.db import db
+from newsletter.db import db, reading
 from newsletter.stats.funnel_months import counts, next_month
 from newsletter.subscribers.models import FunnelCount, FunnelStep, MailingList
 
@@ -97,16 +97,42 @@ def by_month(chosen: Filter) -> list[tuple[date, dict[FunnelStep, int]]]:
     return sorted(months.items(), reverse=True)
 
 
-def days(chosen: Filter) -> Iterator[Row]:
-    """Yield every day, list, language and form, oldest first: what the file for a spreadsheet holds."""
-    names = dict(db.session.execute(sa.select(MailingList.id, MailingList.name)).all())
+def days_by_month(chosen: Filter) -> Iterator[list[Row]]:
+    """Yield every day, list, language and form, a month at a time, oldest first.
+
+    No transaction is open between two months, so a slow reader holds nothing up.
+    """
+    month, last = (chosen.month, chosen.month) if chosen.month else _first_and_last_day()
+    month = month.replace(day=1) if month else None
+    while month and last and month <= last:
+        if rows := _days(replace(chosen, month=month)):
+            yield rows
+        month = next_month(month)
+
+
+def _first_and_last_day() -> tuple[date | None, date | None]:
+    # One query each, as only the end of an index is then looked at.
+    ends = (sa.func.min(FunnelCount.day), sa.func.max(FunnelCount.day))
+    with reading():
+        first, last = (db.session.scalar(sa.select(end)) for end in ends)
+        db.session.rollback()
+    return first, last
+
+
+def _days(chosen: Filter) -> list[Row]:
     # In the order of the key, so that the database sorts nothing.
     keys = (FunnelCount.day, FunnelCount.list_id, FunnelCount.language, FunnelCount.form_host)
     steps = [sa.func.sum(sa.case((FunnelCount.step == step, FunnelCount.count), else_=0)) for step in STEPS]
     written = (sa.type_coerce(FunnelCount.day, sa.String), *keys[1:])
     counted = sa.select(*written, *steps).where(chosen.covers(FunnelCount)).group_by(*keys).order_by(*keys)
-    for day, list_id, language, form_host, *numbers in db.session.execute(counted):
-        yield Row(str(day), names[list_id], language, form_host, numbers)
+    with reading():
+        names = dict(db.session.execute(sa.select(MailingList.id, MailingList.name)).all())
+        rows = db.session.execute(counted).all()
+        db.session.rollback()
+    return [
+        Row(str(day), names[list_id], language, form_host, numbers)
+        for day, list_id, language, form_host, *numbers in rows
+    ]
 
 
 def _grouped(rows: Iterable[tuple[str, FunnelStep, int]]) -> list[Group]:

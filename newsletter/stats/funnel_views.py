@@ -1,10 +1,11 @@
 """The opt-in funnel for marketing: a page, and a file for a spreadsheet. Totals only."""
 
 import io
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from typing import Any
 
-from flask import Blueprint, Response, render_template, request, url_for
+from flask import Blueprint, render_template, request, stream_with_context, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import format_date
 from flask_babel import gettext as _
@@ -20,6 +21,7 @@ from newsletter.stats.funnel import STEPS, Filter, Group
 from newsletter.subscribers.funnel import OTHER
 from newsletter.subscribers.lists import all_lists
 from newsletter.subscribers.models import FunnelStep
+from newsletter.web import attachment
 
 bp = Blueprint("funnel", __name__, url_prefix="/staff")
 
@@ -57,14 +59,22 @@ def page() -> ResponseReturnValue:
 @bp.get("/funnel.csv")
 @needs(*Role, fresh=True, by_list=True)
 def file() -> ResponseReturnValue:
+    return attachment(stream_with_context(_pieces(_read_filter())), "funnel.csv")
+
+
+def _pieces(chosen: Filter) -> Iterator[str]:
+    """Yield the file of years month by month: its beginning is there at once, and it is nowhere whole."""
+    yield _csv([["day", "list", "language", "form", *(step.value for step in STEPS)]])
+    for rows in funnel.days_by_month(chosen):
+        yield _csv([*names, *map(_exported, counts)] for *names, counts in rows)
+
+
+def _csv(rows: Iterable[Sequence[str]]) -> str:
     text = io.StringIO(newline="")
     table = CsvWriter(text)
-    table.write(["day", "list", "language", "form", *(step.value for step in STEPS)])
-    for *names, counts in funnel.days(_read_filter()):
-        table.write([*names, *map(_exported, counts)])
-    response = Response(text.getvalue(), mimetype="text/csv")
-    response.headers["Content-Disposition"] = "attachment; filename=funnel.csv"
-    return response
+    for row in rows:
+        table.write(row)
+    return text.getvalue()
 
 
 def _named_groups(counted: dict[str, list[Group]]) -> dict[str, list[tuple[str, list[int]]]]:

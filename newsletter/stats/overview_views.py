@@ -15,9 +15,9 @@ from newsletter.staff.access import needs, own_lists
 from newsletter.staff.models import Role
 from newsletter.stats import charts, history, overview
 from newsletter.stats.exports import write_lists
-from newsletter.stats.staff_views import campaign_rows, cells, csv_response
+from newsletter.stats.staff_views import campaign_rows, cells
 from newsletter.subscribers.lists import get_lists
-from newsletter.web import whole
+from newsletter.web import attachment, whole
 
 bp = Blueprint("overview", __name__, url_prefix="/staff")
 
@@ -29,7 +29,7 @@ PERIODS = (30, 90, 365)
 def file() -> ResponseReturnValue:
     text = io.StringIO(newline="")
     write_lists(text, overview.growth(utcnow(), period(), own_lists()), cells())
-    return csv_response(text, "lists.csv")
+    return attachment(text.getvalue(), "lists.csv")
 
 
 @bp.get("/lists/<slug>")

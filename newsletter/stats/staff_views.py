@@ -35,7 +35,7 @@ from newsletter.stats.figures import (
     totals_figures,
 )
 from newsletter.tracking.models import MachineClass
-from newsletter.web import whole
+from newsletter.web import attachment, whole
 
 bp = Blueprint("stats", __name__, url_prefix="/staff")
 
@@ -115,7 +115,7 @@ def campaign_file(campaign_id: int) -> ResponseReturnValue:
     found = get_campaign(campaign_id)
     text = io.StringIO(newline="")
     write_campaign(text, found, utcnow(), cells())
-    return csv_response(text, f"campaign-{found.id}.csv")
+    return attachment(text.getvalue(), f"campaign-{found.id}.csv")
 
 
 @bp.get("/campaigns/<int:campaign_id>/letter/<int:edition_id>")
@@ -135,13 +135,6 @@ def campaign_letter(campaign_id: int, edition_id: int) -> ResponseReturnValue:
 def cells() -> Cells:
     """Return how small counts are written for whoever is signed in."""
     return Cells(sees_all=current_user.role is Role.PRIVACY or settings().is_trial)
-
-
-def csv_response(text: io.StringIO, name: str) -> Response:
-    """Return a file for a spreadsheet."""
-    response = Response(text.getvalue(), mimetype="text/csv")
-    response.headers["Content-Disposition"] = f"attachment; filename={name}"
-    return response
 
 
 def campaign_rows(page: Sequence[Campaign]) -> list[dict[str, Any]]:

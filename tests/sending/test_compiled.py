@@ -7,7 +7,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from newsletter.sending.compiled import CompiledMessage, compile_message, hole
@@ -56,7 +56,6 @@ def filled(content: str, values: dict[str, bytes]) -> str:
 # --- what is written -------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(text=pieces, html=pieces, subject=one_line, filling=st.tuples(tokens, tokens, tokens))
 @example(text=["." * 200], html=[], subject="", filling=("", "", ""))
 @example(text=["Hei\u2028sinä"], html=[], subject="", filling=("", "", ""))
@@ -120,7 +119,6 @@ def test_mf3_no_value_starts_a_header_of_its_own(header, character):
         compiled(**{header: f"Hei{character}Bcc: kaikki@example.com"})
 
 
-@settings(deadline=None)
 @given(name=names)
 def test_a_sender_of_any_name_is_one_address(name):
     sender = Address(name, "uutiset", "kirjakauppa.example")
@@ -142,7 +140,6 @@ def test_a_header_with_a_hole_stays_on_one_line():
 # --- the stored form -------------------------------------------------------------------------------
 
 
-@settings(deadline=None)
 @given(text=pieces, html=pieces)
 def test_the_stored_form_gives_the_same_message_back(text, html):
     made = compiled("".join(text), "".join(html))

@@ -23,7 +23,7 @@ def outcome_of(script: list[tuple[str, str]]) -> str:
     return "accepted"
 
 
-@settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     scripts=st.lists(st.lists(deeds, max_size=3).map(sorted), min_size=1, max_size=5), leaving=st.booleans()
 )

@@ -1,17 +1,25 @@
 """The page of the opt-in funnel, and its file."""
 
 import csv
+import threading
 from datetime import date, timedelta
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
 from newsletter.db import db
+from newsletter.stats import funnel
+from newsletter.stats.funnel import Filter
 from newsletter.stats.funnel_months import close_months, counts, next_month, wrong_months
 from newsletter.stats.models import FunnelMonth
 from newsletter.subscribers.funnel import record_all
 from newsletter.subscribers.models import FunnelCount, FunnelStep, MailingList
 from tests.subscribers.pages import Page
+from tests.support.apps import at_once
+
+#: For somebody who does not wait for their turn to be done before the other goes on.
+LONG_ENOUGH = 0.2
 
 
 @pytest.fixture
@@ -135,11 +143,41 @@ def test_the_file_has_a_row_a_day_and_hides_small_counts(client, suomeksi, count
 
     response = client.get("/staff/funnel.csv?list=suomeksi&month=2026-03")
 
-    assert response.headers["Content-Disposition"] == "attachment; filename=funnel.csv"
+    assert response.headers["Content-Disposition"] == 'attachment; filename="funnel.csv"'
     assert rows_of(response) == [
         ["day", "list", "language", "form", "shown", "sent_in", "mail_accepted", "page_opened", "confirmed"],
         ["2026-03-03", "Suomenkielinen uutiskirje", "fi", "www.yritys.example", "1000", "5", "0", "0", "<5"],
     ]
+
+
+def test_the_file_comes_month_by_month_with_no_transaction_open_in_between(app, suomeksi, count):
+    for day in (date(2025, 12, 31), date(2026, 1, 1), date(2026, 1, 2), date(2026, 3, 3)):
+        count(suomeksi, day=day, shown=7)
+
+    months = [
+        ([row.day for row in rows], db.session().in_transaction()) for rows in funnel.days_by_month(Filter())
+    ]
+
+    assert months == [
+        (["2025-12-31"], False),
+        (["2026-01-01", "2026-01-02"], False),
+        (["2026-03-03"], False),
+    ]
+
+
+@pytest.mark.usefixtures("staff")
+def test_the_file_of_years_is_not_made_before_its_beginning_is_sent(app, client, suomeksi, count):
+    count(suomeksi, day=date(2025, 12, 31), shown=7)
+    count(suomeksi, day=date(2026, 3, 3), shown=8)
+
+    pieces = list(client.get("/staff/funnel.csv").response)
+
+    assert [piece.count(b"\r\n") for piece in pieces] == [1, 1, 1]
+
+
+@pytest.mark.usefixtures("staff")
+def test_a_file_of_nothing_has_its_heading(client):
+    assert len(rows_of(client.get("/staff/funnel.csv?month=2026-03"))) == 1
 
 
 @pytest.mark.usefixtures("staff")
@@ -214,6 +252,57 @@ def test_counts_from_a_day_on_are_those_of_the_days(suomeksi, count, closed, sin
     found = db.session.scalar(sa.select(sa.func.sum(counts(since).c.count)))
 
     assert found == sum(number + 1 for number, day in enumerate(days) if day >= since)
+
+
+def test_a_month_that_is_closed_while_a_count_for_it_is_stored_has_that_count(real_app, suomeksi, count):
+    """Whoever closes waits for those who have begun to store."""
+    count(suomeksi, day=date(2026, 1, 7), shown=10)
+    key = (date(2026, 1, 9), suomeksi.id, "fi", "www.yritys.example", FunnelStep.SHOWN)
+    has_stored, has_closed = threading.Event(), threading.Event()
+
+    def store() -> None:
+        record_all([key])
+        has_stored.set()
+        has_closed.wait(LONG_ENOUGH)
+        db.session.commit()
+
+    def close() -> None:
+        has_stored.wait(10)
+        close_months(date(2026, 3, 4))
+        has_closed.set()
+
+    assert at_once(real_app, store, close) == [None, None]
+    assert (wrong_months(), db.session.scalars(sa.select(FunnelMonth.count)).all()) == ([], [11])
+
+
+def test_a_count_that_is_stored_while_its_month_is_closed_is_added_to_it(real_app, suomeksi, count):
+    """Whoever stores waits for the one who has begun to close."""
+    count(suomeksi, day=date(2026, 1, 7), shown=10)
+    key = (date(2026, 1, 9), suomeksi.id, "fi", "www.yritys.example", FunnelStep.SHOWN)
+    is_closing, has_stored = threading.Event(), threading.Event()
+
+    def close() -> None:
+        closing = db.session()
+
+        def wait(session: Session) -> None:
+            if session is closing:
+                is_closing.set()
+                has_stored.wait(LONG_ENOUGH)
+
+        sa.event.listen(Session, "before_commit", wait)
+        try:
+            close_months(date(2026, 3, 4))
+        finally:
+            sa.event.remove(Session, "before_commit", wait)
+
+    def store() -> None:
+        is_closing.wait(10)
+        record_all([key])
+        db.session.commit()
+        has_stored.set()
+
+    assert at_once(real_app, close, store) == [None, None]
+    assert (wrong_months(), db.session.scalars(sa.select(FunnelMonth.count)).all()) == ([], [11])
 
 
 def test_a_month_that_is_not_what_its_days_add_up_to_is_found(app, suomeksi, count):

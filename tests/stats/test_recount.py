@@ -158,7 +158,7 @@ acts = st.one_of(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(story=st.lists(acts, max_size=25))
 def test_st2_whatever_happens_the_figures_equal_a_naive_recount(make_world, story):
     world = make_world()
@@ -216,7 +216,7 @@ def test_tr7_stricter_rules_are_applied_to_what_is_kept_and_taken_back_again(bus
     assert (totals_of(busy.campaign), verify()) == (before, (1, []))
 
 
-@settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     story=st.lists(hits, min_size=1, max_size=15),
     links=st.integers(2, 4),

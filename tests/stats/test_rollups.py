@@ -111,7 +111,7 @@ def test_each_link_counts_its_own_readers(campaign, readers, happen):
 hits = st.tuples(st.integers(0, 3), st.sampled_from([None, 1, 2]), st.sampled_from(sorted(AGENTS)))
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(files=st.lists(st.lists(hits, max_size=12), max_size=4))
 def test_totals_equal_a_count_of_all_that_happened(app, send, make_list, make_subscriber, files):
     fi = make_list()

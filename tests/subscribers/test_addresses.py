@@ -72,7 +72,7 @@ def test_what_mail_cannot_be_sent_to_is_refused(text):
         parse_address(text)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.builds("{}@{}.fi".format, st.text(min_size=1), st.text(min_size=1)))
 @example("meri@ex\u00adample.com")
 def test_whatever_is_typed_gives_a_short_ascii_address_or_a_refusal(text):

@@ -158,6 +158,7 @@ class Client(FlaskClient):
     def open(self, *args: Any, **kwargs: Any) -> Any:
         """Send a request."""
         db.session.commit()
+        kwargs.setdefault("buffered", True)  # what is streamed belongs to the context it was begun in
         try:
             return contextvars.Context().run(super().open, *args, **kwargs)
         finally:

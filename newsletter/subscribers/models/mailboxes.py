@@ -21,6 +21,8 @@ class SuppressionReason(enum.Enum):
     OBJECTED = "objected"
     #: Wants no mail at all; only staff can lift it.
     BANNED = "banned"
+    #: Its owner had another address when the database was lost; a restored copy does not know which.
+    MOVED = "moved"
 
 
 class Suppression(Base):
