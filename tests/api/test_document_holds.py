@@ -49,7 +49,6 @@ def test_no_request_breaks_the_document(app, client, filled, make_token):
         # A short strategy each, so that no endpoint is left out.
         @settings(
             max_examples=EXAMPLES,
-            deadline=None,
             database=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),

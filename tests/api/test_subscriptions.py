@@ -285,9 +285,7 @@ requests = st.fixed_dictionaries(
         "extra": anything,
     },
 )
-often = hypothesis_settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+often = hypothesis_settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def is_right(sent):

@@ -241,7 +241,6 @@ def test_no_order_of_events_breaks_a_promise(real_app, make_list, make_campaign)
         settings=settings(
             max_examples=8,
             stateful_step_count=12,
-            deadline=None,
             database=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),

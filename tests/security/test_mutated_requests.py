@@ -36,7 +36,6 @@ def test_no_request_is_our_fault(app, client, request, routes, is_staff):
 
     @settings(
         max_examples=EXAMPLES,
-        deadline=None,
         database=None,
         suppress_health_check=list(HealthCheck),
     )

@@ -24,9 +24,7 @@ forms = st.fixed_dictionaries(
         "form_url": anything,
     },
 )
-often = hypothesis_settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+often = hypothesis_settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @often
