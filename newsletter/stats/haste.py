@@ -5,7 +5,8 @@ link that nobody sees is, the clicks before were a machine's too. Each recent cl
 what it was counted, so taking it back is exact.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -55,21 +56,53 @@ def judge(clicks: Sequence[Click], rules: Rules) -> list[Click]:
 
 
 def find_recent(new: Sequence[Click], rules: Rules) -> list[Click]:
-    """Return the clicks of the last minutes that these could be judged with."""
+    """Return the clicks of the last minutes with which these may turn out to be a machine's.
+
+    Most people follow one link again and again at most: theirs are counted in the database, not fetched.
+    """
     if not new:
         return []
+    around = _around(new, rules)
+    editions = {click.edition_id for click in new}
+    followed: defaultdict[int, set[int]] = defaultdict(set)
+    for click in new:
+        followed[click.subscriber_id].add(click.number)
+    # Who has followed one link now needs all but one of those that make haste from before.
+    suspects = {who for who, numbers in followed.items() if len(numbers) > 1 or TRAP in numbers}
+    others = followed.keys() - suspects
+    suspects |= _who_followed(others, editions, around, at_least=rules.links - 1)
+    return _clicks(suspects, editions, around) if suspects else []
+
+
+def _around(new: Sequence[Click], rules: Rules) -> sa.ColumnElement[bool]:
     first, last = min(click.at for click in new), max(click.at for click in new)
     near = timedelta(seconds=TRAP_SECONDS)
-    people, editions = {click.subscriber_id for click in new}, {click.edition_id for click in new}
     trapped = {click.subscriber_id for click in new if click.number == TRAP}
-    around = sa.or_(
+    return sa.or_(
         RecentClick.at.between(first - rules.window, last + rules.window),
         sa.and_(RecentClick.number == TRAP, RecentClick.at.between(first - near, last + near)),
         sa.and_(RecentClick.subscriber_id.in_(trapped), RecentClick.at.between(first - near, last + near))
         if trapped
         else sa.false(),
     )
-    return _clicks(people, editions, around)
+
+
+def _who_followed(
+    people: Collection[int], edition_ids: Iterable[int], around: sa.ColumnElement[bool], *, at_least: int
+) -> set[int]:
+    """Return those who have followed the trap, or so many different links of one edition."""
+    recent = table_of(RecentClick).c
+    these = among(recent.subscriber_id, "people", for_sqlite=is_sqlite())
+    # Two different ones are told apart without sorting them; more than two are judged afterwards anyway.
+    many = sa.func.min(recent.number) < sa.func.max(recent.number) if at_least > 1 else sa.true()
+    rows = db.session.scalars(
+        sa.select(recent.subscriber_id)
+        .where(these, recent.edition_id.in_(sorted(edition_ids)), around)
+        .group_by(recent.subscriber_id, recent.edition_id)
+        .having(sa.or_(many, sa.func.min(recent.number) == TRAP)),
+        {"people": listed(sorted(people))},
+    )
+    return set(rows)
 
 
 def all_recent(subscriber_ids: Iterable[int], edition_ids: Iterable[int]) -> list[Click]:

@@ -10,13 +10,15 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
 from newsletter.campaigns.models import CampaignTotals, Edition
 from newsletter.clock import utcnow
 from newsletter.config import settings
-from newsletter.db import change, db, insert_ignoring, table_of
+from newsletter.db import change, db, insert_ignoring, is_sqlite, listed, table_of
 from newsletter.sending.claim import count
 from newsletter.sending.models import Delivery
 from newsletter.stats import bulk, haste
@@ -302,13 +304,29 @@ def _insert_events(campaign_id: int, hits: list[tuple[Hit, MachineClass]]) -> li
 
 def _add_readers(readers: set[tuple[int, int, int]]) -> set[tuple[int, int, int]]:
     """Store who followed which link; return those who had not before."""
-    if not readers:
-        return set()
-    rows = [
-        {"edition_id": edition_id, "number": number, "subscriber_id": subscriber_id}
-        for edition_id, number, subscriber_id in sorted(readers)
-    ]
-    statement = insert_ignoring(LinkReader).returning(
-        LinkReader.edition_id, LinkReader.number, LinkReader.subscriber_id
+    by_link: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+    for edition_id, number, subscriber_id in sorted(readers):
+        by_link[edition_id, number].append(subscriber_id)
+    statement = _adding_readers(for_sqlite=is_sqlite())
+    new = set()
+    for (edition_id, number), people in by_link.items():
+        values = {"edition": edition_id, "link": number, "people": listed(people)}
+        new |= {(edition_id, number, who) for who in db.session.execute(statement, values).scalars()}
+    return new
+
+
+@cache
+def _adding_readers(*, for_sqlite: bool) -> sa.Insert:
+    # One value for all people of a link: most of them have followed it before, and nothing comes of them.
+    who: sa.ColumnElement[int]
+    if for_sqlite:
+        who = sa.func.json_each(sa.bindparam("people", type_=sa.String)).table_valued("value").c.value
+    else:
+        who = sa.func.unnest(sa.bindparam("people", type_=postgresql.ARRAY(sa.Integer))).column_valued("who")
+    given = sa.select(sa.bindparam("edition", type_=sa.Integer), sa.bindparam("link", type_=sa.Integer), who)
+    return (
+        insert_ignoring(LinkReader)
+        # SQLite would take ON CONFLICT for the ON of a join, did no WHERE stand before it.
+        .from_select(["edition_id", "number", "subscriber_id"], given.where(who > 0))
+        .returning(LinkReader.subscriber_id)
     )
-    return {(row[0], row[1], row[2]) for row in db.session.execute(statement, rows)}

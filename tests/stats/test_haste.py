@@ -74,6 +74,23 @@ def test_tr7_three_links_in_five_seconds_are_a_machines_though_two_were_counted(
     assert links(campaign) == [(0, 1, 0), (0, 1, 0), (0, 1, 0), (0, 0, 0)]
 
 
+def test_tr7_two_new_links_after_one_counted_before_are_three_in_haste(campaign, click):
+    click((0, 1))
+
+    click((1, 2), (4, 3))
+
+    assert (figures(campaign), links(campaign)[:2]) == ((0, 3, 0), [(0, 1, 0), (0, 1, 0)])
+
+
+def test_one_link_followed_again_and_again_is_no_haste(campaign, click):
+    click((0, 1), (1, 1))
+    click((2, 1))
+
+    click((3, 2))
+
+    assert (figures(campaign), links(campaign)[:2]) == ((4, 0, 1), [(3, 0, 1), (1, 0, 1)])
+
+
 def test_an_earlier_click_of_the_person_keeps_them_counted(campaign, click):
     click((0, 1))
     click((100, 1), (101, 2))
