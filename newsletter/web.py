@@ -185,8 +185,11 @@ def show_http_error(error: HTTPException) -> ResponseReturnValue:
         413: _("What was sent is too large."),
         429: _("Too many attempts. Wait a moment and try again."),
     }
+    is_program = request.path.startswith("/api/")
+    if is_program:
+        texts |= {404: _("There is nothing here."), 405: _("This address does not take that method.")}
     text = texts.get(status, _("Something went wrong. Try again later."))
-    if request.path.startswith("/api/"):
+    if is_program:
         response = _problem(status, error.name, text)
     else:
         response = message_page(

@@ -190,7 +190,7 @@ def test_a_program_gets_its_error_as_json(client):
             "title": "Not Found",
             "status": 404,
             "code": "not_found",
-            "detail": "Sivua ei ole. Tarkista, että kopioit osoitteen kokonaan.",
+            "detail": "Täällä ei ole mitään.",
         },
     )
 

@@ -57,7 +57,7 @@ def document() -> dict[str, Any]:
             if scope is not None and method.lower() in path:
                 operation = path[method.lower()]
                 operation["security"] = [{"token": [scope]}]
-                if method == "POST":
+                if method == "POST" and not scope.endswith(":read"):
                     operation.setdefault("parameters", []).append(_IDEMPOTENCY)
                 if "412" in operation["responses"]:
                     must = "428" in operation["responses"]

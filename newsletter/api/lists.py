@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from newsletter.api.gate import actor, api_token, needs_scope, require_lists
+from newsletter.api.gate import actor, api_token, needs_scope, require_lists, require_whole
 from newsletter.api.resource import make_resource, refuses
 from newsletter.api.schemas import ListIn, ListOut, ListsOut
 from newsletter.clock import utcnow
 from newsletter.db import db
-from newsletter.errors import NotAllowed
 from newsletter.subscribers.lists import all_lists, create_list, get_lists
 from newsletter.subscribers.models import MailingList
 
@@ -41,8 +40,7 @@ def show_list(slug: str) -> MailingList:
 @bp.response(201, ListOut)
 def make_list(sent: dict[str, Any]) -> MailingList:
     """Make a list."""
-    if api_token().lists is not None:
-        raise NotAllowed
+    require_whole()
     made = create_list(**sent, now=utcnow(), actor=actor())
     db.session.commit()
     return made

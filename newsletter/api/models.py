@@ -9,16 +9,21 @@ from newsletter.db import Base
 
 
 class IdempotentRequest(Base):
-    """A write with a key of the program's own: sent twice, it is done once. Kept for a day."""
+    """A write with a key of the program's own: sent twice, it is done once. Kept for a day.
+
+    Only the program's token can read any of it (``repeats``).
+    """
 
     __tablename__ = "idempotent_requests"
 
     token_id: Mapped[int] = mapped_column(ForeignKey("api_tokens.id", ondelete="CASCADE"), primary_key=True)
+    #: A keyed hash of it: programs put into a key what they like.
     key: Mapped[str] = mapped_column(primary_key=True)
     #: Covers method, path and body: the same key for something else is a mistake.
     fingerprint: Mapped[str]
     #: NULL until the answer has been written down.
     status: Mapped[int | None]
+    #: Enciphered.
     body: Mapped[str | None]
     created_at: Mapped[datetime]
 

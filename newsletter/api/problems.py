@@ -54,6 +54,7 @@ def from_http_error(error: HTTPException) -> Response:
     texts = {
         400: _("The request is not valid JSON."),
         401: _("Send a token: Authorization: Bearer …"),
+        403: _("This token is for some lists only, and this is about all of them."),
         404: _("There is nothing here."),
         405: _("This address does not take that method."),
         412: _("It has been changed since you read it. Read it again."),

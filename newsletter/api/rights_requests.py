@@ -9,13 +9,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from newsletter import audit
-from newsletter.api.gate import actor, api_token, needs_scope
+from newsletter.api.gate import actor, needs_scope, require_whole
 from newsletter.api.resource import make_resource, refuses
 from newsletter.api.schemas import LARGEST_ID, RequestIn, RequestOut, RequestsIn, RequestsOut
 from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.db import db
-from newsletter.errors import NotAllowed
 from newsletter.privacy import desk
 from newsletter.privacy.models import RequestKind, RequestStatus, RightsRequest
 from newsletter.web import writing
@@ -31,7 +30,7 @@ bp = make_resource("requests", "What people ask about their data: access, erasur
 @writing
 def show_requests(asked: dict[str, Any]) -> dict[str, Any]:
     """Show requests, oldest first, all or those of one status."""
-    _require_whole()
+    require_whole()
     found = sa.select(RightsRequest).where(RightsRequest.id > asked.get("after", 0))
     if "status" in asked:
         found = found.where(RightsRequest.status == RequestStatus(asked["status"]))
@@ -52,7 +51,7 @@ def show_requests(asked: dict[str, Any]) -> dict[str, Any]:
 @bp.response(201, RequestOut)
 def enter_request(sent: dict[str, Any]) -> dict[str, Any]:
     """Enter a request that reached another system. Its due date begins now."""
-    _require_whole()
+    require_whole()
     made = desk.receive(
         RequestKind(sent["kind"]),
         sent["address"],
@@ -74,18 +73,13 @@ def enter_request(sent: dict[str, Any]) -> dict[str, Any]:
 @writing
 def show_request(number: int) -> dict[str, Any]:
     """Show one request and what became of it."""
-    _require_whole()
+    require_whole()
     if number > LARGEST_ID:
         raise desk.UnknownRequest
     found = desk.get_request(number)
     audit.record("request read", actor=actor(), now=utcnow(), object=f"request:{number}")
     db.session.commit()
     return _as_data(found)
-
-
-def _require_whole() -> None:
-    if api_token().lists is not None:  # a request is about all of a person
-        raise NotAllowed
 
 
 def _as_data(found: RightsRequest) -> dict[str, Any]:

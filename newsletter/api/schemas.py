@@ -28,12 +28,15 @@ class Strict(Schema):
 
 def text(longest: int, **more: Any) -> fields.String:  # noqa: ANN401 - marshmallow's own
     """Return a field of text that a database can keep."""
-    return fields.String(validate=[validate.Length(min=1, max=longest), _without_nul], **more)
+    return fields.String(validate=[validate.Length(min=1, max=longest), _storable], **more)
 
 
-def _without_nul(value: str) -> None:
+def _storable(value: str) -> None:
     if not set(value).isdisjoint(_CONTROLS):
         raise ValidationError("No control characters.")
+    # JSON can write half a character of UTF-16 for itself; no database and no mail can.
+    if any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise ValidationError("No half characters.")
 
 
 def _spoken(value: str) -> None:
@@ -68,8 +71,8 @@ class ListIn(Strict):
     slug = text(60, required=True)
     name = text(200, required=True)
     language = text(2, required=True)
-    topics = fields.String(load_default="", validate=[validate.Length(max=500), _without_nul])
-    frequency = fields.String(load_default="", validate=[validate.Length(max=200), _without_nul])
+    topics = fields.String(load_default="", validate=[validate.Length(max=500), _storable])
+    frequency = fields.String(load_default="", validate=[validate.Length(max=200), _storable])
 
 
 class ListsOut(Schema):
@@ -103,7 +106,7 @@ class SubscriberOut(Schema):
 class SubscribersIn(Paging):
     """Which people."""
 
-    list = fields.String(validate=[validate.Length(min=1, max=60), _without_nul])
+    list = fields.String(validate=[validate.Length(min=1, max=60), _storable])
 
 
 class SubscribersOut(Schema):
@@ -161,12 +164,12 @@ class RequestIn(Strict):
     """A request that reached another system."""
 
     kind = fields.String(required=True, validate=validate.OneOf([kind.value for kind in RequestKind]))
-    address = fields.String(required=True, validate=[validate.Length(min=1, max=320), _without_nul])
+    address = fields.String(required=True, validate=[validate.Length(min=1, max=320), _storable])
     channel = fields.String(required=True, validate=validate.OneOf(BY_STAFF))
     language = fields.String(
         load_default=None, allow_none=True, validate=[_spoken], metadata={"description": "Of the answer."}
     )
-    details = fields.String(load_default="", validate=[validate.Length(max=4000), _without_nul])
+    details = fields.String(load_default="", validate=[validate.Length(max=4000), _storable])
     scopes = fields.List(
         fields.String(validate=validate.OneOf(list(SCOPES))),
         load_default=list,
@@ -188,7 +191,7 @@ class EditionIn(Strict):
     """What an edition is to say."""
 
     subject = text(250, required=True)
-    preview = fields.String(load_default="", validate=[validate.Length(max=250), _without_nul])
+    preview = fields.String(load_default="", validate=[validate.Length(max=250), _storable])
     body = text(100_000, required=True, metadata={"description": "Markdown."})
 
 
@@ -249,10 +252,8 @@ class CampaignIn(Strict):
     lists = fields.List(text(60), required=True, validate=validate.Length(min=1, max=100))
     subject = text(250, required=True)
     body = text(200_000, required=True, metadata={"description": "Markdown."})
-    preview = fields.String(load_default="", validate=[validate.Length(max=250), _without_nul])
-    language = fields.String(
-        load_default=None, allow_none=True, validate=[validate.Length(max=2), _without_nul]
-    )
+    preview = fields.String(load_default="", validate=[validate.Length(max=250), _storable])
+    language = fields.String(load_default=None, allow_none=True, validate=[validate.Length(max=2), _storable])
 
 
 class CampaignsOut(Schema):
@@ -314,7 +315,7 @@ class FiguresOut(Schema):
 class AddressIn(Strict):
     """An address, in a body: it must stand in no URL, and so in no log."""
 
-    address = fields.String(required=True, validate=[validate.Length(min=1, max=320), _without_nul])
+    address = fields.String(required=True, validate=[validate.Length(min=1, max=320), _storable])
 
 
 class SuppressionOut(Schema):

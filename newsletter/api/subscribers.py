@@ -61,7 +61,7 @@ def show_subscribers(asked: dict[str, Any]) -> dict[str, Any]:
 
 @bp.post("/subscribers/search")
 @needs_scope("subscribers:read")
-@refuses(bp, 400, 404, 409, 413, 415, 422)
+@refuses(bp, 400, 404, 413, 415, 422)
 @bp.arguments(AddressIn)
 @bp.response(200, SubscriberOut)
 def find_subscriber(sent: dict[str, Any]) -> dict[str, Any]:

@@ -3,12 +3,11 @@
 from typing import Any
 
 from newsletter import audit
-from newsletter.api.gate import actor, api_token, needs_scope
+from newsletter.api.gate import actor, needs_scope, require_whole
 from newsletter.api.resource import make_resource, refuses
 from newsletter.api.schemas import AddressIn, SuppressionOut
 from newsletter.clock import utcnow
 from newsletter.db import db
-from newsletter.errors import NotAllowed
 from newsletter.subscribers.addresses import parse_address
 from newsletter.subscribers.models import SuppressionReason
 from newsletter.subscribers.suppressions import find_suppression, suppress
@@ -18,7 +17,7 @@ bp = make_resource("suppressions", "Addresses that must not be written to again.
 
 @bp.post("/suppressions/search")
 @needs_scope("suppressions:read")
-@refuses(bp, 400, 409, 413, 415, 422)
+@refuses(bp, 400, 413, 415, 422)
 @bp.arguments(AddressIn)
 @bp.response(200, SuppressionOut)
 def find(sent: dict[str, Any]) -> dict[str, Any]:
@@ -41,8 +40,7 @@ def ban(sent: dict[str, Any]) -> dict[str, Any]:
 
 
 def _key(sent: dict[str, Any]) -> str:
-    if api_token().lists is not None:  # a ban is of all lists
-        raise NotAllowed
+    require_whole()
     return parse_address(sent["address"]).key
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from flask import Flask
 
 from newsletter import limits, tallies, wakeups
-from newsletter.api import gate, webhooks
+from newsletter.api import repeats, webhooks
 from newsletter.audit import seal_log
 from newsletter.bounces import breaker, fetching
 from newsletter.bounces.personal_data import forget_old as forget_old_bounces
@@ -127,7 +127,7 @@ def sweep() -> None:
     forget_links(utcnow())
     limits.forget_ended()
     sessions.forget_old(utcnow())
-    gate.forget_old(utcnow())
+    repeats.forget_old(utcnow())
     db.session.commit()
     forget_old_bounces(utcnow())
     seal_ledger()

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
 from newsletter.audit import AuditEntry
+from newsletter.campaigns.models import CampaignStatus
 from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.mail.models import Grade, Standing
@@ -38,6 +39,70 @@ def test_an_unknown_field_is_refused_and_named(call):
         "invalid",
         {"topic": ["Unknown field."]},
     )
+
+
+def test_an_unknown_filter_is_refused_and_named(call, make_subscriber):
+    make_subscriber()
+
+    refused = call("/subscribers?lists=oma")
+
+    assert (refused.status_code, refused.json["errors"]) == (422, {"lists": ["Unknown field."]})
+
+
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain", "", "application/jso"])
+def test_a_body_that_is_no_json_is_not_taken_for_none(
+    client, make_token, make_campaign, make_subscriber, kind
+):
+    campaign, person = make_campaign(), make_subscriber()
+    paths = (f"/campaigns/{campaign.id}/send", f"/subscribers/{person.id}/unsubscribe", "/lists")
+
+    refused = [
+        client.post(
+            f"/api/v1{path}",
+            data=b'{"at": "2026-04-01T09:00:00Z"}',
+            content_type=kind,
+            headers={"Authorization": f"Bearer {make_token()}"},
+        )
+        for path in paths
+    ]
+
+    assert [(answer.status_code, answer.json["code"]) for answer in refused] == [(415, "not_json")] * 3
+    assert campaign.status is CampaignStatus.DRAFT
+    assert [row.status for row in person.subscriptions] == [SubscriptionStatus.CONFIRMED]
+
+
+@pytest.mark.parametrize(
+    ("body", "answer"),
+    [
+        pytest.param("{", (400, "bad_request"), id="cut"),
+        pytest.param("[" * 100_000, (400, "bad_request"), id="deep"),
+        pytest.param(r'{"slug": "a", "name": "\ud83d", "language": "fi"}', (422, "invalid"), id="half"),
+        pytest.param(r'{"slug": "a", "name": "\u0000", "language": "fi"}', (422, "invalid"), id="control"),
+        pytest.param("NaN", (422, "invalid"), id="no object"),
+    ],
+)
+def test_json_that_nothing_can_keep_is_refused(client, make_token, body, answer):
+    refused = client.post(
+        "/api/v1/lists",
+        data=body,
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {make_token()}"},
+    )
+
+    assert (refused.status_code, refused.json["code"]) == answer
+    assert refused.content_type == "application/problem+json"
+
+
+def test_what_is_not_there_is_said_in_words_for_programs(client):
+    answers = [
+        client.open(path, method=method, headers={"Accept-Language": "en"})
+        for method, path in (("GET", "/api/v1/nothing"), ("DELETE", "/api/v1/lists"))
+    ]
+
+    assert [(answer.json["code"], answer.json["detail"]) for answer in answers] == [
+        ("not_found", "There is nothing here."),
+        ("method_not_allowed", "This address does not take that method."),
+    ]
 
 
 def test_pages_go_by_key_to_the_end(call, make_list, make_subscriber):
@@ -240,6 +305,7 @@ def test_what_has_not_changed_is_not_sent_again(call, make_list):
     again = call("/lists/oma", If_None_Match=etag)
 
     assert (again.status_code, again.data) == (304, b"")
+    assert call("/lists/oma", method="HEAD").headers["ETag"] == etag
 
 
 @pytest.mark.parametrize(
@@ -259,20 +325,6 @@ def test_hostile_input_is_refused_with_a_code(call, path, sent, status, code):
 
     assert (refused.status_code, refused.json["code"]) == (status, code)
     assert refused.content_type == "application/problem+json"
-
-
-@pytest.mark.parametrize(
-    ("data", "kind", "status"), [("{", "application/json", 400), ("a=b", "text/plain", 422)]
-)
-def test_what_is_no_json_is_refused(client, make_token, data, kind, status):
-    answer = client.post(
-        "/api/v1/lists",
-        data=data,
-        content_type=kind,
-        headers={"Authorization": f"Bearer {make_token()}"},
-    )
-
-    assert (answer.status_code, answer.content_type) == (status, "application/problem+json")
 
 
 def test_what_is_not_there_is_a_problem_document_too(client):

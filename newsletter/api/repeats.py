@@ -1,0 +1,81 @@
+"""Writes that a program may repeat: under a key of its own each is done once, and answered as before.
+
+An answer may name a person, and is kept for a day, through their erasure. So we keep what we cannot
+read: everything is enciphered or hashed with the program's token, of which we have a hash alone.
+"""
+
+import base64
+import hmac
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+from cryptography.fernet import Fernet
+from flask import Response, g, request
+from flask_babel import gettext as _
+
+from newsletter.api.models import IdempotentRequest
+from newsletter.api.problems import problem
+from newsletter.db import change, db, insert_or_ignore
+from newsletter.staff.models import ApiToken
+
+REMEMBERED = timedelta(hours=24)
+_LONGEST_KEY = 200
+
+
+def begin(token: ApiToken, secret: str, now: datetime) -> Response | None:
+    """Answer a repeated write as it was answered before; let a new one through under its key."""
+    key = request.headers.get("Idempotency-Key", "")
+    if not key:
+        return None
+    if len(key) > _LONGEST_KEY or not key.isprintable():
+        words = _("An idempotency key has at most 200 characters.")
+        return problem(400, words, code="idempotency_key_invalid")
+    name = _hash(secret, b"key", key.encode())
+    asked = f"{request.method} {request.full_path}\n".encode() + request.get_data()
+    row = {
+        "token_id": token.id,
+        "key": name,
+        "fingerprint": _hash(secret, b"asked", asked),
+        "created_at": now,
+    }
+    if insert_or_ignore(IdempotentRequest, row):
+        g.repeatable = (token.id, name, secret)
+        return None
+    before = db.session.get(IdempotentRequest, (token.id, name), populate_existing=True)
+    if before is None or before.status is None:
+        words = _("The first request with this key is not finished.")
+        return problem(409, words, code="idempotency_key_in_use")
+    if before.fingerprint != row["fingerprint"]:
+        return problem(422, _("This key was used for another request."), code="idempotency_key_reused")
+    body = _cipher(secret).decrypt(before.body or "")
+    response = Response(body, before.status, content_type="application/json")
+    response.headers["Idempotent-Replayed"] = "true"
+    return response
+
+
+def finish(response: Response) -> None:
+    """Write down the answer of a write that may be repeated."""
+    kept = g.pop("repeatable", None)
+    if kept is None or response.status_code >= 500:  # noqa: PLR2004
+        return
+    token_id, name, secret = kept
+    mine = sa.update(IdempotentRequest).where(
+        IdempotentRequest.token_id == token_id, IdempotentRequest.key == name
+    )
+    db.session.rollback()  # of a refusal nothing stays, and the key may be used again
+    body = _cipher(secret).encrypt(response.get_data()).decode()
+    change(mine.values(status=response.status_code, body=body))
+    db.session.commit()
+
+
+def forget_old(now: datetime) -> int:
+    """Forget writes that nobody will repeat any more, and return how many."""
+    return change(sa.delete(IdempotentRequest).where(IdempotentRequest.created_at < now - REMEMBERED))
+
+
+def _hash(secret: str, purpose: bytes, content: bytes) -> str:
+    return hmac.digest(secret.encode(), purpose + b"\n" + content, "sha256").hex()
+
+
+def _cipher(secret: str) -> Fernet:
+    return Fernet(base64.urlsafe_b64encode(hmac.digest(secret.encode(), b"answer", "sha256")))
