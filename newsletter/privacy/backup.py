@@ -11,6 +11,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -195,14 +196,24 @@ def _removed_at_end(path: Path) -> Iterator[None]:
 # --- PostgreSQL ------------------------------------------------------------------------------------
 
 
+def _wait_for_others() -> None:
+    """Let whoever is just leaving leave, ourselves of a moment ago too; raise DatabaseBusy."""
+    others = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    )
+    deadline = time.monotonic() + _PATIENCE
+    with db.engine.connect() as connection:
+        while connection.exec_driver_sql(others).scalar_one():
+            connection.rollback()  # within one transaction the answer stays the same
+            if time.monotonic() > deadline:
+                raise DatabaseBusy
+            time.sleep(0.05)
+
+
 def _replace_postgres(path: Path, now: datetime) -> None:
     """Restore in one transaction that ends with the mark, so that no worker ever sees one without it."""
-    others = (
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    )
-    with db.engine.connect() as connection:
-        if connection.exec_driver_sql(others).scalar_one():
-            raise DatabaseBusy
+    _wait_for_others()
     db.engine.dispose()
     script = path.with_name(f".{path.name}.sql")
     with _removed_at_end(script):
