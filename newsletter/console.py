@@ -5,8 +5,10 @@ Exit 0 done, 1 refused, 2 misused.
 
 import functools
 import json
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -51,3 +53,14 @@ def report(
                 sys.exit(code[0])
 
     return run
+
+
+def write_privately(path: Path, pieces: Iterable[str]) -> None:
+    """Write what tells of people to a file that only its owner can read; raise FileError."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    except OSError as error:
+        raise click.FileError(str(path), hint=error.strerror) from error
+    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+        os.fchmod(descriptor, 0o600)  # it may have been there before
+        file.writelines(pieces)

@@ -166,7 +166,7 @@ LOGS = Rule(
 )
 BACKUP = Rule(
     "backup",
-    N_("Backups, and the journal that keeps them from undoing an erasure, a leaving or an objection"),
+    N_("Backups, and the journal that keeps them from undoing what people have asked for since"),
     N_("%(days)s days"),
     N_("The day of the backup"),
     N_("Deleted"),

@@ -12,7 +12,7 @@ from newsletter import audit
 from newsletter.audit import verify_log
 from newsletter.clock import utcnow
 from newsletter.config import settings
-from newsletter.console import report
+from newsletter.console import report, write_privately
 from newsletter.db import db
 from newsletter.errors import NewsletterError
 from newsletter.i18n import speaking
@@ -35,10 +35,12 @@ privacy = AppGroup("privacy", help="Purge, erase, answer, and prove.")
 
 
 @privacy.command("schedule")
+@click.option("--language", default="en", show_default=True, help="The language of the lines.")
 @report
-def schedule() -> tuple[object, str]:
+def schedule(language: str) -> tuple[object, str]:
     """Show what is kept, how long, since when, and what happens then."""
-    lines = schedule_lines(everything=True)
+    with speaking(language):
+        lines = schedule_lines(everything=True)
     blocks = [
         f"{line.what}\n  {line.how_long}. Since: {line.since}. Then: {line.then}.\n"
         f"  Columns: {', '.join(line.columns) or '-'}"
@@ -99,8 +101,7 @@ def access(address: str, out: Path, language: str | None) -> tuple[object, str]:
     else:
         with speaking(language or settings().languages[0]):
             text = render_template("privacy/copy_file.html", sections=sections(data), styles=_styles())
-    out.write_text(text, encoding="utf-8", newline="")
-    out.chmod(0o600)
+    write_privately(out, [text])
     return {"file": str(out)}, f"Wrote {out}."
 
 
@@ -126,7 +127,7 @@ def proof(address: str, language: str | None, out: Path | None) -> tuple[object,
         page = render_template(
             "privacy/proof.html", proof=found, printed_at=utcnow(), standalone=True, styles=_styles()
         )
-    out.write_text(page, encoding="utf-8")
+    write_privately(out, [page])
     return {"file": str(out)}, f"Wrote {out}; print it from a browser."
 
 
@@ -185,7 +186,7 @@ def access_staff(address: str, out: Path) -> tuple[object, str]:
     data = {"copied_at": now.isoformat()} | staff_records.export(account)
     audit.record("personal data read", actor="console", now=now, object=f"staff:{account.id}")
     db.session.commit()
-    out.write_text(as_json(data), encoding="utf-8")
+    write_privately(out, [as_json(data)])
     return {"file": str(out)}, f"Wrote {out}."
 
 

@@ -25,11 +25,10 @@ def records() -> list[tuple[str, str]]:
 
 
 def _kept_on_staff() -> list[tuple[str, str]]:
-    in_notice = {line.key for line in schedule_lines()}
     return [
         (line.what, f"{line.how_long}. {line.then}.")
         for line in schedule_lines(everything=True)
-        if line.key not in in_notice
+        if any(column.startswith("staff") for column in line.columns)
     ]
 
 

@@ -1,8 +1,6 @@
 """``newsletter lists …`` and ``newsletter subscribers …``."""
 
-import os
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -10,7 +8,7 @@ import sqlalchemy as sa
 from flask.cli import AppGroup
 
 from newsletter.clock import utcnow
-from newsletter.console import report
+from newsletter.console import report, write_privately
 from newsletter.db import db
 from newsletter.i18n import spoken
 from newsletter.subscribers import personal_data
@@ -164,18 +162,8 @@ def export(context: click.Context, slugs: tuple[str, ...], out: Path | None) -> 
         for page in csv_pages(chosen):
             click.echo(page.encode(), nl=False)
         return None
-    _write(out, csv_pages(chosen))
+    write_privately(out, csv_pages(chosen))
     return {"file": str(out), "subscriptions": number}, f"Wrote {number} subscriptions to {out}."
-
-
-def _write(path: Path, pages: Iterable[str]) -> None:
-    """Write a file that only its owner can read."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    except OSError as error:
-        raise click.FileError(str(path), hint=error.strerror) from error
-    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-        file.writelines(pages)
 
 
 def _import_in_words(counts: dict[str, int], rejects: Path | None) -> str:

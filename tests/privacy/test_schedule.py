@@ -25,7 +25,7 @@ def test_the_command_shows_every_line_with_its_columns(app):
 
     lines = {line["key"]: line for line in json.loads(result.stdout)}
     assert lines["ip"]["columns"] == ["events.ip"]
-    assert lines["staff"]["what"]
+    assert lines["staff"]["what"] == "Staff accounts: address, and what proves who logs in"
 
 
 def test_what_concerns_staff_alone_stands_in_no_notice(app):

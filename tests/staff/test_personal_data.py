@@ -237,6 +237,7 @@ def test_the_command_line_does_both(real_app, canary, tmp_path, now):
 
     file = tmp_path / "copy.json"
     copied = call("access-staff", ADDRESS, "--out", str(file))
+    lost = call("access-staff", ADDRESS, "--out", str(tmp_path / "nowhere" / "copy.json"))
     refused = call("erase-staff", ADDRESS)
     shut(canary, now)
     done = call("erase-staff", ADDRESS, "--json")
@@ -244,5 +245,9 @@ def test_the_command_line_does_both(real_app, canary, tmp_path, now):
 
     assert json.loads(file.read_text(encoding="utf-8"))["account"]["address"] == ADDRESS
     assert [answer.exit_code for answer in (copied, refused, done, gone)] == [0, 1, 0, 1]
+    assert (lost.exit_code, lost.stderr.splitlines()) == (
+        1, [f"Error: Could not open file '{tmp_path / 'nowhere' / 'copy.json'}': No such file or directory"],
+    )  # fmt: skip
+    assert file.stat().st_mode & 0o777 == 0o600
     assert json.loads(done.stdout) == {"account": f"staff:{canary.id}"}
     assert accounts.all_accounts() == []
