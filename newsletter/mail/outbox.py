@@ -47,10 +47,19 @@ def enqueue(
     now: datetime,
     subscriber_id: int | None = None,
     context: dict[str, Any],
+    due_at: datetime | None = None,
 ) -> OutboxMail:
     """Put a mail in the outbox, in the caller's transaction; instants in ``context`` as ISO text."""
     mail = OutboxMail(
-        **mail_row(template, to=to, language=language, now=now, subscriber_id=subscriber_id, context=context)
+        **mail_row(
+            template,
+            to=to,
+            language=language,
+            now=now,
+            subscriber_id=subscriber_id,
+            context=context,
+            due_at=due_at,
+        )
     )
     db.session.add(mail)
     wake("outbox")

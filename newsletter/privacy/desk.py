@@ -5,18 +5,20 @@ Control of the mailbox is identity enough; a signature or a copy of a document i
 
 import secrets
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from newsletter import audit, journal
+from newsletter import audit, journal, limits
 from newsletter.db import db
 from newsletter.errors import N_, LinkExpired, NewsletterError, NotFound
 from newsletter.journal import Line
 from newsletter.mail import outbox
 from newsletter.privacy.clocks import due_on, extended_due_on, local_day
 from newsletter.privacy.models import RequestKind, RequestStatus, RightsRequest
-from newsletter.subscribers.addresses import hash_address, parse_address
+from newsletter.retention import PENDING_DAYS
+from newsletter.subscribers import allowance
+from newsletter.subscribers.addresses import Address, hash_address, parse_address
 from newsletter.subscribers.links import address_of
 from newsletter.subscribers.models import Subscriber
 from newsletter.subscribers.suppressions import is_left_behind
@@ -24,6 +26,8 @@ from newsletter.tokens import SignedLink, hash_secret
 
 #: 128 random bits; what it is for stands in its row.
 PROVE = SignedLink("rights request", "16s")
+#: Links that the public form may send to one mailbox: whoever fills it in need not be its owner.
+PER_MAILBOX = "3/day;10/30day"
 #: The channel of what no person asks for: a restored copy is not as it should be.
 RESTORED = "restored"
 #: How a request may come in; the first two the person enters, the last a restore, the others staff do.
@@ -115,7 +119,8 @@ def receive(
     """Enter a request and return its line; raise AddressInvalid or ScopeMissing.
 
     One from the public form waits until its mailbox has answered; the answer to the visitor is the
-    same for every address.
+    same for every address. To a mailbox that has been sent its share of links none goes, and that request
+    is not kept.
     """
     address = parse_address(text)
     if kind is RequestKind.OBJECTION and not set(scopes) & set(SCOPES):
@@ -138,12 +143,15 @@ def receive(
         identified_at=now if proven else None,
         identified_by=("mailbox" if channel == "own_page" else "staff") if proven else None,
     )
+    turn = now if proven else _turn_of(address, now)
+    if turn is None:
+        return request
     db.session.add(request)
     db.session.flush()
     if proven:
         _note(request, now)
     else:
-        _ask_mailbox(request, now)
+        _ask_mailbox(request, now, turn)
     _log("request received", request, actor, now, kind=kind.value, channel=channel)
     return request
 
@@ -243,7 +251,13 @@ def _note(request: RightsRequest, now: datetime) -> None:
     journal.note_with_commit(Line(now, request.address_hash, journal.REQUESTED, told=told))
 
 
-def _ask_mailbox(request: RightsRequest, now: datetime) -> None:
+def _turn_of(address: Address, now: datetime) -> datetime | None:
+    if not limits.take(PER_MAILBOX, "rights mail", hash_address(address.key)):
+        return None
+    return allowance.take_turn(address, now)
+
+
+def _ask_mailbox(request: RightsRequest, now: datetime, turn: datetime) -> None:
     if is_left_behind(str(request.address).casefold()):
         return  # whoever has that mailbox now need not be the person
     secret = secrets.token_bytes(16)
@@ -255,7 +269,12 @@ def _ask_mailbox(request: RightsRequest, now: datetime) -> None:
         language=request.language,
         now=now,
         subscriber_id=request.subscriber_id,
-        context={"url": url, "kind": request.kind.value},
+        context={
+            "url": url,
+            "kind": request.kind.value,
+            "expires_at": (now + timedelta(days=PENDING_DAYS)).isoformat(),
+        },
+        due_at=turn,
     )
 
 

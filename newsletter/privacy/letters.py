@@ -36,7 +36,7 @@ class Letter:
             lines.append(section["heading"])
             lines += [
                 "\n".join(f"{name}: {value}" for name, value in record) for record in section["records"]
-            ]
+            ] or [_("Nothing held.")]
         return "\n\n".join(lines)
 
 

@@ -11,10 +11,30 @@ from newsletter import audit
 from newsletter.config import settings
 from newsletter.db import db
 from newsletter.errors import N_, NotFound
+from newsletter.i18n import translate
 from newsletter.mail.models import OutboxMail
 from newsletter.privacy.models import Statement
 from newsletter.subscribers.addresses import hash_address, parse_address
 from newsletter.subscribers.models import Consent, MailingList, Subscriber, Wording
+
+#: How somebody consented or withdrew.
+METHODS = {
+    "form": N_("On the form"),
+    "button": N_("By pressing the button on the page of the confirmation link"),
+    "browser": N_("By opening the confirmation link in the browser that signed up"),
+    "link": N_("Through a link in a mail"),
+    "page": N_("On the person's own page"),
+    "one-click": N_("With the unsubscribe button of the mail program"),
+    "mail": N_("By mail"),
+    "undo": N_("By undoing the withdrawal"),
+    "complaint": N_("By reporting a newsletter as spam"),
+    "staff": N_("Entered by staff"),
+    "paper": N_("On paper, entered by staff"),
+    "phone": N_("By phone, entered by staff"),
+    "meeting": N_("Face to face, entered by staff"),
+    "import": N_("Brought in with a file"),
+    "api": N_("On the form of another site"),
+}
 
 
 class NothingHeld(NotFound):
@@ -52,6 +72,11 @@ class Fact:
     evidence: str | None
     #: Set once the person was purged or erased; then this goes too.
     keep_until: datetime | None
+
+    @property
+    def how(self) -> str:
+        """Return in words how it was said."""
+        return translate(METHODS.get(self.method, self.method))
 
     @property
     def is_erased(self) -> bool:

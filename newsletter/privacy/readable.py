@@ -7,6 +7,8 @@ from typing import Any
 from newsletter.errors import N_
 from newsletter.i18n import NATIVE_NAMES, format_datetime, translate
 from newsletter.privacy.acts import action_name
+from newsletter.privacy.desk import CHANNELS, REASONS, STATUSES
+from newsletter.privacy.proof import METHODS
 
 HEADINGS = {
     "subscriptions": N_("Subscriptions"),
@@ -36,7 +38,7 @@ NAMES = {
     "tracking_chosen_at": N_("Choice about tracking made"),
     "restricted_at": N_("Restricted since"),
     "subject": N_("Subject"),
-    "number": N_("Number"),
+    "number": N_("Number of the request"),
     "received_at": N_("Received"),
     "channel": N_("Channel"),
     "details": N_("What you wrote"),
@@ -116,8 +118,6 @@ VALUES = {
     "erasure": N_("Erasure"),
     "restriction": N_("Restriction"),
     "objection": N_("Objection (ban)"),
-    "done": N_("Carried out"),
-    "refused_request": N_("Refused"),
     "direct_marketing": N_("Direct marketing"),
     "research": N_("Research and measuring"),
     "lists": N_("Lists and directories"),
@@ -130,6 +130,9 @@ VALUES = {
 }
 #: Fields that say one of VALUES; another may hold the same letters and mean them.
 _CHOSEN = {"tracking", "status", "kind", "purpose", "class", "scope", "actor"}
+#: Fields with words of their own, and those of a request, whose "open" is no opened mail.
+_OWN = {"method": METHODS, "channel": CHANNELS, "reason": REASONS}
+_OF_REQUESTS = {"status": {status.value: words for status, words in STATUSES.items()}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,19 +148,26 @@ def sections(data: dict[str, Any]) -> list[Section]:
     own = {name: value for name, value in data.items() if not isinstance(value, list)}
     lists = {name: value for name, value in data.items() if isinstance(value, list)}
     return [
-        Section(translate(N_("You")), [_record(own)]),
+        Section(translate(N_("You")), [_record(own, _OWN)]),
         *(
-            Section(_word(HEADINGS, name), [_record(record) for record in records])
+            Section(
+                _word(HEADINGS, name),
+                [_record(record, _OWN | _OF_REQUESTS if name == "requests" else _OWN) for record in records],
+            )
             for name, records in lists.items()
         ),
     ]
 
 
-def _record(fields: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(_word(NAMES, name), _value(name, value)) for name, value in fields.items() if value is not None]
+def _record(fields: dict[str, Any], own: dict[str, dict[str, str]]) -> list[tuple[str, str]]:
+    return [
+        (_word(NAMES, name), _value(name, value, own)) for name, value in fields.items() if value is not None
+    ]
 
 
-def _value(name: str, value: object) -> str:
+def _value(name: str, value: object, own: dict[str, dict[str, str]]) -> str:
+    if name in own:
+        return _word(own[name], str(value))
     if name == "language":
         return NATIVE_NAMES.get(str(value), str(value))
     if name in {"at", "since"} or name.endswith("_at"):

@@ -35,7 +35,7 @@ def read_form(posted: MultiDict[str, str], language: str, browser_hash: str | No
     filled = FilledForm(
         {
             "email": posted.get("email", "")[:320],
-            "lists": posted.getlist("lists"),
+            "lists": [slug for slug in posted.getlist("lists") if slug],
             "consent": posted.get("consent") == "yes",
             "tracking": posted.get("tracking") == "yes",
         }

@@ -54,6 +54,7 @@ from newsletter.subscribers.models import (
 )
 from newsletter.subscribers.suppressions import find_suppression, is_barred, suppress
 from tests.privacy.purging import addresses
+from tests.support.mailbox import html_of, text_of
 
 MERI = "meri@example.com"
 
@@ -129,6 +130,47 @@ def test_the_form_answers_the_same_for_a_stranger(app, client, make_subscriber):
     ]
 
     assert pages[0] == pages[1]
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_a_copy_by_mail_is_all_in_words(client, ask, make_list, send_due, outgoing, now):
+    make_list("lista-1")
+    client.post("/subscribe?lang=fi", data={"email": MERI, "lists": "lista-1", "consent": "yes"})
+    ask(RequestKind.OBJECTION, scopes=["research"])
+
+    answer(ask(RequestKind.ACCESS), now)
+    send_due()
+
+    said = text_of(outgoing.to(MERI)[-1]).replace("\r\n", "\n")
+    assert "Miten: Lomakkeella" in said
+    assert (
+        "Pyynnön numero: 1\nTapahtuma: Vastustaminen (kielto)\nTila: Vastaamatta\n"
+        "Saapui: 3.3.2026 klo 11.30\nKanava: Sähköposti\n"
+    ) in said
+    assert "AVAUKSET JA KLIKKAUKSET\n\nEi tietoja.\n" in said
+    assert "Ei tietoja." in html_of(outgoing.to(MERI)[-1])
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_the_form_cannot_fill_a_strangers_mailbox(app, make_app, send_due, outgoing):
+    anywhere = make_app(signup_limit_ip="1000/minute").test_client()
+
+    pages = {
+        anywhere.post("/privacy/request?lang=fi", data={"kind": kind, "email": MERI}).text
+        for kind in ("access", "erasure") * 5
+    }
+    send_due()
+
+    assert len(pages) == 1
+    assert outgoing.subjects == [(MERI, "Vahvista tietojasi koskeva pyyntö")] * 3
+    assert len(db.session.scalars(sa.select(RightsRequest)).all()) == 3
+    assert "Pyyntösi: Omien tietojen tarkastus" in text_of(outgoing.all[0])
+    assert "Linkki on voimassa 10.3.2026 klo 11.30 asti." in text_of(outgoing.all[0])
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_a_request_that_staff_enter_counts_under_no_limit(ask):
+    assert len({ask(RequestKind.ACCESS) for _request in range(5)}) == 5
 
 
 @pytest.mark.parametrize(

@@ -254,6 +254,7 @@ BAD_FORMS = [
         {"consent": "on"}, {"consent": "Rastita kohta Haluan tilata uutiskirjeen."}, id="other consent"
     ),
     pytest.param({"lists": None}, {"lists": "Valitse vähintään yksi uutiskirje."}, id="no list"),
+    pytest.param({"lists": ""}, {"lists": "Valitse vähintään yksi uutiskirje."}, id="empty list"),
     pytest.param({"lists": "ruotsiksi"}, {"lists": "Listaa ei ole: ruotsiksi"}, id="unknown list"),
     pytest.param(
         {"lists": ["suomeksi", "ruotsiksi"]}, {"lists": "Listaa ei ole: ruotsiksi"}, id="one list unknown"
