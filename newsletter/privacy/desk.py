@@ -105,6 +105,14 @@ class TooLateToExtend(NewsletterError):
     message = N_("A request can be extended once, before its first due date has passed.")
 
 
+class NoMoreLinks(NewsletterError):
+    """Whoever fills in the form need not own the mailbox, and must not be able to fill that too."""
+
+    message = N_(
+        "We cannot send another link to this mailbox now. Open one of those we have sent, or write to us."
+    )
+
+
 def receive(
     kind: RequestKind,
     text: str,
@@ -119,8 +127,7 @@ def receive(
     """Enter a request and return its line; raise AddressInvalid or ScopeMissing.
 
     One from the public form waits until its mailbox has answered; the answer to the visitor is the
-    same for every address. To a mailbox that has been sent its share of links none goes, and that request
-    is not kept.
+    same for every address. Raises NoMoreLinks for a mailbox that has been sent its share of them.
     """
     address = parse_address(text)
     if kind is RequestKind.OBJECTION and not set(scopes) & set(SCOPES):
@@ -144,8 +151,6 @@ def receive(
         identified_by=("mailbox" if channel == "own_page" else "staff") if proven else None,
     )
     turn = now if proven else _turn_of(address, now)
-    if turn is None:
-        return request
     db.session.add(request)
     db.session.flush()
     if proven:
@@ -251,10 +256,13 @@ def _note(request: RightsRequest, now: datetime) -> None:
     journal.note_with_commit(Line(now, request.address_hash, journal.REQUESTED, told=told))
 
 
-def _turn_of(address: Address, now: datetime) -> datetime | None:
-    if not limits.take(PER_MAILBOX, "rights mail", hash_address(address.key)):
-        return None
-    return allowance.take_turn(address, now)
+def _turn_of(address: Address, now: datetime) -> datetime:
+    """Return when a link may go to a mailbox; raise NoMoreLinks."""
+    if limits.take(PER_MAILBOX, "rights mail", hash_address(address.key)):
+        turn = allowance.take_turn(address, now)
+        if turn is not None:
+            return turn
+    raise NoMoreLinks
 
 
 def _ask_mailbox(request: RightsRequest, now: datetime, turn: datetime) -> None:

@@ -45,6 +45,8 @@ def ask() -> ResponseReturnValue:
         return _show({"email": translate(error.message)}, 422)
     except desk.ScopeMissing as error:
         return _show({"scopes": translate(error.message)}, 422)
+    except desk.NoMoreLinks as error:
+        return _show({"email": translate(error.message)}, 429)
     db.session.commit()
     return message_page(
         _("We have received your request"),

@@ -155,17 +155,34 @@ def test_a_copy_by_mail_is_all_in_words(client, ask, make_list, send_due, outgoi
 def test_the_form_cannot_fill_a_strangers_mailbox(app, make_app, send_due, outgoing):
     anywhere = make_app(signup_limit_ip="1000/minute").test_client()
 
-    pages = {
-        anywhere.post("/privacy/request?lang=fi", data={"kind": kind, "email": MERI}).text
+    answers = [
+        anywhere.post("/privacy/request?lang=fi", data={"kind": kind, "email": MERI})
         for kind in ("access", "erasure") * 5
-    }
+    ]
     send_due()
 
-    assert len(pages) == 1
+    assert [answer.status_code for answer in answers] == [200] * 3 + [429] * 7
+    assert len({answer.text for answer in answers[:3]}) == 1
+    # Nobody is told of a link that did not go, and what was filled in stays.
+    assert "Emme voi nyt lähettää tähän postilaatikkoon uutta linkkiä." in answers[3].text
+    assert f'value="{MERI}"' in answers[3].text
     assert outgoing.subjects == [(MERI, "Vahvista tietojasi koskeva pyyntö")] * 3
     assert len(db.session.scalars(sa.select(RightsRequest)).all()) == 3
     assert "Pyyntösi: Omien tietojen tarkastus" in text_of(outgoing.all[0])
     assert "Linkki on voimassa 10.3.2026 klo 11.30 asti." in text_of(outgoing.all[0])
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_a_domain_without_a_turn_is_said_too(app, make_app):
+    crowded = make_app(signup_limit_domain="1/30day").test_client()
+
+    answers = [
+        crowded.post("/privacy/request", data={"kind": "access", "email": email}).status_code
+        for email in ("yksi@example.com", "kaksi@example.com")
+    ]
+
+    assert answers == [200, 429]
+    assert len(db.session.scalars(sa.select(RightsRequest)).all()) == 1
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
