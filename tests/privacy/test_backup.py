@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -185,6 +186,39 @@ def test_a_database_in_use_is_not_replaced(real_app, make_subscriber, tmp_path, 
         restore(tmp_path / "backup", now=now, actor="console")
 
     other.close()
+    assert addresses() == ["aino@example.com"]
+
+
+@pytest.mark.parametrize("engine", ["postgresql"])
+def test_a_connection_that_is_just_closing_is_waited_for(
+    with_tools, real_app, make_subscriber, tmp_path, now
+):
+    make_subscriber("aino@example.com")
+    backup(tmp_path / "backup", now=now, actor="console")
+    other = sa.create_engine(db.engine.url, poolclass=sa.NullPool).connect()
+    other.execute(sa.text("SELECT 1"))
+    leaving = threading.Timer(0.3, other.close)
+    leaving.start()
+
+    restore(tmp_path / "backup", now=now, actor="console")
+
+    leaving.join()
+    assert addresses() == ["aino@example.com"]
+
+
+@pytest.mark.parametrize("engine", ["postgresql"])
+def test_somebody_who_stays_is_not_waited_for_for_ever(
+    with_tools, real_app, make_subscriber, tmp_path, now, monkeypatch
+):
+    monkeypatch.setattr(backups, "_PATIENCE", 0.2)
+    make_subscriber("aino@example.com")
+    backup(tmp_path / "backup", now=now, actor="console")
+
+    with sa.create_engine(db.engine.url, poolclass=sa.NullPool).connect() as other:
+        other.execute(sa.text("SELECT 1"))
+        with pytest.raises(DatabaseBusy):
+            restore(tmp_path / "backup", now=now, actor="console")
+
     assert addresses() == ["aino@example.com"]
 
 
