@@ -1,9 +1,11 @@
 """The audit log in words: what was done, and by whom. What has no words yet is shown as it is stored."""
 
+import sqlalchemy as sa
+
 from newsletter.db import db
 from newsletter.errors import N_
 from newsletter.i18n import translate
-from newsletter.staff.models import Staff
+from newsletter.staff.models import ApiToken, Staff
 
 ACTIONS = {
     "access carried out": N_("Request for access carried out"),
@@ -112,8 +114,15 @@ ACTORS = {
     "console": N_("Command line"),
     "person": N_("The person"),
     "system": N_("The program"),
-    "breaker": N_("The program"),
+    "breaker": N_("The program, to protect the sender"),
 }
+_PROGRAM = N_("Program: %(name)s")
+
+
+def known_actors() -> list[str]:
+    """Return who may have acted, as the log keeps them; found without reading the log."""
+    accounts, tokens = (db.session.scalars(sa.select(kind.id)) for kind in (Staff, ApiToken))
+    return [*ACTORS, *(f"staff:{number}" for number in accounts), *(f"token:{number}" for number in tokens)]
 
 
 def action_name(action: str) -> str:
@@ -127,4 +136,7 @@ def actor_name(actor: str) -> str:
     if kind == "staff" and number.isdigit():
         account = db.session.get(Staff, int(number))
         return account.email if account else actor
+    if kind == "token" and number.isdigit():
+        token = db.session.get(ApiToken, int(number))
+        return translate(_PROGRAM, {"name": token.name}) if token else actor
     return translate(ACTORS[actor]) if actor in ACTORS else actor

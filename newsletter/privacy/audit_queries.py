@@ -44,15 +44,5 @@ def find_entries(filters: Filters, *, before: int | None = None, limit: int = PA
     return db.session.scalars(found).all()
 
 
-def known_actions() -> Sequence[str]:
-    """Return the kinds of acts there are."""
-    return db.session.scalars(sa.select(AuditEntry.action).distinct()).all()
-
-
-def known_actors() -> Sequence[str]:
-    """Return who has acted."""
-    return db.session.scalars(sa.select(AuditEntry.actor).distinct()).all()
-
-
 def _start(day: date) -> datetime:
     return datetime.combine(day, time(), settings().timezone).astimezone(UTC)

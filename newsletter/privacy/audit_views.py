@@ -16,15 +16,8 @@ from newsletter.clock import utcnow
 from newsletter.csv_out import CsvWriter
 from newsletter.db import db
 from newsletter.privacy.act_details import in_words
-from newsletter.privacy.acts import action_name, actor_name
-from newsletter.privacy.audit_queries import (
-    MOST,
-    PAGE,
-    Filters,
-    find_entries,
-    known_actions,
-    known_actors,
-)
+from newsletter.privacy.acts import ACTIONS, action_name, actor_name, known_actors
+from newsletter.privacy.audit_queries import MOST, PAGE, Filters, find_entries
 from newsletter.staff.access import actor, needs
 from newsletter.staff.models import Role
 from newsletter.subscribers.evidence import verify_ledger
@@ -51,7 +44,7 @@ def page() -> ResponseReturnValue:
     return render_template(
         "staff/privacy/audit.html",
         entries=entries,
-        actions=_in_order(known_actions(), action_name),
+        actions=_in_order(ACTIONS, action_name),
         actors=_in_order(known_actors(), actor_name),
         asked=_asked(),
         older_url=older,

@@ -15,6 +15,7 @@ from newsletter.privacy import daily, incidents, publishing, purge, replay
 from newsletter.privacy.act_details import LABELS
 from newsletter.privacy.acts import ACTIONS
 from newsletter.privacy.models import Incident, Notice, RequestKind, RequestStatus, RightsRequest
+from newsletter.staff.api_tokens import create_token
 from newsletter.staff.models import Role, Staff
 from newsletter.subscribers import importing
 from newsletter.subscribers.models import SuppressionReason
@@ -310,6 +311,8 @@ def test_ss6_the_log_is_read_in_the_language_of_its_reader(app, client, enter):
     record("campaign scheduled", actor="console", now=NOW, scheduled_at=NOW.isoformat())
     record("webhook made", actor="console", now=NOW, events=["subscribed", "bounced"])
     record("purge finished", actor="system", now=NOW, events=12345, something_newer=[1])
+    token, _secret = create_token(name="Kassa", scopes=["lists:read"], now=NOW, days=1, actor="console")
+    record("subscribers listed", actor=f"token:{token.id}", now=NOW, count=2)
     db.session.commit()
 
     page = client.get("/staff/privacy/audit?lang=fi").text
@@ -321,3 +324,5 @@ def test_ss6_the_log_is_read_in_the_language_of_its_reader(app, client, enter):
     assert "Avaukset ja klikkaukset: 12\xa0345<br>something_newer: 1" in page
     assert '<option value="request received">Pyyntö saapunut</option>' in page
     assert '<option value="console">Komentorivi</option>' in page
+    assert f'<option value="token:{token.id}">Ohjelma: Kassa</option>' in page
+    assert "<span>Ohjelma: Kassa</span>" in page
