@@ -15,11 +15,14 @@ from newsletter.db import Base, UtcDateTime, db
 from newsletter.mail.outbox import deliver_due
 from newsletter.privacy.acts import ACTIONS
 from newsletter.privacy.erasure import erase_person
+from newsletter.privacy.models import RequestKind
 from newsletter.privacy.people import collect
+from newsletter.privacy.readable import HEADINGS, NAMES, VALUES
 from newsletter.privacy.schedule import columns_by_rule
 from newsletter.retention import RULES
-from newsletter.subscribers.models import ConsentKind
-from newsletter.tracking.models import Link
+from newsletter.sending.models import DeliveryStatus
+from newsletter.subscribers.models import ConsentKind, SubscriptionStatus, TrackingState
+from newsletter.tracking.models import EventKind, Link, MachineClass
 from tests.support.apps import on_its_own
 from tests.support.clock import NOW
 from tests.support.gateway import gateway_of
@@ -208,3 +211,22 @@ def test_every_act_that_the_audit_log_keeps_has_words():
 
     assert len(recorded) > 50
     assert recorded - set(ACTIONS) == set()
+
+
+def test_rd3_every_field_of_a_copy_has_a_name(canary):
+    copy = collect(canary)
+    records = [copy, *(record for found in copy.values() if isinstance(found, list) for record in found)]
+
+    headings = {name for name, found in copy.items() if isinstance(found, list)}
+    fields = {name for record in records for name, value in record.items() if not isinstance(value, list)}
+    assert (headings - set(HEADINGS), fields - set(NAMES)) == (set(), set())
+
+
+def test_rd3_every_state_in_a_copy_has_words():
+    kinds = (
+        TrackingState, SubscriptionStatus, ConsentKind, DeliveryStatus, EventKind, MachineClass, Kind,
+        RequestKind,
+    )  # fmt: skip
+    states = {state.value for kind in kinds for state in kind}
+
+    assert states - set(VALUES) == set()
