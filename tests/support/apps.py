@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 from flask import Flask
 from flask.testing import FlaskClient
+from jinja2 import BytecodeCache
+from jinja2.bccache import Bucket
 from sqlalchemy.engine import URL
 
 from newsletter import create_app, limits
@@ -42,6 +44,23 @@ DEFAULTS = {
 }
 
 
+class _Templates(BytecodeCache):
+    """What this process has compiled of the templates: its many applications all have the same."""
+
+    def __init__(self) -> None:
+        self._codes: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if bucket.key in self._codes:
+            bucket.bytecode_from_string(self._codes[bucket.key])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._codes[bucket.key] = bucket.bytecode_to_string()
+
+
+_TEMPLATES = _Templates()
+
+
 def load_settings(instance: Path, **settings: object) -> Settings:
     """Return the settings of tests, with those named in lower case instead of the usual ones."""
     given = DEFAULTS | {name.upper(): _text(value) for name, value in settings.items()}
@@ -56,6 +75,7 @@ def running(instance: Path, **settings: object) -> Iterator[Flask]:
     handlers, level = root.handlers[:], root.level
     app = create_app(load_settings(instance, **settings))
     root.handlers[:], root.level = handlers, level  # pytest's own handlers, for caplog
+    app.jinja_env.bytecode_cache = _TEMPLATES
     # Slow by design, a quarter of a second each; test_passwords holds what it costs in real use.
     app.extensions["security"].pwd_context.update(argon2__time_cost=1, argon2__memory_cost=64)
     try:
