@@ -47,6 +47,8 @@ hypothesis.settings.register_profile("untimed", parent=hypothesis.settings.defau
 hypothesis.settings.load_profile("untimed")
 
 ENGINES = ("sqlite", "postgresql")
+#: The rooms of the longest tests.
+LONG = {"journeys", "chaos"}
 POSTGRES_FOLDER = pytest.StashKey[Path]()
 
 
@@ -65,6 +67,12 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_xdist_auto_num_workers() -> int:
     """Take one more than there are processors: while a test waits for a process or a browser, another works."""
     return len(os.sched_getaffinity(0)) + 1
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest, so that no worker is alone with one at the end; else leave the order to chance."""
+    items.sort(key=lambda item: item.path.parent.name not in LONG)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
