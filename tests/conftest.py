@@ -1,5 +1,6 @@
 """What every test may ask for. A fixture used by one file stays in that file."""
 
+import gc
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -73,6 +74,12 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the longest, so that no worker is alone with one at the end; else leave the order to chance."""
     items.sort(key=lambda item: item.path.parent.name not in LONG)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the collector what stays until the end: modules and tests, which are most of the memory."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
