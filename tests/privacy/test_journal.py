@@ -86,7 +86,9 @@ def acts():
 
 
 def withdrawals():
-    rows = db.session.scalars(sa.select(Consent).where(Consent.kind == ConsentKind.WITHDRAWN))
+    rows = db.session.scalars(
+        sa.select(Consent).where(Consent.kind == ConsentKind.WITHDRAWN).order_by(Consent.id)
+    )
     return [(row.purpose, row.at, row.method) for row in rows]
 
 

@@ -87,7 +87,9 @@ def acts():
 
 
 def mails():
-    return [mail.context["what"] for mail in db.session.scalars(sa.select(OutboxMail))]
+    return [
+        mail.context["what"] for mail in db.session.scalars(sa.select(OutboxMail).order_by(OutboxMail.id))
+    ]
 
 
 # --- in ------------------------------------------------------------------------------------------------

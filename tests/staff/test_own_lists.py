@@ -167,7 +167,9 @@ def test_an_administrator_limits_and_frees_an_account(choose, kalle):
     choose(reach="all", lists="oma")
 
     assert kalle.lists is None
-    entries = db.session.scalars(sa.select(AuditEntry).where(AuditEntry.action == "staff lists changed"))
+    entries = db.session.scalars(
+        sa.select(AuditEntry).where(AuditEntry.action == "staff lists changed").order_by(AuditEntry.id)
+    )
     assert [entry.details for entry in entries] == [
         {"before": "all", "after": ["oma"]},
         {"before": ["oma"], "after": "all"},

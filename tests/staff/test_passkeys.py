@@ -115,7 +115,9 @@ def test_the_first_passkey_brings_recovery_codes_a_mail_and_a_line_in_the_log(cl
     (kept,) = db.session.scalars(sa.select(StaffPasskey))
     assert (kept.name, kept.last_used_at) == ("työ kannettava", None)
     assert acts() == ["passkey added"]
-    assert [mail.context["what"] for mail in db.session.scalars(sa.select(OutboxMail))] == ["passkey_added"]
+    assert [
+        mail.context["what"] for mail in db.session.scalars(sa.select(OutboxMail).order_by(OutboxMail.id))
+    ] == ["passkey_added"]
     assert client.get("/staff/campaigns").status_code == 200
 
 
@@ -422,7 +424,9 @@ def test_a_removed_passkey_opens_nothing_and_other_browsers_are_logged_out(clien
     assert (is_inside(client), is_inside(elsewhere)) == (True, False)
     assert (account.has_second_step, account.recovery_hashes) == (False, [])
     assert acts() == ["passkey added", "passkey removed"]
-    told = [mail.context["what"] for mail in db.session.scalars(sa.select(OutboxMail))]
+    told = [
+        mail.context["what"] for mail in db.session.scalars(sa.select(OutboxMail).order_by(OutboxMail.id))
+    ]
     assert told == ["passkey_added", "passkey_removed"]
     client.delete_cookie("__Host-staff")
     assert log_in(device).status_code == 422

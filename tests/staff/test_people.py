@@ -170,7 +170,10 @@ FILLED = {"email": "meri@example.com", "lists": "oma", "way": "phone", "tongue":
 
 
 def mails() -> list[tuple[str, str | None]]:
-    return [(mail.template, mail.address) for mail in db.session.scalars(sa.select(OutboxMail))]
+    return [
+        (mail.template, mail.address)
+        for mail in db.session.scalars(sa.select(OutboxMail).order_by(OutboxMail.id))
+    ]
 
 
 def test_su10_who_asked_staff_gets_the_confirmation_mail(client, enter, make_list, submit):

@@ -394,7 +394,9 @@ def test_st3_a_look_at_a_person_is_logged_and_a_proxys_address_is_not_theirs(cli
     assert [row[4] for row in proxied] == ["203.0.113.7", "–"]
     assert [row[1] for row in own] == ["Click", "Open"]
     assert own[1][5] == "Reader"
-    looks = db.session.scalars(sa.select(AuditEntry).where(AuditEntry.action.like("opens and clicks%"))).all()
+    looks = db.session.scalars(
+        sa.select(AuditEntry).where(AuditEntry.action.like("opens and clicks%")).order_by(AuditEntry.id)
+    ).all()
     ids = [
         db.session.scalar(sa.select(Subscriber.id).where(Subscriber.address_key == address))
         for address in ("lukija0@gmail.com", "lukija3@gmail.com")
