@@ -20,15 +20,15 @@ from sqlalchemy.engine import URL
 
 from benchmarks.engines import database
 from newsletter import create_app
-from newsletter.bounces.fetching import fetch_maildir
 from newsletter.bounces.models import Bounce, Complaint
-from newsletter.bounces.reading import read
+from newsletter.bounces.parser import read
+from newsletter.bounces.sources.mailbox import fetch_maildir
 from newsletter.campaigns.drafts import create_campaign
 from newsletter.campaigns.models import CampaignStatus
 from newsletter.config import PREFIX, Settings
 from newsletter.db import db
 from newsletter.mail.return_path import return_paths
-from newsletter.running import schema
+from newsletter.running import migrations
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.subscribers.addresses import hash_address
 from newsletter.subscribers.models import MailingList, Subscriber, Subscription, SubscriptionStatus
@@ -67,7 +67,7 @@ def measure(engine: str, folder: Path, url: URL, number: int) -> None:
     environ |= {"SENDER_ADDRESS": "uutiset@kirjakauppa.example"}
     app = create_app(Settings.load({PREFIX + name: text for name, text in environ.items()}))
     with app.app_context():
-        schema.upgrade()
+        migrations.upgrade()
         maildir = _fill(folder, number)
         contents = [path.read_bytes() for path in (maildir / "new").iterdir()]
         began, used = time.monotonic(), time.process_time()

@@ -28,9 +28,9 @@ from benchmarks.engines import database
 from newsletter import create_app
 from newsletter.config import PREFIX, Settings
 from newsletter.db import db, is_sqlite
-from newsletter.privacy.purge import purge
-from newsletter.privacy.who_left import preview
-from newsletter.running import schema
+from newsletter.privacy.retention.purge import purge
+from newsletter.privacy.retention.purge_selection import preview
+from newsletter.running import migrations
 from newsletter.tracking.links import HIT
 
 NOW = datetime(2027, 1, 15, 1, 0, tzinfo=UTC)
@@ -60,7 +60,7 @@ def measure(engine: str, folder: Path, url: URL, people: int, events: int) -> No
     """Fill a database, purge it, and print what it took."""
     app = _app(folder, url)
     with app.app_context():
-        schema.upgrade()
+        migrations.upgrade()
         _fill(people, events)
         stages = Stages()
         _watch_locks(stages)

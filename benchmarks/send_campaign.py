@@ -19,9 +19,9 @@ from newsletter import create_app
 from newsletter.campaigns.drafts import create_campaign
 from newsletter.config import PREFIX, Settings
 from newsletter.db import db, table_of
-from newsletter.running import schema
+from newsletter.running import migrations
+from newsletter.sending.lifecycle.start import start_campaign
 from newsletter.sending.models import Delivery
-from newsletter.sending.start import start_campaign
 from newsletter.subscribers.addresses import hash_address
 from newsletter.subscribers.models import (
     MailingList,
@@ -65,7 +65,7 @@ class Bench:
     def prepare(self, recipients: int) -> None:
         """Make the tables, a list, and people on it who allow measuring."""
         with self._app.app_context():
-            schema.upgrade()
+            migrations.upgrade()
             now = datetime.now(UTC)
             fi = MailingList(slug="uutiset", name="Uutiset", language="fi", created_at=now)
             db.session.add(fi)
@@ -110,7 +110,7 @@ class Bench:
 
     def size(self) -> int:
         """Return how many bytes a mail has on the wire."""
-        from newsletter.sending.deliver import _fillers  # noqa: PLC0415 - for the size alone
+        from newsletter.sending.worker.deliver import _fillers  # noqa: PLC0415 - for the size alone
 
         campaign_id = self.start()
         with self._app.app_context():

@@ -36,12 +36,12 @@ from newsletter import create_app
 from newsletter.clock import utcnow
 from newsletter.config import Settings
 from newsletter.db import db
-from newsletter.running import schema
-from newsletter.running.jobs import SIGNUP_SECONDS, keep_loading
-from newsletter.subscribers import intake
+from newsletter.running import migrations
+from newsletter.running.periodic import SIGNUP_SECONDS, keep_loading
 from newsletter.subscribers.addresses import hash_address
 from newsletter.subscribers.lists import create_list, get_lists
 from newsletter.subscribers.models import Subscriber, Subscription, SubscriptionStatus, SuppressionReason
+from newsletter.subscribers.signup import queue
 from newsletter.subscribers.suppressions import suppress
 
 BOUND = 0.25
@@ -68,7 +68,7 @@ def _measure(engine: str, folder: Path, requests: int) -> bool:
     with database(engine, folder) as url:
         app = _application(folder, url)
         with app.app_context():
-            schema.upgrade()
+            migrations.upgrade()
             states = _prepare(requests + WARMING)
             db.session.remove()
         times: dict[str, list[float]] = {state: [] for state in states}
@@ -86,8 +86,8 @@ def _measure(engine: str, folder: Path, requests: int) -> bool:
 @contextmanager
 def _loading(app: Flask) -> Iterator[None]:
     told = threading.Event()
-    loader = threading.Thread(target=keep_loading, args=(app, intake.load, SIGNUP_SECONDS, told))
-    with intake.loading(Path(app.instance_path)):
+    loader = threading.Thread(target=keep_loading, args=(app, queue.load, SIGNUP_SECONDS, told))
+    with queue.loading(Path(app.instance_path)):
         loader.start()
         try:
             yield

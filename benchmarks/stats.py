@@ -33,14 +33,14 @@ from newsletter import create_app
 from newsletter.clock import utcnow
 from newsletter.config import Settings
 from newsletter.db import db
-from newsletter.running import schema
-from newsletter.staff import sessions
-from newsletter.staff.access import UNDERTAKING, make_uniquifier
+from newsletter.running import migrations
 from newsletter.staff.api_tokens import create_token
+from newsletter.staff.auth import sessions
+from newsletter.staff.auth.access import UNDERTAKING, make_uniquifier
 from newsletter.staff.models import Role, Staff
-from newsletter.stats import recount
-from newsletter.stats.rollups import load_spool
-from newsletter.tracking.spool import Spool
+from newsletter.stats.rollups import verify
+from newsletter.stats.rollups.ingest import load_spool
+from newsletter.tracking.hit_log import Spool
 
 
 def main() -> int:
@@ -73,7 +73,7 @@ def _measure(engine: str, url: URL, folder: Path, chosen: argparse.Namespace) ->
     }
     app = create_app(Settings.load())
     with app.app_context():
-        schema.upgrade()
+        migrations.upgrade()
         began = time.perf_counter()
         filled = fill(events=chosen.events, campaigns=chosen.campaigns, people=chosen.people, now=utcnow())
         took = time.perf_counter() - began
@@ -97,7 +97,7 @@ def _measure(engine: str, url: URL, folder: Path, chosen: argparse.Namespace) ->
     with app.app_context():
         _time_loading(folder / "instance" / "spool", newest.edition_id, chosen)
         began = time.perf_counter()
-        _number, wrong = recount.verify()
+        _number, wrong = verify.verify()
         print(f"  newsletter stats verify: {len(wrong)} wrong numbers, {time.perf_counter() - began:.1f} s")
         for found in wrong[:5]:
             print(f"    {found}")

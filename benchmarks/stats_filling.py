@@ -14,12 +14,12 @@ import sqlalchemy as sa
 from newsletter.campaigns.drafts import create_campaign
 from newsletter.campaigns.models import CampaignStatus
 from newsletter.db import db, is_sqlite
-from newsletter.sending.claim import count
-from newsletter.sending.editions import compile_edition
-from newsletter.stats.changes import Changes
-from newsletter.stats.funnel_months import close_months
-from newsletter.stats.groups import count_groups
-from newsletter.stats.lists import count_days
+from newsletter.sending.message.personalize import compile_edition
+from newsletter.sending.worker.leasing import count
+from newsletter.stats.rollups.funnel_months import close_months
+from newsletter.stats.rollups.list_growth import count_days
+from newsletter.stats.rollups.segments import count_groups
+from newsletter.stats.rollups.writer import Changes
 from newsletter.subscribers.lists import create_list
 from newsletter.subscribers.models import FunnelCount, FunnelStep, MailingList
 from newsletter.tracking.classify import RULES_VERSION

@@ -40,10 +40,10 @@ from newsletter.campaigns.drafts import create_campaign
 from newsletter.clock import utcnow
 from newsletter.config import Settings
 from newsletter.db import db
-from newsletter.running import schema
+from newsletter.running import migrations
+from newsletter.sending.lifecycle.start import start_campaign
 from newsletter.sending.models import Delivery, DeliveryStatus
-from newsletter.sending.start import start_campaign
-from newsletter.stats.rollups import load_spool
+from newsletter.stats.rollups.ingest import load_spool
 from newsletter.subscribers.addresses import hash_address
 from newsletter.subscribers.lists import create_list
 from newsletter.subscribers.models import Subscriber, Subscription, SubscriptionStatus, TrackingState
@@ -115,7 +115,7 @@ def _measure(engine: str, folder: Path, chosen: argparse.Namespace) -> None:
         os.environ.update({name: text for name, text in environ.items() if name.startswith("NEWSLETTER_")})
         app = create_app(Settings.load())
         with app.app_context():
-            schema.upgrade()
+            migrations.upgrade()
             (folder / "tokens").write_text("\n".join(_send_campaign()) + "\n", encoding="ascii")
         runs: dict[str, list[Measured]] = defaultdict(list)
         with _web(environ, port, chosen.workers, folder) as web, _nginx(folder, other):

@@ -6,10 +6,11 @@ import sys
 import click
 from flask.cli import ScriptInfo
 
-from newsletter import create_app, logs
+from newsletter import create_app
 from newsletter.config import SettingsInvalid
 from newsletter.errors import StartRefused
-from newsletter.running.schema import require_current
+from newsletter.running.migrations import require_current
+from newsletter.web import logs
 
 #: Commands that go on and on, and tell the log what they do; the others answer on the console.
 SERVERS = {"run", "web", "worker"}

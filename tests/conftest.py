@@ -23,9 +23,9 @@ from newsletter.campaigns.drafts import create_campaign
 from newsletter.campaigns.models import Campaign
 from newsletter.db import db
 from newsletter.mail import outbox
-from newsletter.mail.way_out import mailbox_folder
-from newsletter.running import schema
-from newsletter.sending import deliver
+from newsletter.mail.backends import mailbox_folder
+from newsletter.running import migrations
+from newsletter.sending.worker import deliver
 from newsletter.subscribers.addresses import hash_address
 from newsletter.subscribers.models import (
     MailingList,
@@ -116,8 +116,8 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated database file, to be copied."""
     folder = tmp_path_factory.mktemp("template")
     with running(folder) as app, app.app_context():
-        schema.upgrade()
-    return folder / "newsletter.db"
+        migrations.upgrade()
+    return folder / "newsletter.db.session"
 
 
 @pytest.fixture(scope="session")
@@ -130,7 +130,7 @@ def postgres_template(postgres: Postgres, tmp_path_factory: pytest.TempPathFacto
     """A migrated database, to be copied."""
     url = postgres.create()
     with running(tmp_path_factory.mktemp("template"), database_url=url) as app, app.app_context():
-        schema.upgrade()
+        migrations.upgrade()
     return url
 
 
@@ -169,7 +169,7 @@ def app(request, engine, clock) -> Iterator[Flask]:
 def fresh_database(request, engine, tmp_path) -> Iterator[URL]:
     """A migrated, empty database that no other test has seen, and that commits."""
     if engine == "sqlite":
-        path = tmp_path / "newsletter.db"
+        path = tmp_path / "newsletter.db.session"
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
         yield make_url(f"sqlite:///{path}")
         return

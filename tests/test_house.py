@@ -13,12 +13,12 @@ from newsletter import retention
 from newsletter.bounces.models import Kind
 from newsletter.db import Base, UtcDateTime, db
 from newsletter.mail.outbox import deliver_due
-from newsletter.privacy.acts import ACTIONS
-from newsletter.privacy.erasure import erase_person
+from newsletter.privacy.audit_log.action_labels import ACTIONS
+from newsletter.privacy.everyone import collect
+from newsletter.privacy.export.labels import HEADINGS, NAMES, VALUES
 from newsletter.privacy.models import RequestKind
-from newsletter.privacy.people import collect
-from newsletter.privacy.readable import HEADINGS, NAMES, VALUES
-from newsletter.privacy.schedule import columns_by_rule
+from newsletter.privacy.retention.erasure import erase_person
+from newsletter.privacy.retention.schedule import columns_by_rule
 from newsletter.retention import RULES
 from newsletter.sending.models import DeliveryStatus
 from newsletter.subscribers.models import ConsentKind, SubscriptionStatus, TrackingState

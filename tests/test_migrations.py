@@ -14,7 +14,7 @@ from alembic.script import ScriptDirectory
 
 from newsletter.config import data_folder
 from newsletter.db import Base, db
-from newsletter.running import schema
+from newsletter.running import migrations
 from newsletter.subscribers.models import MailingList, Subscriber, Subscription
 from tests.support.apps import load_settings, running
 from tests.support.server import ROOT
@@ -51,7 +51,7 @@ def migrate_further(real_app, tmp_path):
     def run(table, then="select 1"):
         folder = tmp_path / "migrations"
         shutil.copytree(FOLDER, folder)
-        code = NEXT.format(newest=schema.newest(), table=table, then=then)
+        code = NEXT.format(newest=migrations.newest(), table=table, then=then)
         (folder / "versions" / "9999_next.py").write_text(code, encoding="utf-8")
         db.session.rollback()
         config = Config()
@@ -94,7 +94,7 @@ def count(model):
 
 
 def test_the_newest_migration_equals_the_models(real_app):
-    assert schema.differences() == []
+    assert migrations.differences() == []
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
@@ -115,29 +115,29 @@ def test_what_alembic_does_not_compare_equals_the_models_too(real_app, tmp_path,
 
 
 def test_an_empty_database_is_made_ready(empty_app):
-    schema.require_current()
+    migrations.require_current()
 
-    assert schema.current() == schema.newest()
+    assert migrations.current() == migrations.newest()
     assert tables() == {*Base.metadata.tables, "alembic_version"}
 
 
 def test_migrating_twice_changes_nothing(real_app, make_subscriber):
     make_subscriber()
 
-    schema.upgrade()
-    schema.require_current()
+    migrations.upgrade()
+    migrations.require_current()
 
     assert (count(Subscriber), count(Subscription)) == (1, 1)
 
 
 def test_every_migration_can_be_taken_back(empty_app):
-    schema.upgrade()
+    migrations.upgrade()
 
-    alembic.command.downgrade(schema._config(), "base")
+    alembic.command.downgrade(migrations._config(), "base")
     assert tables() == {"alembic_version"}
 
-    schema.upgrade()
-    assert schema.differences() == []
+    migrations.upgrade()
+    assert migrations.differences() == []
 
 
 def test_a_database_with_people_in_it_keeps_them_all(migrate_further, make_list, make_subscriber):
@@ -146,7 +146,7 @@ def test_a_database_with_people_in_it_keeps_them_all(migrate_further, make_list,
 
     migrate_further("subscribers")
 
-    assert schema.current() == "9999_next"
+    assert migrations.current() == "9999_next"
     assert (count(MailingList), count(Subscriber), count(Subscription)) == (2, 3, 6)
     assert db.session.scalars(sa.select(Subscriber.address).order_by(Subscriber.id)).all() == [
         person.address for person in people
@@ -177,7 +177,7 @@ def broken_migration(migrate_further, make_subscriber):
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_a_migration_that_breaks_something_is_undone(real_app, broken_migration):
-    assert schema.current() == schema.newest()
+    assert migrations.current() == migrations.newest()
     assert (count(Subscriber), count(Subscription)) == (1, 1)
 
 
@@ -187,40 +187,40 @@ def test_foreign_keys_are_watched_again_after_a_failed_migration(real_app, broke
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
 
 
-@pytest.mark.parametrize("bring_up", [schema.upgrade, schema.require_current])
+@pytest.mark.parametrize("bring_up", [migrations.upgrade, migrations.require_current])
 def test_a_newer_database_is_refused_and_left_as_it_is(real_app, make_subscriber, bring_up):
     make_subscriber()
     set_revision("9999_next")
 
-    with pytest.raises(schema.DatabaseTooNew) as refusal:
+    with pytest.raises(migrations.DatabaseTooNew) as refusal:
         bring_up()
 
     assert str(refusal.value) == (
         "The database is from a newer version of this program (revision 9999_next)."
         " Run that version; nothing has been changed."
     )
-    assert (schema.current(), count(Subscriber)) == ("9999_next", 1)
+    assert (migrations.current(), count(Subscriber)) == ("9999_next", 1)
 
 
 @pytest.mark.parametrize("revision", OLDER)
 def test_an_older_database_waits_to_be_brought_up(real_app, revision):
     set_revision(revision)
 
-    with pytest.raises(schema.DatabaseTooOld) as refusal:
-        schema.require_current()
+    with pytest.raises(migrations.DatabaseTooOld) as refusal:
+        migrations.require_current()
 
     assert str(refusal.value) == "The database has an older shape. Bring it up: newsletter db upgrade"
-    assert schema.current() == revision
+    assert migrations.current() == revision
 
 
 @pytest.mark.parametrize("revision", OLDER)
 def test_a_database_of_an_earlier_version_is_brought_up_with_all_its_rows(empty_app, revision, now):
-    alembic.command.upgrade(schema._config(), revision)
+    alembic.command.upgrade(migrations._config(), revision)
     before = fill_every_table(now)
 
-    schema.upgrade()
+    migrations.upgrade()
 
-    assert schema.differences() == []
+    assert migrations.differences() == []
     with db.engine.connect() as connection:
         after = {
             name: connection.scalar(sa.select(sa.func.count()).select_from(sa.table(name))) for name in before
@@ -254,8 +254,8 @@ def plausible(column, now):
 
 
 def test_an_empty_database_is_not_compared(empty_app):
-    with pytest.raises(schema.DatabaseTooOld):
-        schema.differences()
+    with pytest.raises(migrations.DatabaseTooOld):
+        migrations.differences()
 
 
 @pytest.fixture
@@ -300,7 +300,7 @@ def test_the_names_of_the_files_are_alembics_own_order():
     """A start asks the names, and does without Alembic."""
     in_order = [script.revision for script in SCRIPTS.walk_revisions("base", "heads")][::-1]
 
-    assert (schema.newest(), sorted(schema._known())) == (SCRIPTS.get_current_head(), in_order)
+    assert (migrations.newest(), sorted(migrations._known())) == (SCRIPTS.get_current_head(), in_order)
 
 
 def test_a_process_loads_only_what_it_needs():

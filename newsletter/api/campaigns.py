@@ -3,7 +3,7 @@
 from datetime import UTC, timedelta
 from typing import Any
 
-from newsletter.api.gate import actor, api_token, needs_scope, require_lists, require_scope
+from newsletter.api.auth import actor, api_token, needs_scope, require_lists, require_scope
 from newsletter.api.resource import make_resource, refuses, require_match
 from newsletter.api.schemas import (
     LARGEST_ID,
@@ -23,8 +23,8 @@ from newsletter.campaigns.editing import get_edition, save_edition
 from newsletter.campaigns.models import Campaign, Edition
 from newsletter.clock import utcnow
 from newsletter.db import db
-from newsletter.sending.release import release
-from newsletter.stats.figures import campaign_figures, page_of_campaigns
+from newsletter.sending.lifecycle.release import release
+from newsletter.stats.reports.campaign import campaign_figures, page_of_campaigns
 from newsletter.subscribers.lists import get_lists
 
 bp = make_resource("campaigns", "Issues of a newsletter, from draft to sent, and their figures.")

@@ -7,8 +7,8 @@ import click
 from flask.cli import AppGroup
 
 from newsletter.api import webhooks as domain
+from newsletter.cli.report import report
 from newsletter.clock import utcnow
-from newsletter.console import report
 from newsletter.db import db
 
 webhooks = AppGroup("webhooks", help="Programs that are told what happens.")

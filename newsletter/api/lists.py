@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from newsletter.api.gate import actor, api_token, needs_scope, require_lists, require_whole
+from newsletter.api.auth import actor, api_token, needs_scope, require_lists, require_whole
 from newsletter.api.resource import make_resource, refuses
 from newsletter.api.schemas import ListIn, ListOut, ListsOut
 from newsletter.clock import utcnow

@@ -14,8 +14,8 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 
 from newsletter.errors import NewsletterError
-from newsletter.i18n import translate
-from newsletter.web import STATUS
+from newsletter.web.app import STATUS
+from newsletter.web.i18n import translate
 
 CODES = {
     400: "bad_request",

@@ -8,7 +8,7 @@ from flask_smorest.arguments import FlaskParser
 from marshmallow import Schema
 from werkzeug.exceptions import HTTPException
 
-from newsletter.api import gate
+from newsletter.api import auth
 from newsletter.api.problems import from_http_error, from_refusal
 from newsletter.api.schemas import ProblemOut
 from newsletter.errors import NewsletterError
@@ -40,8 +40,8 @@ class Resource(Blueprint):  # type: ignore[misc] # the same
 def make_resource(name: str, description: str) -> Blueprint:
     """Return the blueprint of a resource under /api/v1."""
     bp = Resource(f"api_{name}", __name__, url_prefix="/api/v1", description=description)
-    bp.before_request(gate.enter)
-    bp.after_request(gate.leave)
+    bp.before_request(auth.enter)
+    bp.after_request(auth.leave)
     bp.register_error_handler(HTTPException, from_http_error)
     bp.register_error_handler(NewsletterError, from_refusal)
     return bp

@@ -8,16 +8,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from newsletter import audit
-from newsletter.api.gate import actor, needs_scope, require_whole
+from newsletter.api.auth import actor, needs_scope, require_whole
 from newsletter.api.resource import make_resource, refuses
 from newsletter.api.schemas import LARGEST_ID, RequestIn, RequestOut, RequestsIn, RequestsOut
 from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.db import db
-from newsletter.privacy import desk
+from newsletter.ledger import audit
 from newsletter.privacy.models import RequestKind, RequestStatus, RightsRequest
-from newsletter.web import writing
+from newsletter.privacy.requests import register
+from newsletter.web.app import writing
 
 bp = make_resource("requests", "What people ask about their data: access, erasure and the like.")
 
@@ -52,7 +52,7 @@ def show_requests(asked: dict[str, Any]) -> dict[str, Any]:
 def enter_request(sent: dict[str, Any]) -> dict[str, Any]:
     """Enter a request that reached another system. Its due date begins now."""
     require_whole()
-    made = desk.receive(
+    made = register.receive(
         RequestKind(sent["kind"]),
         sent["address"],
         channel=sent["channel"],
@@ -75,8 +75,8 @@ def show_request(number: int) -> dict[str, Any]:
     """Show one request and what became of it."""
     require_whole()
     if number > LARGEST_ID:
-        raise desk.UnknownRequest
-    found = desk.get_request(number)
+        raise register.UnknownRequest
+    found = register.get_request(number)
     audit.record("request read", actor=actor(), now=utcnow(), object=f"request:{number}")
     db.session.commit()
     return _as_data(found)

@@ -7,9 +7,9 @@ from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from newsletter.clock import utcnow
 from newsletter.config import settings
-from newsletter.privacy.desk import BY_STAFF, SCOPES
 from newsletter.privacy.models import RequestKind, RequestStatus
-from newsletter.sending.spreading import LONGEST_SPREAD
+from newsletter.privacy.requests.register import BY_STAFF, SCOPES
+from newsletter.sending.lifecycle.send_window import LONGEST_SPREAD
 
 #: Line breaks and tabs are text; the rest means something else to a database, a mail or a terminal.
 _CONTROLS = {chr(code) for code in (*range(32), 127)} - {"\n", "\r", "\t"}

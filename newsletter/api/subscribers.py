@@ -8,8 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from flask import request
 
-from newsletter import audit
-from newsletter.api.gate import actor, api_token, needs_scope, require_lists
+from newsletter.api.auth import actor, api_token, needs_scope, require_lists
 from newsletter.api.resource import make_resource, refuses, require_match
 from newsletter.api.schemas import (
     LARGEST_ID,
@@ -22,14 +21,15 @@ from newsletter.api.schemas import (
 )
 from newsletter.clock import utcnow
 from newsletter.db import db
-from newsletter.privacy.proof import as_data, read_proof
+from newsletter.ledger import audit
+from newsletter.privacy.proof.consent import as_data, read_proof
 from newsletter.subscribers.addresses import parse_address
-from newsletter.subscribers.evidence import Visit
+from newsletter.subscribers.consent.evidence import Visit
 from newsletter.subscribers.lists import get_lists
 from newsletter.subscribers.models import MailingList, Subscriber, Subscription
 from newsletter.subscribers.queries import UnknownSubscriber
-from newsletter.subscribers.unsubscribe import leave
-from newsletter.web import client_ip, user_agent, writing
+from newsletter.subscribers.self_service.unsubscribe import leave
+from newsletter.web.app import client_ip, user_agent, writing
 
 bp = make_resource("subscribers", "People, their subscriptions, and the proof of their consent.")
 

@@ -16,13 +16,14 @@ from werkzeug.exceptions import HTTPException
 from newsletter.api.problems import from_http_error, problem
 from newsletter.clock import utcnow
 from newsletter.config import settings
-from newsletter.i18n import answer_in, language, translate
-from newsletter.subscribers import breaker, signup
-from newsletter.subscribers.evidence import Visit
-from newsletter.subscribers.forms import read_form
-from newsletter.subscribers.intake import HeldUp, take_in
-from newsletter.subscribers.pages import visit
-from newsletter.web import allow_reading
+from newsletter.subscribers.abuse import circuit_breaker
+from newsletter.subscribers.consent.evidence import Visit
+from newsletter.subscribers.public.blueprint import visit
+from newsletter.subscribers.signup import request as signup_request
+from newsletter.subscribers.signup.form import read_form
+from newsletter.subscribers.signup.queue import HeldUp, take_in
+from newsletter.web.app import allow_reading
+from newsletter.web.i18n import answer_in, language, translate
 
 bp = Blueprint("api_subscriptions", __name__, url_prefix="/api/v1")
 bp.register_error_handler(HTTPException, from_http_error)
@@ -49,7 +50,7 @@ def create() -> ResponseReturnValue:
         take_in(filled.request, now=utcnow(), visit=_visit(), method="api")
     except HeldUp as held_up:
         return _busy(held_up)
-    return jsonify(message=translate(signup.ANSWER)), HTTPStatus.ACCEPTED
+    return jsonify(message=translate(signup_request.ANSWER)), HTTPStatus.ACCEPTED
 
 
 @bp.route("/subscriptions", methods=["OPTIONS"])
@@ -119,5 +120,5 @@ def _visit() -> Visit:
 
 def _busy(held_up: HeldUp) -> Response:
     response = problem(HTTPStatus.TOO_MANY_REQUESTS, translate(held_up.message))
-    response.headers["Retry-After"] = str(breaker.seconds_left(utcnow()))
+    response.headers["Retry-After"] = str(circuit_breaker.seconds_left(utcnow()))
     return response

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from newsletter import audit
-from newsletter.api.gate import actor, needs_scope, require_whole
+from newsletter.api.auth import actor, needs_scope, require_whole
 from newsletter.api.resource import make_resource, refuses
 from newsletter.api.schemas import AddressIn, SuppressionOut
 from newsletter.clock import utcnow
 from newsletter.db import db
+from newsletter.ledger import audit
 from newsletter.subscribers.addresses import parse_address
 from newsletter.subscribers.models import SuppressionReason
 from newsletter.subscribers.suppressions import find_suppression, suppress

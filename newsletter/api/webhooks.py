@@ -18,16 +18,16 @@ from typing import Any
 import sqlalchemy as sa
 from cryptography.fernet import Fernet, MultiFernet
 
-from newsletter import audit
-from newsletter.api import outbound
+from newsletter.api import webhook_http
 from newsletter.api.models import Webhook, WebhookMessage
 from newsletter.bounces.models import CAME_BACK, Bounce, Complaint
 from newsletter.campaigns.models import Campaign, CampaignStatus
 from newsletter.config import settings
 from newsletter.db import change, db, insert_or_ignore
 from newsletter.errors import N_, NewsletterError, NotFound
-from newsletter.sealing import Seal
-from newsletter.subscribers.evidence import CHAIN
+from newsletter.ledger import audit
+from newsletter.ledger.hash_chain import Seal
+from newsletter.subscribers.consent.evidence import CHAIN
 from newsletter.subscribers.models import Consent, ConsentKind, MailingList, Purpose
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def create_webhook(url: str, events: Iterable[str], *, now: datetime, actor: str
     chosen = sorted(set(events))
     if not chosen or set(chosen) - set(EVENTS):
         raise WebhookInvalid(events=", ".join(EVENTS))
-    outbound.require_target(url)
+    webhook_http.require_target(url)
     secret = secrets.token_bytes(32)
     made = Webhook(
         url=url,
@@ -126,7 +126,7 @@ def collect(now: datetime) -> int:
     return written
 
 
-def deliver(now: datetime, *, post: Post = outbound.post) -> int:
+def deliver(now: datetime, *, post: Post = webhook_http.post) -> int:
     """Try what is due, and return how much was taken. Commits before and after each."""
     taken = 0
     while (found := _claim(now)) is not None:
@@ -270,7 +270,7 @@ def _try(message: WebhookMessage, webhook: Webhook, now: datetime, post: Post) -
     }
     try:
         return post(webhook.url, body, headers)
-    except (OSError, HTTPException, outbound.TargetRefused):
+    except (OSError, HTTPException, webhook_http.TargetRefused):
         return None
 
 

@@ -9,12 +9,13 @@ from flask import Flask, current_app
 from flask.cli import AppGroup
 from sqlalchemy.exc import OperationalError
 
-from newsletter.bounces import fetching, queries
-from newsletter.bounces.breaker import stop_if_needed
-from newsletter.bounces.intake import take_in
-from newsletter.bounces.listening import Listener
+from newsletter.bounces import queries
+from newsletter.bounces.receive import take_in
+from newsletter.bounces.reputation_guard import stop_if_needed
+from newsletter.bounces.sources import mailbox
+from newsletter.bounces.sources.lmtp import Listener
+from newsletter.cli.report import report
 from newsletter.clock import utcnow
-from newsletter.console import report
 from newsletter.db import db
 
 #: A mail server that runs us keeps the message and comes back (sysexits.h).
@@ -49,7 +50,7 @@ def read(file: BinaryIO, recipient: tuple[str, ...]) -> tuple[object, str]:
 @report
 def fetch() -> tuple[object, str]:
     """Empty the Maildir folder and the IMAP mailbox of the settings now."""
-    taken = fetching.fetch(utcnow())
+    taken = mailbox.fetch(utcnow())
     return {"taken_in": taken}, f"{taken} messages taken in."
 
 

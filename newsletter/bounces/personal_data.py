@@ -7,9 +7,9 @@ import sqlalchemy as sa
 
 from newsletter.bounces.models import Bounce, Complaint
 from newsletter.config import settings
-from newsletter.crowds import theirs
 from newsletter.db import change, db, is_sqlite
-from newsletter.strides import People
+from newsletter.db.batching import People
+from newsletter.db.id_bitmap import theirs
 from newsletter.subscribers.models import Subscriber
 
 _NOTHING = {"subscriber_id": None, "raw": None}

@@ -4,11 +4,11 @@ from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound
 
-from newsletter.bounces import sns
-from newsletter.bounces.breaker import stop_if_needed
-from newsletter.bounces.intake import record
-from newsletter.bounces.naming import find_named
-from newsletter.bounces.relays import ReportInvalid, SignatureInvalid, read_reports
+from newsletter.bounces.matching import find_named
+from newsletter.bounces.receive import record
+from newsletter.bounces.reputation_guard import stop_if_needed
+from newsletter.bounces.sources import sns
+from newsletter.bounces.sources.webhooks import ReportInvalid, SignatureInvalid, read_reports
 from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.db import db

@@ -8,8 +8,8 @@ from newsletter.campaigns.compose import compose_page
 from newsletter.campaigns.pictures import TYPES, get_picture
 from newsletter.campaigns.previews import as_archived
 from newsletter.config import settings
-from newsletter.i18n import language
 from newsletter.subscribers.models import MailingList
+from newsletter.web.i18n import language
 
 bp = Blueprint("archive", __name__)
 

@@ -12,8 +12,8 @@ from flask.cli import AppGroup
 from newsletter.campaigns.drafts import create_campaign, get_campaign, lists_of
 from newsletter.campaigns.editing import add_edition, duplicate_campaign, save_edition
 from newsletter.campaigns.models import Campaign
+from newsletter.cli.report import report
 from newsletter.clock import utcnow
-from newsletter.console import report
 from newsletter.db import db
 from newsletter.errors import N_, NewsletterError
 from newsletter.subscribers.lists import get_lists

@@ -17,9 +17,9 @@ from newsletter.campaigns.blocks import parser
 from newsletter.campaigns.models import Edition
 from newsletter.campaigns.plain import SCHEMES, plain
 from newsletter.config import settings
-from newsletter.i18n import speaking
-from newsletter.mail.brand import brand
+from newsletter.mail.branding import brand
 from newsletter.mail.message import inliner
+from newsletter.web.i18n import speaking
 
 #: Stand where a person's own link will be; ".invalid" never resolves, should one ever get out.
 UNSUBSCRIBE_MARK = "https://mark.invalid/unsubscribe"

@@ -6,17 +6,11 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from newsletter import audit
-from newsletter.campaigns.models import (
-    Campaign,
-    CampaignList,
-    CampaignStatus,
-    CampaignTotals,
-    Edition,
-)
+from newsletter.campaigns.models import Campaign, CampaignList, CampaignStatus, CampaignTotals, Edition
 from newsletter.config import settings
 from newsletter.db import db
 from newsletter.errors import N_, NewsletterError, NotFound
+from newsletter.ledger import audit
 from newsletter.subscribers.models import MailingList
 
 LONGEST_SUBJECT = 250

@@ -12,11 +12,11 @@ from datetime import datetime
 
 from PIL import Image, ImageOps, WebPImagePlugin
 
-from newsletter import audit
 from newsletter.campaigns.models import Picture
 from newsletter.config import settings
 from newsletter.db import db, insert_or_ignore
 from newsletter.errors import N_, NewsletterError, NotFound
+from newsletter.ledger import audit
 
 LARGEST_UPLOAD = 10_000_000
 #: Bytes as kept. Mailboxes show small pictures sooner, and phones pay for them.

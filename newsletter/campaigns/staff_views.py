@@ -17,11 +17,11 @@ from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.db import db
 from newsletter.errors import N_, NewsletterError
-from newsletter.i18n import NATIVE_NAMES, format_datetime, translate
-from newsletter.staff.access import SENDERS, WRITERS, actor, is_one_of, needs, own_lists
 from newsletter.staff.accounts import name_of
+from newsletter.staff.auth.access import SENDERS, WRITERS, actor, is_one_of, needs, own_lists
 from newsletter.subscribers.lists import all_lists, get_lists
-from newsletter.web import whole
+from newsletter.web.app import whole
+from newsletter.web.i18n import NATIVE_NAMES, format_datetime, translate
 
 bp = Blueprint("writing", __name__, url_prefix="/staff/campaigns")
 

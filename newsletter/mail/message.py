@@ -16,8 +16,8 @@ import css_inline
 from flask import render_template
 
 from newsletter.config import Settings, settings
-from newsletter.i18n import language, speaking
-from newsletter.mail.brand import brand
+from newsletter.mail.branding import brand
+from newsletter.web.i18n import language, speaking
 
 
 class MailPolicy(EmailPolicy):

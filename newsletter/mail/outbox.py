@@ -16,13 +16,13 @@ from blinker import Namespace
 from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.db import among, db, is_sqlite, listed, table_of
-from newsletter.leases import LEASE, dead_owners, owner
+from newsletter.db.leases import LEASE, dead_owners, owner
+from newsletter.mail.backends import open_transport
 from newsletter.mail.dkim import signer_of
 from newsletter.mail.message import compose, make_message_id
 from newsletter.mail.models import MailStatus, OutboxMail
 from newsletter.mail.return_path import OUTBOX, return_paths
-from newsletter.mail.transport import Reply, Transport
-from newsletter.mail.way_out import open_transport
+from newsletter.mail.smtp.transport import Reply, Transport
 from newsletter.wakeups import wake
 
 log = logging.getLogger(__name__)

@@ -8,28 +8,28 @@ import click
 from flask import current_app, render_template
 from flask.cli import AppGroup
 
-from newsletter import audit
-from newsletter.audit import verify_log
+from newsletter.cli.report import report, write_privately
 from newsletter.clock import utcnow
 from newsletter.config import settings
-from newsletter.console import report, write_privately
 from newsletter.db import db
 from newsletter.errors import NewsletterError
-from newsletter.i18n import speaking
-from newsletter.privacy.access import as_csv, as_json, read_copy
-from newsletter.privacy.erasure import erase_person
-from newsletter.privacy.proof import as_data, read_proof
-from newsletter.privacy.proof_removal import remove_proof
-from newsletter.privacy.purge import STAGES, last_run
-from newsletter.privacy.purge import purge as run_purge
-from newsletter.privacy.readable import sections
-from newsletter.privacy.schedule import schedule_lines
-from newsletter.privacy.staff_data import clear_account
-from newsletter.privacy.who_left import left_out, preview
+from newsletter.ledger import audit
+from newsletter.ledger.audit import verify_log
+from newsletter.privacy.export.collect import as_csv, as_json, read_copy
+from newsletter.privacy.export.labels import sections
+from newsletter.privacy.proof.consent import as_data, read_proof
+from newsletter.privacy.proof.removal import remove_proof
+from newsletter.privacy.retention.erasure import erase_person
+from newsletter.privacy.retention.purge import STAGES, last_run
+from newsletter.privacy.retention.purge import purge as run_purge
+from newsletter.privacy.retention.purge_selection import left_out, preview
+from newsletter.privacy.retention.schedule import schedule_lines
+from newsletter.privacy.retention.staff_accounts import clear_account
 from newsletter.staff import personal_data as staff_records
 from newsletter.staff.accounts import UnknownAccount, find_account, get_account
 from newsletter.staff.models import Staff
-from newsletter.subscribers.evidence import verify_ledger
+from newsletter.subscribers.consent.evidence import verify_ledger
+from newsletter.web.i18n import speaking
 
 privacy = AppGroup("privacy", help="Purge, erase, answer, and prove.")
 

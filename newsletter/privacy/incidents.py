@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from newsletter import audit, journal
 from newsletter.db import db
+from newsletter.durable import restore_journal
 from newsletter.errors import N_, NewsletterError, NotFound
-from newsletter.privacy.clocks import BREACH_HOURS
+from newsletter.ledger import audit
+from newsletter.privacy.deadlines import BREACH_HOURS
 from newsletter.privacy.models import Incident
 from newsletter.subscribers.models import Subscriber
 
@@ -56,7 +57,7 @@ def who_was_affected(began_at: datetime, ended_at: datetime) -> Affected:
         .where(Subscriber.created_at <= ended_at)
         .order_by(Subscriber.id)
     )
-    gone = [line for line in journal.erasures() if line.at >= began_at]
+    gone = [line for line in restore_journal.erasures() if line.at >= began_at]
     erased = {line.id for line in gone if line.since is not None and line.since <= ended_at}
     return Affected([(row.id, row.address) for row in rows], len(erased))
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from newsletter.crowds import theirs
 from newsletter.db import change, db
+from newsletter.db.batching import People
+from newsletter.db.id_bitmap import theirs
 from newsletter.privacy.models import (
     Ban,
     Disclosure,
@@ -16,7 +17,6 @@ from newsletter.privacy.models import (
     RightsRequest,
     Statement,
 )
-from newsletter.strides import People
 from newsletter.subscribers.models import Subscriber
 
 

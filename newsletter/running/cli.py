@@ -9,16 +9,16 @@ import click
 from flask import Flask, current_app
 from flask.cli import AppGroup, with_appcontext
 
+from newsletter.cli.report import Refusal, report
 from newsletter.clock import utcnow
 from newsletter.config import settings
-from newsletter.console import Refusal, report
+from newsletter.config.instance import remember_base_url
 from newsletter.db import db
 from newsletter.errors import StartRefused
-from newsletter.instance import remember_base_url
-from newsletter.running import processes, schema
+from newsletter.running import migrations, supervisor
 from newsletter.running.demo import fill
-from newsletter.running.doctor import examine
-from newsletter.running.jobs import load_for_ever, work_until_idle
+from newsletter.running.doctor.report import examine
+from newsletter.running.periodic import load_for_ever, work_until_idle
 from newsletter.staff.accounts import has_staff, invitation_url, invite
 from newsletter.staff.models import Role
 from newsletter.subscribers.lists import create_first_lists
@@ -50,15 +50,15 @@ def run(host: str, port: int, workers: int) -> None:
     """Migrate, then serve pages and work, all in one go. Ctrl-C stops everything."""
     _start_checks(host, port)
     _settle_base_url(host, port)
-    schema.upgrade()
+    migrations.upgrade()
     click.echo(_prepare_first_run())
     app = _this_app()
     members = {
-        "pages": partial(processes.serve_pages, app, host, port, workers),
+        "pages": partial(supervisor.serve_pages, app, host, port, workers),
         "loader": partial(load_for_ever, app),
-        "worker": partial(processes.serve_jobs, app),
+        "worker": partial(supervisor.serve_jobs, app),
     }
-    processes.Family(app, members).run()
+    supervisor.Family(app, members).run()
 
 
 @click.command()
@@ -72,10 +72,10 @@ def web(host: str, port: int, workers: int) -> None:
     _settle_base_url(host, port)
     app = _this_app()
     members = {
-        "pages": partial(processes.serve_pages, app, host, port, workers),
+        "pages": partial(supervisor.serve_pages, app, host, port, workers),
         "loader": partial(load_for_ever, app),
     }
-    processes.Family(app, members).run()
+    supervisor.Family(app, members).run()
 
 
 @click.command()
@@ -92,18 +92,18 @@ def worker(until_idle: bool, number: int) -> None:  # noqa: FBT001 - click passe
     if until_idle:
         click.echo(f"{work_until_idle()} mails accepted; nothing more is due.")
     elif number == 1:
-        processes.serve_jobs(app)
+        supervisor.serve_jobs(app)
     else:
         names = [f"worker-{position}" for position in range(1, number + 1)]
-        processes.Family(app, {name: partial(processes.serve_jobs, app) for name in names}).run()
+        supervisor.Family(app, {name: partial(supervisor.serve_jobs, app) for name in names}).run()
 
 
 @database.command("upgrade")
 @report
 def upgrade() -> tuple[object, str]:
     """Bring the database to this version's shape."""
-    schema.upgrade()
-    return {"revision": schema.newest()}, "The database has this version's shape."
+    migrations.upgrade()
+    return {"revision": migrations.newest()}, "The database has this version's shape."
 
 
 @database.command("revision", hidden=True)
@@ -112,7 +112,7 @@ def upgrade() -> tuple[object, str]:
 @report
 def revision(name: str, message: str) -> tuple[object, str]:
     """Write a migration from what the models have and the database lacks, to be read by hand."""
-    path = schema.write_revision(name, message)
+    path = migrations.write_revision(name, message)
     return {"path": path}, f"Wrote {path}. Read it, and mend it by hand."
 
 
@@ -120,7 +120,7 @@ def revision(name: str, message: str) -> tuple[object, str]:
 @report
 def check() -> tuple[object, str]:
     """Tell whether the newest migration equals the models."""
-    differences = schema.differences()
+    differences = migrations.differences()
     if differences:
         raise StartRefused(reason="The models differ from the newest migration:\n" + "\n".join(differences))
     return {"differences": []}, "The newest migration equals the models."
@@ -156,7 +156,7 @@ def _this_app() -> Flask:
 
 def _start_checks(host: str, port: int) -> None:
     try:
-        processes.require_free_port(host, port)
+        supervisor.require_free_port(host, port)
         # Read once before the start: a loader that cannot read them stores nothing.
         Networks.of(settings().relay_ranges, settings().scanner_ranges)
     except StartRefused as error:

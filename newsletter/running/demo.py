@@ -15,13 +15,14 @@ from newsletter.campaigns.models import Campaign, CampaignStatus, Edition
 from newsletter.config import settings
 from newsletter.db import change, db
 from newsletter.errors import N_, NewsletterError
-from newsletter.sending.claim import count
+from newsletter.sending.lifecycle.start import start_campaign
 from newsletter.sending.models import Delivery, DeliveryStatus
-from newsletter.sending.start import start_campaign
-from newsletter.stats.groups import count_groups
-from newsletter.stats.rollups import store
-from newsletter.stats.upkeep import keep_up
+from newsletter.sending.worker.leasing import count
+from newsletter.stats.rollups.ingest import store
+from newsletter.stats.rollups.periodic import keep_up
+from newsletter.stats.rollups.segments import count_groups
 from newsletter.subscribers.addresses import hash_address
+from newsletter.subscribers.consent.texts import notice_version, shown_wording
 from newsletter.subscribers.lists import all_lists, create_first_lists
 from newsletter.subscribers.models import (
     Consent,
@@ -35,8 +36,7 @@ from newsletter.subscribers.models import (
     SubscriptionStatus,
     TrackingState,
 )
-from newsletter.subscribers.unsubscribe import left
-from newsletter.subscribers.wordings import notice_version, shown_wording
+from newsletter.subscribers.self_service.unsubscribe import left
 from newsletter.tracking.classify import TRAP
 from newsletter.tracking.loader import Hit
 from newsletter.tracking.models import EventKind, Link

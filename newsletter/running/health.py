@@ -12,10 +12,10 @@ from werkzeug.exceptions import Forbidden, NotFound
 
 from newsletter.clock import utcnow
 from newsletter.config import settings
+from newsletter.config.parsers import is_loopback
 from newsletter.db import db
 from newsletter.mail.models import MailStatus, OutboxMail
-from newsletter.parsing import is_loopback
-from newsletter.running import metrics, schema
+from newsletter.running import metrics, migrations
 from newsletter.staff.api_tokens import find_token
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ def healthz() -> ResponseReturnValue:
 def readyz() -> ResponseReturnValue:
     """Answer 503 when this process cannot serve; what only needs a look is named in ``warnings``."""
     try:
-        migrated = schema.current() == schema.newest()
+        migrated = migrations.current() == migrations.newest()
     except SQLAlchemyError:
         log.exception("database not reachable")
         return jsonify(status="database not reachable"), 503

@@ -13,15 +13,15 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from newsletter import tallies
 from newsletter.campaigns.models import Campaign, CampaignStatus, CampaignTotals
 from newsletter.config import settings
 from newsletter.db import db
+from newsletter.durable import counters
 from newsletter.mail.models import MailStatus, OutboxMail
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.staff.models import StaffSession
-from newsletter.subscribers import intake
-from newsletter.tracking.spool import lost_hits, waiting_bytes
+from newsletter.subscribers.signup import queue
+from newsletter.tracking.hit_log import lost_hits, waiting_bytes
 
 #: What is on its way or needs somebody; the rest only grows.
 _OPEN_MAILS = (MailStatus.QUEUED, MailStatus.SENDING, MailStatus.FAILED, MailStatus.UNCERTAIN)
@@ -107,7 +107,7 @@ def _this_machine() -> Iterator[Metric]:
     yield _plain(
         "newsletter_signups_waiting",
         "Signups of this machine that have been answered and not stored yet",
-        intake.waiting(settings().instance_path),
+        queue.waiting(settings().instance_path),
     )
     yield _plain(
         "newsletter_spool_bytes",
@@ -137,7 +137,7 @@ def _totals() -> Iterator[Metric]:
 
 def _counters() -> Iterator[Metric]:
     """Yield what only grows: the rate is what the one who asks makes of two answers."""
-    stored = tallies.stored()
+    stored = counters.stored()
     sent = sa.select(sa.func.coalesce(sa.func.sum(CampaignTotals.accepted), 0))
     mails = CounterMetricFamily("newsletter_mails_accepted", "Mails taken by a mail server", labels=["kind"])
     mails.add_metric(["campaign"], float(db.session.scalar(sent) or 0))

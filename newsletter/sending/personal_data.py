@@ -5,10 +5,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from newsletter.campaigns.models import Campaign, Edition
-from newsletter.crowds import marked
 from newsletter.db import change, db
+from newsletter.db.batching import People, Stride, Tell, say_nothing
+from newsletter.db.id_bitmap import marked
 from newsletter.sending.models import Delivery
-from newsletter.strides import People, Stride, Tell, say_nothing
 from newsletter.subscribers.models import Subscriber
 
 #: Deliveries looked at in one transaction at first, so that others get to write.

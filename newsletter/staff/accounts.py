@@ -11,17 +11,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from newsletter import audit, journal
 from newsletter.config import settings
 from newsletter.db import change, db, insert_or_ignore
+from newsletter.durable import restore_journal
+from newsletter.durable.restore_journal import Line
 from newsletter.errors import N_, LinkExpired, NewsletterError, NotFound
-from newsletter.journal import Line
+from newsletter.ledger import audit
 from newsletter.mail import outbox
-from newsletter.staff import sessions
-from newsletter.staff.access import UNDERTAKING, make_password_hash, make_uniquifier, normalize_address
+from newsletter.staff.auth import sessions
+from newsletter.staff.auth.access import UNDERTAKING, make_password_hash, make_uniquifier, normalize_address
+from newsletter.staff.auth.passwords import require_good
 from newsletter.staff.models import LIMITABLE, Role, Staff, StaffInvitation, StaffReset
-from newsletter.staff.passwords import require_good
-from newsletter.tokens import hash_secret
+from newsletter.web.signed_tokens import hash_secret
 
 INVITATION_LASTS = timedelta(hours=24)
 RESET_LASTS = timedelta(minutes=60)
@@ -308,7 +309,7 @@ def close(account: Staff, *, now: datetime, actor: str) -> None:
     account.active, account.closed_at = False, now
     sign_out_everywhere(account, now=now)
     change(sa.delete(StaffReset).where(StaffReset.staff_id == account.id))
-    journal.note_with_commit(line_of(account, journal.ACCOUNT_CLOSED, now))
+    restore_journal.note_with_commit(line_of(account, restore_journal.ACCOUNT_CLOSED, now))
     audit.record("staff account closed", actor=actor, now=now, object=f"staff:{account.id}")
 
 
@@ -317,7 +318,7 @@ def reopen(account: Staff, *, now: datetime, actor: str) -> None:
     if account.cleared_at is not None:
         raise AccountCleared
     account.active, account.closed_at = True, None
-    journal.note_after_commit(line_of(account, journal.ACCOUNT_OPENED, now))
+    restore_journal.note_after_commit(line_of(account, restore_journal.ACCOUNT_OPENED, now))
     audit.record("staff account reopened", actor=actor, now=now, object=f"staff:{account.id}")
 
 

@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from newsletter import audit, journal
 from newsletter.db import db
+from newsletter.durable import restore_journal
+from newsletter.durable.restore_journal import Line
 from newsletter.errors import N_, NewsletterError, NotFound
-from newsletter.journal import Line
+from newsletter.ledger import audit
 from newsletter.staff.models import ApiToken
-from newsletter.tokens import hash_secret
+from newsletter.web.signed_tokens import hash_secret
 
 #: What a token may be made for.
 SCOPES = {
@@ -111,7 +112,7 @@ def revoke_token(number: int, *, now: datetime, actor: str) -> ApiToken:
         raise UnknownToken(id=number)
     if found.revoked_at is None:
         found.revoked_at = now
-        line = Line(now, f"token:{number}", journal.TOKEN_REVOKED, number, found.created_at)
-        journal.note_with_commit(line)
+        line = Line(now, f"token:{number}", restore_journal.TOKEN_REVOKED, number, found.created_at)
+        restore_journal.note_with_commit(line)
         audit.record("token revoked", actor=actor, now=now, object=f"token:{number}")
     return found

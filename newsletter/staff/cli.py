@@ -7,11 +7,12 @@ import click
 from flask import current_app
 from flask.cli import AppGroup, with_appcontext
 
+from newsletter.cli.report import report
 from newsletter.clock import utcnow
-from newsletter.console import report
 from newsletter.db import db
-from newsletter.staff import accounts, matrix, own_lists, second_step
-from newsletter.staff.access import normalize_address
+from newsletter.staff import accounts, list_access, matrix
+from newsletter.staff.auth import two_factor
+from newsletter.staff.auth.access import normalize_address
 from newsletter.staff.models import Role, Staff
 
 staff = AppGroup("staff", help="Let people in.")
@@ -29,7 +30,7 @@ _lists = click.option("--list", "lists", multiple=True, help="Only these lists, 
 @report
 def create(address: str, role: str, lists: Sequence[str]) -> tuple[object, str]:
     """Print a one-time link with which a person makes their account."""
-    chosen, limited = Role(role), own_lists.checked(Role(role), lists or None)
+    chosen, limited = Role(role), list_access.checked(Role(role), lists or None)
     token = accounts.invite(
         chosen, address=normalize_address(address), lists=limited, now=utcnow(), actor=CONSOLE
     )
@@ -85,7 +86,7 @@ def change_role(address: str, role: str) -> tuple[object, str]:
 def change_lists(address: str, lists: Sequence[str]) -> tuple[object, str]:
     """Limit an account to lists, or without --list to none; its owner is logged out."""
     account = _account(address)
-    own_lists.limit(account, lists or None, now=utcnow(), actor=CONSOLE)
+    list_access.limit(account, lists or None, now=utcnow(), actor=CONSOLE)
     db.session.commit()
     said = ", ".join(account.lists or ["all lists"])
     return {"address": address, "lists": account.lists}, f"{address} sees {said} now."
@@ -128,7 +129,7 @@ def reset(address: str) -> tuple[object, str]:
 def forget_second_step(address: str) -> tuple[object, str]:
     """Take second step and passkeys away from somebody who has lost phone and recovery codes."""
     account, now = _account(address), utcnow()
-    second_step.forget(account, now=now, actor=CONSOLE)
+    two_factor.forget(account, now=now, actor=CONSOLE)
     accounts.sign_out_everywhere(account, now=now)
     db.session.commit()
     return {"address": address, "second_step": False}, f"{address} sets the second step up anew."

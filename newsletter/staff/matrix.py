@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from flask import Flask
 
-from newsletter.staff.access import guarded_endpoints
+from newsletter.staff.auth.access import guarded_endpoints
 from newsletter.staff.models import Role
 
 EVERYBODY = "everybody"

@@ -9,15 +9,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from newsletter import audit, journal
-from newsletter.audit import AuditEntry
 from newsletter.config import settings
 from newsletter.db import change, db
+from newsletter.durable import restore_journal
 from newsletter.errors import N_, NewsletterError
-from newsletter.mail.mailbox import forget_mails_to
+from newsletter.ledger import audit
+from newsletter.ledger.audit import AuditEntry
+from newsletter.mail.dev_mailbox import forget_mails_to
 from newsletter.mail.models import OutboxMail
-from newsletter.staff.access import make_uniquifier
 from newsletter.staff.accounts import line_of
+from newsletter.staff.auth.access import make_uniquifier
 from newsletter.staff.models import Staff, StaffInvitation, StaffPasskey, StaffReset, StaffSession
 
 
@@ -81,7 +82,7 @@ def erase(account: Staff, *, now: datetime, actor: str) -> None:
         change(sa.delete(table).where(table.staff_id == account.id))
     change(sa.delete(StaffInvitation).where(StaffInvitation.address == address))
     _forget_mails(address)
-    journal.note_with_commit(line_of(account, journal.ACCOUNT_CLEARED, now))
+    restore_journal.note_with_commit(line_of(account, restore_journal.ACCOUNT_CLEARED, now))
     audit.record("staff account cleared", actor=actor, now=now, object=f"staff:{account.id}")
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import click
 from flask.cli import AppGroup
 
+from newsletter.cli.report import report
 from newsletter.clock import utcnow
-from newsletter.console import report
 from newsletter.db import db
 from newsletter.staff import api_tokens
 

@@ -7,18 +7,18 @@ import click
 import sqlalchemy as sa
 from flask.cli import AppGroup
 
+from newsletter.cli.report import report, write_privately
 from newsletter.clock import utcnow
-from newsletter.console import report, write_privately
 from newsletter.db import db
-from newsletter.i18n import spoken
 from newsletter.subscribers import personal_data
-from newsletter.subscribers.exporting import csv_pages, record_export
-from newsletter.subscribers.import_file import examine
-from newsletter.subscribers.importing import import_file
 from newsletter.subscribers.lists import all_lists, create_list, get_lists, set_public
 from newsletter.subscribers.models import Subscription, SubscriptionStatus
 from newsletter.subscribers.queries import get_subscriber
-from newsletter.subscribers.staff_entry import WAYS, enter
+from newsletter.subscribers.signup.manual import WAYS, enter
+from newsletter.subscribers.transfer.exporter import csv_pages, record_export
+from newsletter.subscribers.transfer.import_file import examine
+from newsletter.subscribers.transfer.importer import import_file
+from newsletter.web.i18n import spoken
 
 lists = AppGroup("lists", help="Make lists and see how many are on them.")
 subscribers = AppGroup("subscribers", help="Look at subscribers, import and export them.")

@@ -6,7 +6,7 @@ from flask import current_app
 from werkzeug.routing import MapAdapter
 
 from newsletter.config import settings
-from newsletter.tokens import SignedLink
+from newsletter.web.signed_tokens import SignedLink
 
 #: 128 random bits and the second of signing up.
 CONFIRM = SignedLink("confirm", "16sI")

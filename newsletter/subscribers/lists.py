@@ -7,12 +7,12 @@ from datetime import datetime
 import sqlalchemy as sa
 from flask import current_app
 
-from newsletter import audit
 from newsletter.config import settings
 from newsletter.db import db, insert_or_ignore, reading
 from newsletter.errors import N_, NewsletterError, NotFound
-from newsletter.i18n import speaking, translate
+from newsletter.ledger import audit
 from newsletter.subscribers.models import MailingList
+from newsletter.web.i18n import speaking, translate
 
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 

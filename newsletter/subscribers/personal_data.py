@@ -5,10 +5,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from newsletter.crowds import theirs
 from newsletter.db import change, db
+from newsletter.db.batching import People
+from newsletter.db.id_bitmap import theirs
 from newsletter.mail.models import OutboxMail
-from newsletter.strides import People
 from newsletter.subscribers.models import (
     Consent,
     ConsentKind,

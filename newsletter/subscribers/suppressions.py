@@ -10,9 +10,9 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
-from newsletter import journal
 from newsletter.db import among, change, db, insert_or_ignore, is_sqlite, listed, table_of
-from newsletter.journal import Line
+from newsletter.durable import restore_journal
+from newsletter.durable.restore_journal import Line
 from newsletter.subscribers.addresses import hash_address, suppression_key_id
 from newsletter.subscribers.models import Suppression, SuppressionReason
 
@@ -29,7 +29,7 @@ def suppress(address_key: str, reason: SuppressionReason, now: datetime) -> None
     address_hash, key_id = hash_address(address_key), suppression_key_id()
     if store_suppression(address_hash, key_id, reason, now):
         told = {"reason": reason.value, "key": key_id}
-        journal.note_with_commit(Line(now, address_hash, journal.SUPPRESSED, told=told))
+        restore_journal.note_with_commit(Line(now, address_hash, restore_journal.SUPPRESSED, told=told))
 
 
 def store_suppression(address_hash: str, key_id: str, reason: SuppressionReason, at: datetime) -> bool:
@@ -86,13 +86,13 @@ def lift_by_confirming(address_key: str, *, now: datetime) -> None:
     """Let a person's own double opt-in end an ordinary suppression."""
     address_hash = hash_address(address_key)
     if _delete(address_hash, Suppression.reason.in_(LIFTED_BY_CONFIRMING)):
-        journal.note_after_commit(Line(now, address_hash, journal.LIFTED))
+        restore_journal.note_after_commit(Line(now, address_hash, restore_journal.LIFTED))
 
 
 def lift(address_key: str, *, now: datetime) -> bool:
     """End any suppression, as only staff may, who end the objections with it; tell whether there was one."""
     address_hash = hash_address(address_key)
-    journal.note_after_commit(Line(now, address_hash, journal.LIFTED, told={"bans": True}))
+    restore_journal.note_after_commit(Line(now, address_hash, restore_journal.LIFTED, told={"bans": True}))
     return _delete(address_hash)
 
 

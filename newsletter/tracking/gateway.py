@@ -15,14 +15,14 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
-from newsletter import tallies
 from newsletter.config import Settings
 from newsletter.db import db, reading
+from newsletter.durable import counters
 from newsletter.errors import LinkInvalid
 from newsletter.tracking.classify import TRAP, class_by_name
+from newsletter.tracking.hit_log import Spool
 from newsletter.tracking.links import HIT
 from newsletter.tracking.models import Link
-from newsletter.tracking.spool import Spool
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -80,7 +80,7 @@ class TrackingGateway:
         try:
             edition_id, subscriber_id = HIT.decode(self._signer, rest)
         except LinkInvalid:
-            tallies.count("refused open")  # the same picture, so that nobody learns which tokens are real
+            counters.count("refused open")  # the same picture, so that nobody learns which tokens are real
         else:
             self._record(environ, "open", edition_id, subscriber_id, "null")
         start_response("200 OK", _PIXEL_HEADERS)
@@ -97,7 +97,7 @@ class TrackingGateway:
             edition_id, subscriber_id = HIT.decode(self._signer, token)
             target = "" if int(number) == TRAP else self._target(edition_id, int(number))
         except LinkInvalid:
-            tallies.count("refused click")
+            counters.count("refused click")
             return None
         except SQLAlchemyError:
             start_response("503 Service Unavailable", [("Retry-After", "30"), *_EMPTY_HEADERS])

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from newsletter.db import db
-from newsletter.tokens import SignedLink
 from newsletter.tracking.models import Link, LinkTotals
+from newsletter.web.signed_tokens import SignedLink
 
 #: Edition, subscriber. One token serves the picture and every link of one person's copy.
 HIT = SignedLink("hit", "II")

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from newsletter import spool
+from newsletter.durable import log_loader
 from newsletter.tracking.addresses import canonical
+from newsletter.tracking.hit_log import SUFFIX
 from newsletter.tracking.models import EventKind, MachineClass
-from newsletter.tracking.spool import SUFFIX
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def load(folder: Path, *, store: Store, rest: Callable[[], None] = lambda: None)
             store(hits)
         return len(hits)
 
-    return spool.load(folder, SUFFIX, step=STEP, store=store_lines, rest=rest)
+    return log_loader.load(folder, SUFFIX, step=STEP, store=store_lines, rest=rest)
 
 
 def _parse(data: bytes) -> Iterator[Hit]:

@@ -6,9 +6,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from newsletter.crowds import marked, theirs
 from newsletter.db import among, change, db, is_sqlite, listed, table_of
-from newsletter.strides import People, Stride, Tell, say_nothing
+from newsletter.db.batching import People, Stride, Tell, say_nothing
+from newsletter.db.id_bitmap import marked, theirs
 from newsletter.subscribers.models import Subscriber, TrackingState
 from newsletter.tracking.models import Event, Link, LinkReader, RecentClick
 from newsletter.tracking.queries import ends, numbers_of

@@ -3,10 +3,10 @@
 import pytest
 import sqlalchemy as sa
 
-from newsletter.audit import AuditEntry
 from newsletter.db import db
-from newsletter.privacy import carrying_out
+from newsletter.ledger.audit import AuditEntry
 from newsletter.privacy.models import RightsRequest
+from newsletter.privacy.requests import fulfil
 
 ASKED = {"kind": "erasure", "address": "Meri@example.com", "channel": "phone", "details": "Soitti tänään."}
 
@@ -28,7 +28,7 @@ def test_what_became_of_a_request_is_told(call, make_subscriber, now):
     make_subscriber("meri@example.com")
     number = call("/requests", ASKED).json["id"]
 
-    carrying_out.refuse(number, "law", "Kirjanpitolaki.", now=now, actor="staff:1", reply_by="print")
+    fulfil.refuse(number, "law", "Kirjanpitolaki.", now=now, actor="staff:1", reply_by="print")
     db.session.commit()
 
     told = call(f"/requests/{number}").json

@@ -7,12 +7,12 @@ import pytest
 import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
-from newsletter.audit import AuditEntry
 from newsletter.campaigns.models import CampaignStatus
 from newsletter.clock import utcnow
 from newsletter.db import db
+from newsletter.ledger.audit import AuditEntry
 from newsletter.mail.models import Grade, Standing
-from newsletter.sending.release import start_due
+from newsletter.sending.lifecycle.release import start_due
 from newsletter.subscribers.models import SubscriptionStatus
 from tests.subscribers.pages import Page
 from tests.support.clock import NOW

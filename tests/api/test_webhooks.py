@@ -14,13 +14,13 @@ import pytest
 import sqlalchemy as sa
 from flask import current_app
 
-from newsletter.api import outbound, webhooks
+from newsletter.api import webhook_http, webhooks
 from newsletter.api.models import WebhookMessage
-from newsletter.api.outbound import TargetRefused, is_public
+from newsletter.api.webhook_http import TargetRefused, is_public
 from newsletter.db import db
-from newsletter.sending.start import start_campaign
-from newsletter.subscribers.evidence import Visit, seal_ledger
-from newsletter.subscribers.unsubscribe import leave
+from newsletter.sending.lifecycle.start import start_campaign
+from newsletter.subscribers.consent.evidence import Visit, seal_ledger
+from newsletter.subscribers.self_service.unsubscribe import leave
 from tests.support.apps import on_its_own
 
 URL = "https://shop.example/hook?x=1"
@@ -209,7 +209,7 @@ def test_a_private_or_special_network_is_refused(address):
 
 def test_a_name_that_leads_home_is_refused_after_the_look_up(open_to_shop):
     with pytest.raises(TargetRefused):
-        outbound.post("https://localhost/hook", b"{}", {})
+        webhook_http.post("https://localhost/hook", b"{}", {})
 
 
 def test_a_real_server_gets_it_at_the_address_that_was_checked(open_to_shop):
@@ -239,7 +239,7 @@ def test_a_real_server_gets_it_at_the_address_that_was_checked(open_to_shop):
         thread.start()
         url = f"https://localhost:{port}/hook?x=1"
         try:
-            status = outbound.post(
+            status = webhook_http.post(
                 url,
                 b"{}",
                 {"webhook-id": "msg_1"},
@@ -248,7 +248,7 @@ def test_a_real_server_gets_it_at_the_address_that_was_checked(open_to_shop):
             )
             untrusted: object = None
             with suppress(ssl.SSLError):
-                untrusted = outbound.post(url, b"{}", {}, may_connect=lambda _address: True)
+                untrusted = webhook_http.post(url, b"{}", {}, may_connect=lambda _address: True)
         finally:
             server.shutdown()
             thread.join()

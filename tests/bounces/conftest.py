@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from newsletter.bounces.intake import Outcome, take_in
+from newsletter.bounces.receive import Outcome, take_in
 from newsletter.campaigns.models import Campaign, CampaignTotals
 from newsletter.db import db
 from newsletter.mail.return_path import return_paths

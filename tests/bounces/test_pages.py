@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from newsletter.bounces.intake import take_in
 from newsletter.bounces.models import Bounce
+from newsletter.bounces.receive import take_in
 from newsletter.db import db
 from newsletter.mail.return_path import return_paths
 from newsletter.staff.models import Role

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from newsletter.bounces.listening import Listener
 from newsletter.bounces.models import Bounce
+from newsletter.bounces.sources.lmtp import Listener
 from newsletter.db import db
 from newsletter.sending.models import Delivery
 from newsletter.subscribers.models import Subscriber

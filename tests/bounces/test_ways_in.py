@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from newsletter.bounces.fetching import fetch
-from newsletter.bounces.listening import Listener, NotLoopback
 from newsletter.bounces.models import Bounce
+from newsletter.bounces.sources.lmtp import Listener, NotLoopback
+from newsletter.bounces.sources.mailbox import fetch
 from newsletter.db import db
 from newsletter.mail.return_path import return_paths
-from newsletter.running.jobs import sweep
+from newsletter.running.periodic import sweep
 from tests.bounces.conftest import report_on, status_of
 from tests.support.apps import on_its_own
 

@@ -3,10 +3,10 @@
 import pytest
 import sqlalchemy as sa
 
-from newsletter.audit import AuditEntry
 from newsletter.campaigns.drafts import DraftInvalid, LanguageUnknown, UnknownCampaign, get_campaign, lists_of
 from newsletter.campaigns.models import Campaign, CampaignStatus
 from newsletter.db import db
+from newsletter.ledger.audit import AuditEntry
 
 
 def test_a_draft_keeps_what_was_written(make_campaign, make_list):

@@ -3,7 +3,6 @@
 import pytest
 import sqlalchemy as sa
 
-from newsletter.audit import AuditEntry
 from newsletter.campaigns.drafts import DraftInvalid, LanguageUnknown, NotEditable, lists_of
 from newsletter.campaigns.editing import (
     BodyTooLong,
@@ -19,6 +18,7 @@ from newsletter.campaigns.editing import (
 )
 from newsletter.campaigns.models import Campaign, CampaignStatus, Edition
 from newsletter.db import db
+from newsletter.ledger.audit import AuditEntry
 from tests.support.clock import NOW
 
 

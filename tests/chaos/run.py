@@ -13,20 +13,20 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+import newsletter.turns
 import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.exc import OperationalError
 
-import newsletter.turns
 from newsletter import create_app
 from newsletter.campaigns.drafts import create_campaign
 from newsletter.campaigns.models import Campaign, CampaignStatus, CampaignTotals
 from newsletter.clock import utcnow
 from newsletter.config import PREFIX, Settings
 from newsletter.db import db, reading, table_of
-from newsletter.running import schema
+from newsletter.running import migrations
+from newsletter.sending.lifecycle.start import start_campaign
 from newsletter.sending.models import Delivery, DeliveryStatus
-from newsletter.sending.start import start_campaign
 from newsletter.subscribers.addresses import hash_address
 from newsletter.subscribers.models import MailingList, Subscriber, Subscription, SubscriptionStatus
 from newsletter.wakeups import queue, wake, wake_now
@@ -47,15 +47,15 @@ FAMILY = """
 import sys
 from functools import partial
 
-import newsletter.turns
 from newsletter import create_app
-from newsletter.running import processes
+from newsletter.db import sqlite_write_lock
+from newsletter.running import supervisor
 
-processes.RESTART_SECONDS = 0.05
-newsletter.turns.PATIENCE = float(sys.argv[2])
+supervisor.RESTART_SECONDS = 0.05
+sqlite_write_lock.PATIENCE = float(sys.argv[2])
 app = create_app()
 names = [f"worker-{number}" for number in range(int(sys.argv[1]))]
-processes.Family(app, {name: partial(processes.serve_jobs, app) for name in names}).run()
+supervisor.Family(app, {name: partial(supervisor.serve_jobs, app) for name in names}).run()
 """
 
 
@@ -117,7 +117,7 @@ def play(story: Story, folder: Path) -> Outcome:
 
 def _start(app: Flask, recipients: int) -> int:
     with app.app_context():
-        schema.upgrade()
+        migrations.upgrade()
         now = utcnow()
         fi = MailingList(slug="uutiset", name="Uutiset", language="fi", created_at=now)
         db.session.add(fi)
@@ -295,7 +295,7 @@ def _server(port: int, taken: Path, mode: str) -> Iterator[None]:
 
 @contextmanager
 def _family(environ: dict[str, str], story: Story, said: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    patience = HASTY_PATIENCE if story.ground.troubles else newsletter.turns.PATIENCE
+    patience = HASTY_PATIENCE if story.ground.troubles else turns.PATIENCE
     with said.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-c", FAMILY, str(story.workers), str(patience)],

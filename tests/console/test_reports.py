@@ -5,9 +5,9 @@ import sqlalchemy as sa
 
 from newsletter.campaigns.models import Campaign
 from newsletter.db import db
-from newsletter.privacy.purge import KINDS
+from newsletter.privacy.retention.purge import KINDS
 from newsletter.running import demo
-from newsletter.sending.start import start_campaign
+from newsletter.sending.lifecycle.start import start_campaign
 from newsletter.staff.models import Role, StaffInvitation
 from newsletter.subscribers.lists import get_lists
 from newsletter.subscribers.models import SubscriptionStatus, TrackingState

@@ -12,9 +12,9 @@ from newsletter.config import SettingsInvalid
 from newsletter.db import db
 from newsletter.mail import outbox
 from newsletter.mail.dkim import SIGNED, relaxed_body, signer_of
-from newsletter.running.doctor import examine
-from newsletter.sending import deliver
-from newsletter.sending.start import start_campaign
+from newsletter.running.doctor.report import examine
+from newsletter.sending.lifecycle.start import start_campaign
+from newsletter.sending.worker import deliver
 from tests.support.apps import load_settings, on_its_own
 from tests.support.clock import NOW
 from tests.support.dkim_keys import ed25519_pem, rsa_pem, verify

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from newsletter.clock import utcnow
 from newsletter.db import db
-from newsletter.leases import owner
+from newsletter.db.leases import owner
 from newsletter.mail.models import MailStatus, OutboxMail
 from newsletter.mail.outbox import RETRY_AFTER, deliver_due, enqueue, release_expired
 from newsletter.mail.return_path import OUTBOX, return_paths

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from newsletter.db import db
-from newsletter.privacy.purge import KINDS
+from newsletter.privacy.retention.purge import KINDS
 from newsletter.subscribers.models import Subscriber, SubscriptionStatus
 from newsletter.tracking.models import Event, EventKind, MachineClass
 

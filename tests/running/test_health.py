@@ -6,12 +6,13 @@ import pytest
 import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
 
-from newsletter import limits, tallies
 from newsletter.db import db
+from newsletter.durable import counters
 from newsletter.mail import outbox
-from newsletter.running import jobs
+from newsletter.ratelimit import limiter
+from newsletter.running import periodic
 from newsletter.staff.api_tokens import create_token
-from newsletter.tracking.spool import LostHits
+from newsletter.tracking.hit_log import LostHits
 from tests.support.apps import on_its_own
 from tests.support.clock import NOW
 
@@ -104,13 +105,13 @@ def test_a_token_for_it_opens_them_from_elsewhere(client, scope, status):
 
 
 def test_what_was_refused_only_grows(client):
-    tallies.store()
+    counters.store()
     before = figures(client)
     client.get("/o/forged")
     client.get("/c/forged/1")
-    assert [limits.take("1/hour", "login", "somebody") for _try in range(3)] == [True, False, False]
-    tallies.store()
-    tallies.store()
+    assert [limiter.take("1/hour", "login", "somebody") for _try in range(3)] == [True, False, False]
+    counters.store()
+    counters.store()
 
     grown = {key: number - before.get(key, 0) for key, number in figures(client).items()}
 
@@ -123,9 +124,9 @@ def test_what_was_refused_only_grows(client):
 def test_single_mails_are_counted_when_they_are_accepted(app, client):
     context = {"what": "password", "changed_at": NOW.isoformat()}
     outbox.enqueue("staff_changed", to="anna@kirjakauppa.example", language="fi", now=NOW, context=context)
-    tallies.store()
+    counters.store()
     before = figures(client).get(("newsletter_mails_accepted_total", "single"), 0)
 
-    on_its_own(app, jobs.work_until_idle)
+    on_its_own(app, periodic.work_until_idle)
 
     assert figures(client)["newsletter_mails_accepted_total", "single"] == before + 1

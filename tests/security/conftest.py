@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 
 from newsletter.db import db
-from newsletter.staff.access import UNDERTAKING, make_uniquifier
+from newsletter.staff.auth.access import UNDERTAKING, make_uniquifier
 from newsletter.staff.models import Role, Staff
 from tests.staff.conftest import PASSWORD, _hash, sign_in_as
 from tests.support.clock import NOW

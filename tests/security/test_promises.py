@@ -7,10 +7,10 @@ import pytest
 import sqlalchemy as sa
 from selectolax.lexbor import LexborHTMLParser
 
-from newsletter.audit import AuditEntry
 from newsletter.db import db
-from newsletter.privacy import desk
+from newsletter.ledger.audit import AuditEntry
 from newsletter.privacy.models import RequestKind
+from newsletter.privacy.requests import register
 from newsletter.staff.models import Role, Staff
 from newsletter.subscribers import links
 from tests.staff.conftest import sign_in_as
@@ -82,7 +82,7 @@ def test_ss8_a_fault_of_ours_says_nothing_of_itself(make_app):
 @pytest.fixture
 def person(make_list, make_subscriber):
     made = make_subscriber("meri@example.com", lists=[make_list("oma")])
-    desk.receive(
+    register.receive(
         RequestKind.OBJECTION, "meri@example.com", channel="mail", language="fi", now=NOW, actor="staff:1",
         scopes=["research"],
     )  # fmt: skip

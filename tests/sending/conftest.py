@@ -9,8 +9,8 @@ from flask import Flask
 
 from newsletter.campaigns.models import Campaign, CampaignTotals
 from newsletter.db import db
+from newsletter.sending.lifecycle.start import start_campaign
 from newsletter.sending.models import Delivery
-from newsletter.sending.start import start_campaign
 from newsletter.subscribers.addresses import hash_address
 from newsletter.subscribers.models import MailingList, Subscriber, Subscription, SubscriptionStatus
 from tests.support.clock import NOW

@@ -10,8 +10,8 @@ from werkzeug.test import TestResponse
 
 from newsletter.clock import utcnow
 from newsletter.db import db
-from newsletter.staff import sessions
-from newsletter.staff.access import UNDERTAKING, make_password_hash, make_uniquifier
+from newsletter.staff.auth import sessions
+from newsletter.staff.auth.access import UNDERTAKING, make_password_hash, make_uniquifier
 from newsletter.staff.models import Role, Staff
 from tests.subscribers.pages import Page
 from tests.support.clock import NOW

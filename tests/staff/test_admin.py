@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 import pytest
 import sqlalchemy as sa
 
-from newsletter.audit import AuditEntry
 from newsletter.db import db
+from newsletter.ledger.audit import AuditEntry
 from newsletter.mail.models import OutboxMail
 from newsletter.staff.accounts import LastAdministrator, change_role, close
 from newsletter.staff.models import Role, Staff

@@ -8,8 +8,8 @@ from selectolax.lexbor import LexborHTMLParser
 
 from newsletter.db import db
 from newsletter.mail.models import OutboxMail
+from newsletter.subscribers.consent.texts import wording_text
 from newsletter.subscribers.models import Consent, Purpose
-from newsletter.subscribers.wordings import wording_text
 
 SITE = "https://www.kirjakauppa.example"
 

@@ -7,12 +7,12 @@ from selectolax.lexbor import LexborHTMLParser
 
 from newsletter.campaigns.models import CampaignStatus
 from newsletter.db import db
-from newsletter.privacy import desk
 from newsletter.privacy.models import RequestKind
+from newsletter.privacy.requests import register
 from newsletter.staff.matrix import EVERYBODY, rows
 from newsletter.staff.models import Role
 from tests.staff.conftest import PASSWORD
-from tests.staff.test_own_lists import address
+from tests.staff.test_list_access import address
 from tests.subscribers.pages import Page
 from tests.support.clock import NOW
 
@@ -58,7 +58,7 @@ def engine() -> str:
 @pytest.fixture
 def campaign(make_list, make_campaign):
     made = make_campaign([make_list("oma")])
-    desk.receive(
+    register.receive(
         RequestKind.ACCESS, "meri@example.com", channel="mail", language="fi", now=NOW, actor="staff:1"
     )
     db.session.commit()

@@ -9,7 +9,7 @@ from newsletter.config import data_folder
 from newsletter.db import db
 from newsletter.mail.models import MailStatus, OutboxMail
 from newsletter.staff.models import Role
-from newsletter.subscribers.staff_views import KINDS
+from newsletter.subscribers.staff.undelivered import KINDS
 from newsletter.subscribers.undelivered import count_undelivered, page_of_undelivered
 
 FAILED, UNCERTAIN, QUEUED = MailStatus.FAILED, MailStatus.UNCERTAIN, MailStatus.QUEUED

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from newsletter.staff.access import guarded_endpoints
+from newsletter.staff.auth.access import guarded_endpoints
 from newsletter.staff.matrix import EVERYBODY, rows, write
 from newsletter.staff.models import Role
 from tests.subscribers.pages import Page

@@ -3,8 +3,8 @@
 import pytest
 import sqlalchemy as sa
 
-from newsletter.audit import AuditEntry
 from newsletter.db import db
+from newsletter.ledger.audit import AuditEntry
 from newsletter.mail.models import OutboxMail
 from newsletter.staff.models import Role
 from newsletter.subscribers import search

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from newsletter.audit import AuditEntry
 from newsletter.db import Base, db
+from newsletter.ledger.audit import AuditEntry
 from newsletter.mail import outbox
-from newsletter.privacy.acts import actor_name
-from newsletter.privacy.clocks import months_before
-from newsletter.privacy.daily import run_daily_clocks
-from newsletter.privacy.staff_data import clear_account, forget_staff
+from newsletter.privacy.audit_log.action_labels import actor_name
+from newsletter.privacy.deadlines import months_before
+from newsletter.privacy.retention.daily import run_daily_clocks
+from newsletter.privacy.retention.staff_accounts import clear_account, forget_staff
 from newsletter.staff import accounts
 from newsletter.staff.accounts import AccountCleared, close, invite, reopen, start_reset
 from newsletter.staff.models import Role, Staff, StaffInvitation, StaffPasskey, StaffReset, StaffSession

@@ -3,10 +3,10 @@
 import pytest
 import sqlalchemy as sa
 
-from newsletter.audit import AuditEntry
 from newsletter.db import db
+from newsletter.ledger.audit import AuditEntry
 from newsletter.staff.models import Role
-from newsletter.subscribers.evidence import Visit, record_consent
+from newsletter.subscribers.consent.evidence import Visit, record_consent
 from newsletter.subscribers.models import ConsentKind
 
 VISIT = Visit(ip="203.0.113.7", user_agent="Selain 1", form_url="https://www.kirjakauppa.example/tilaa")

@@ -7,11 +7,11 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from newsletter.db import db
-from newsletter.privacy import desk
 from newsletter.privacy.models import RequestKind
+from newsletter.privacy.requests import register
 from newsletter.staff.matrix import rows
 from newsletter.staff.models import Role
-from tests.staff.test_own_lists import address
+from tests.staff.test_list_access import address
 from tests.support.clock import NOW
 
 #: They show a person, and who looked is written down.
@@ -60,7 +60,7 @@ def test_only_the_pages_that_show_a_person_write(
     real_app, client, enter, make_campaign, make_subscriber, said, locking
 ):
     campaign, person = make_campaign(), make_subscriber()
-    made = desk.receive(
+    made = register.receive(
         RequestKind.ACCESS, "meri@example.com", channel="mail", language="fi", now=NOW, actor="staff:1"
     )
     db.session.commit()

@@ -9,7 +9,7 @@ from selectolax.lexbor import LexborHTMLParser
 from newsletter.campaigns.models import CampaignStatus, HeldReason
 from newsletter.db import db
 from newsletter.mail.models import OutboxMail
-from newsletter.sending.release import start_due
+from newsletter.sending.lifecycle.release import start_due
 from newsletter.staff.models import Role
 from tests.staff.conftest import sign_in_as
 from tests.subscribers.pages import Page

@@ -1,6 +1,6 @@
 """Single keys lead about; whoever they get in the way of turns them off (WCAG 2.1.4)."""
 
-from newsletter.staff.access import MENU
+from newsletter.staff.auth.access import MENU
 from newsletter.staff.models import Role
 from tests.subscribers.pages import Page
 

@@ -12,22 +12,22 @@ import pytest
 import sqlalchemy as sa
 from selectolax.lexbor import LexborHTMLParser
 
-from newsletter.audit import AuditEntry
 from newsletter.campaigns.drafts import lists_of
 from newsletter.campaigns.models import Campaign
 from newsletter.clock import utcnow
 from newsletter.db import db
-from newsletter.sending.start import start_campaign
+from newsletter.ledger.audit import AuditEntry
+from newsletter.sending.lifecycle.start import start_campaign
 from newsletter.staff.api_tokens import create_token
 from newsletter.staff.models import Role
-from newsletter.stats.breakdown import timeline
-from newsletter.stats.lists import count_days
-from newsletter.stats.readers import PAGE
-from newsletter.stats.upkeep import keep_up
+from newsletter.stats.reports.breakdown import timeline
+from newsletter.stats.reports.subscriber_activity import PAGE
+from newsletter.stats.rollups.list_growth import count_days
+from newsletter.stats.rollups.periodic import keep_up
 from newsletter.subscribers.models import Subscriber, SubscriptionStatus, TrackingState
-from newsletter.tracking.spool import LostHits
+from newsletter.tracking.hit_log import LostHits
 from tests.staff.conftest import sign_in_as
-from tests.stats.test_figures import counted_queries
+from tests.stats.reports.test_campaign import counted_queries
 from tests.support.clock import NOW
 from tests.tracking.hits import APPLE, LATER, THUNDERBIRD, hit_line, load_hits, spool_hits
 

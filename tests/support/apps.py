@@ -16,11 +16,12 @@ from jinja2 import BytecodeCache
 from jinja2.bccache import Bucket
 from sqlalchemy.engine import URL
 
-from newsletter import create_app, limits
+from newsletter import create_app
 from newsletter.config import PREFIX, Settings
 from newsletter.db import db
-from newsletter.mail.way_out import mailbox_folder
-from newsletter.subscribers import intake
+from newsletter.mail.backends import mailbox_folder
+from newsletter.ratelimit import limiter
+from newsletter.subscribers.signup import queue as signup_queue
 from newsletter.wakeups import queue
 from tests.support.gateway import gateway_of
 
@@ -84,7 +85,7 @@ def running(instance: Path, **settings: object) -> Iterator[Flask]:
         empty(app)
         queue(app).storage.close()
         with app.app_context():
-            counts: Any = vars(limits.storage()).get("_local")
+            counts: Any = vars(limiter.storage()).get("_local")
             if hasattr(counts, "connection"):
                 counts.connection.close()
             db.engine.dispose()
@@ -113,8 +114,8 @@ def clean(app: Flask) -> None:
     empty(app)
     app.config["NEWSLETTER"].journal_path.unlink(missing_ok=True)
     with app.app_context():
-        if limits.storage().check():
-            limits.storage().reset()
+        if limiter.storage().check():
+            limiter.storage().reset()
     app.extensions["newsletter.limits.spare"].reset()
 
 
@@ -182,7 +183,7 @@ class Client(FlaskClient):
         try:
             return contextvars.Context().run(super().open, *args, **kwargs)
         finally:
-            contextvars.Context().run(_in_context, self.application, intake.load)  # as a loader would
+            contextvars.Context().run(_in_context, self.application, signup_queue.load)  # as a loader would
             db.session.expire_all()
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from newsletter.campaigns.models import Campaign
-from newsletter.sending.start import start_campaign
+from newsletter.sending.lifecycle.start import start_campaign
 from newsletter.subscribers.models import MailingList
 from tests.support.clock import NOW
 

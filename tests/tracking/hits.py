@@ -6,8 +6,8 @@ from pathlib import Path
 
 from flask import Flask
 
-from newsletter.stats.rollups import load_spool
-from newsletter.tracking.spool import Spool
+from newsletter.stats.rollups.ingest import load_spool
+from newsletter.tracking.hit_log import Spool
 from tests.support.apps import on_its_own
 from tests.support.clock import NOW
 

@@ -14,8 +14,8 @@ from flask import Flask
 from newsletter.db import db
 from newsletter.subscribers import links as person_links
 from newsletter.tracking.addresses import canonical
+from newsletter.tracking.hit_log import LostHits, lost_hits
 from newsletter.tracking.links import HIT, store_links
-from newsletter.tracking.spool import LostHits, lost_hits
 from tests.support.gateway import gateway_of
 from tests.tracking.hits import THUNDERBIRD, spool_folder, spooled
 

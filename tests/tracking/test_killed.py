@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from newsletter.db import db
-from newsletter.stats.recount import verify
+from newsletter.stats.rollups.verify import verify
 from newsletter.subscribers.models import TrackingState
 from newsletter.tracking.links import HIT
 from newsletter.tracking.models import Event

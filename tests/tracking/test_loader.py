@@ -10,13 +10,13 @@ import sqlalchemy as sa
 
 from newsletter.campaigns.models import CampaignTotals
 from newsletter.db import db
-from newsletter.spool import SpoolOffset
-from newsletter.stats.rollups import load_spool, store
+from newsletter.durable.log_loader import SpoolOffset
+from newsletter.stats.rollups.ingest import load_spool, store
 from newsletter.subscribers.models import TrackingState
 from newsletter.tracking.classify import RULES_VERSION
+from newsletter.tracking.hit_log import Spool
 from newsletter.tracking.loader import STEP, Hit, load
 from newsletter.tracking.models import Event, EventKind, MachineClass
-from newsletter.tracking.spool import Spool
 from tests.support.clock import NOW
 from tests.tracking.hits import APPLE, LATER, THUNDERBIRD, hit_line, load_hits, spool_folder, spool_hits
 

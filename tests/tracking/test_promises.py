@@ -12,12 +12,12 @@ from flask import Flask
 from newsletter.campaigns.models import Campaign, CampaignTotals
 from newsletter.clock import utcnow
 from newsletter.db import db
-from newsletter.mail.way_out import mailbox_folder
+from newsletter.mail.backends import mailbox_folder
 from newsletter.stats.models import CampaignHour
-from newsletter.subscribers.evidence import Visit
+from newsletter.subscribers.consent.evidence import Visit
 from newsletter.subscribers.links import PREFERENCES
 from newsletter.subscribers.models import TrackingState
-from newsletter.subscribers.unsubscribe import choose_tracking
+from newsletter.subscribers.self_service.unsubscribe import choose_tracking
 from newsletter.tracking.links import HIT
 from newsletter.tracking.models import Event, EventKind, MachineClass
 from tests.support.mailbox import Mailbox, links_of

@@ -9,8 +9,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from newsletter import retention
 from newsletter.db import Base
+from newsletter.ledger.hash_chain import Sealable, unsealed_index
 from newsletter.retention import kept, ruled
-from newsletter.sealing import Sealable, unsealed_index
 
 
 class Purpose(enum.Enum):

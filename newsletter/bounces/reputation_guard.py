@@ -1,0 +1,122 @@
+"""Stopping a campaign before mailbox providers stop us: too many complaints, too many bounces (SB-7).
+
+Staff are warned before that. Each limit stops a campaign once: who resumes it has decided.
+"""
+
+import enum
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from newsletter.bounces.models import Bounce, Kind
+from newsletter.campaigns.models import Campaign, CampaignStatus, CampaignTotals
+from newsletter.config import settings
+from newsletter.db import change, db
+from newsletter.ledger import audit
+from newsletter.ledger.audit import AuditEntry
+from newsletter.mail.smtp.transport import Fault, Reply
+from newsletter.sending.worker.circuit_breaker import FAULTS, pause_for
+
+log = logging.getLogger(__name__)
+
+#: Staff are warned of bounces at this part of where a campaign stops.
+_WARN_AT = 0.5
+#: Campaigns older than this get no warning any more.
+RECENT = timedelta(days=30)
+
+
+class Limit(enum.Enum):
+    """What there can be too many of."""
+
+    COMPLAINTS = "complaints"
+    BOUNCES = "bounces"
+
+
+@dataclass(frozen=True, slots=True)
+class Danger:
+    """A campaign that is near a limit, or beyond."""
+
+    campaign_id: int
+    limit: Limit
+    number: int
+    #: Of so many accepted, or of ``BOUNCE_FIRST`` where fewer were.
+    base: int
+    is_beyond: bool
+
+
+def dangers(now: datetime) -> list[Danger]:
+    """Return every recent campaign that is near a limit."""
+    recent = sa.select(CampaignTotals).join(Campaign, Campaign.id == CampaignTotals.campaign_id)
+    rows = db.session.scalars(recent.where(Campaign.started_at > now - RECENT).order_by(Campaign.id.desc()))
+    return [found for totals in rows for found in dangers_of(totals)]
+
+
+def dangers_of(totals: CampaignTotals) -> list[Danger]:
+    """Return the limits that a campaign is near, by its totals."""
+    chosen = settings()
+    base = max(totals.accepted + totals.failed, chosen.bounce_first)
+    # Refused at once or sent back an hour later: it is the same mail to the same dead mailbox.
+    bounced = totals.bounced + totals.failed
+    measured = (
+        (Limit.COMPLAINTS, totals.complained, chosen.complaint_warn, chosen.complaint_stop),
+        (Limit.BOUNCES, bounced, chosen.bounce_stop * _WARN_AT, chosen.bounce_stop),
+    )
+    return [
+        Danger(totals.campaign_id, limit, number, base, is_beyond=number / base >= stop)
+        for limit, number, warn, stop in measured
+        if number / base >= min(warn, stop)
+    ]
+
+
+def stop_if_needed(now: datetime, campaign_ids: Iterable[int] | None = None) -> list[int]:
+    """Pause campaigns on their way that are beyond a limit; return which. Commits each."""
+    running = sa.select(Campaign).where(Campaign.status == CampaignStatus.SENDING).order_by(Campaign.id)
+    if campaign_ids is not None:
+        running = running.where(Campaign.id.in_(list(campaign_ids)))
+    found = db.session.scalars(running.execution_options(populate_existing=True)).unique().all()
+    stopped = [campaign.id for campaign in found if _stop(campaign, now)]
+    db.session.commit()
+    return stopped
+
+
+def _stop(campaign: Campaign, now: datetime) -> bool:
+    for danger in dangers_of(campaign.totals):
+        if danger.is_beyond and not _has_stopped(campaign.id, danger.limit.value):
+            return _pause(campaign.id, danger, now)
+    said = _turned_away(campaign.id)
+    if said is not None and not _has_stopped(campaign.id, Fault.POLICY.value):
+        pause_for(campaign.id, Reply(550, said, fault=Fault.POLICY), now)
+        return True
+    return False
+
+
+def _has_stopped(campaign_id: int, reason: str) -> bool:
+    """Tell whether a campaign was stopped for this before: who resumed it then has decided."""
+    stops = sa.select(AuditEntry.details).where(
+        AuditEntry.object == f"campaign:{campaign_id}",
+        AuditEntry.action == "campaign paused",
+        AuditEntry.actor == "breaker",
+    )
+    return any((details or {}).get("reason") == reason for details in db.session.scalars(stops))
+
+
+def _pause(campaign_id: int, danger: Danger, now: datetime) -> bool:
+    is_sending = sa.and_(Campaign.id == campaign_id, Campaign.status == CampaignStatus.SENDING)
+    values = {"status": CampaignStatus.PAUSED, "pause_reason": danger.limit.value, "pause_reply": None}
+    if not change(sa.update(Campaign).where(is_sending).values(values)):
+        return False
+    facts: dict[str, Any] = {"reason": danger.limit.value, "count": danger.number, "base": danger.base}
+    audit.record("campaign paused", actor="breaker", now=now, object=f"campaign:{campaign_id}", **facts)
+    log.error("campaign paused", extra={"campaign_id": campaign_id, **facts})
+    return True
+
+
+def _turned_away(campaign_id: int) -> str | None:
+    """Return what servers said last when so many turned the campaign away because of us."""
+    those = sa.select(Bounce.text).where(Bounce.campaign_id == campaign_id, Bounce.kind == Kind.OURS)
+    newest = db.session.scalars(those.order_by(Bounce.id.desc()).limit(FAULTS)).all()
+    return (newest[0] or "") if len(newest) == FAULTS else None

@@ -1,0 +1,1 @@
+"""Where reports come from: mailbox, LMTP, webhooks of relays."""

@@ -1,0 +1,1 @@
+"""SMTP: the client, pipelining, transports, and what a server offers."""

@@ -1,0 +1,142 @@
+"""The audit log in words: what was done, and by whom. What has no words yet is shown as it is stored."""
+
+import sqlalchemy as sa
+
+from newsletter.db import db
+from newsletter.errors import N_
+from newsletter.staff.models import ApiToken, Staff
+from newsletter.web.i18n import translate
+
+ACTIONS = {
+    "access carried out": N_("Request for access carried out"),
+    "address banned": N_("Address blocked"),
+    "address changed": N_("Address changed"),
+    "affected people exported": N_("List of affected people exported"),
+    "attention called": N_("Reminder sent to the privacy contact"),
+    "audit log exported": N_("Audit log exported"),
+    "backup made": N_("Backup made"),
+    "backup restored": N_("Backup restored"),
+    "block lifted": N_("Block lifted"),
+    "bounce message read": N_("Returned mail read"),
+    "bounces shown": N_("Returned mails listed"),
+    "campaign cancelled": N_("Newsletter cancelled"),
+    "campaign created": N_("Newsletter created"),
+    "campaign lists changed": N_("Lists of a newsletter changed"),
+    "campaign made a draft again": N_("Newsletter made a draft again"),
+    "campaign paused": N_("Newsletter paused"),
+    "campaign proposed": N_("Newsletter proposed for sending"),
+    "campaign resumed": N_("Newsletter resumed"),
+    "campaign scheduled": N_("Newsletter scheduled"),
+    "campaign sent": N_("Newsletter sent"),
+    "chains verified": N_("Seals checked"),
+    "consent proof read": N_("Proof of consent read"),
+    "data disclosed": N_("Data disclosed"),
+    "edition added": N_("Language added to a newsletter"),
+    "edition removed": N_("Language removed from a newsletter"),
+    "edition written": N_("Newsletter edited"),
+    "erasure carried out": N_("Request for erasure carried out"),
+    "events reclassified": N_("Opens and clicks classified anew"),
+    "hold ended": N_("Hold ended"),
+    "hold set": N_("Data put on hold"),
+    "import finished": N_("Import finished"),
+    "import started": N_("Import started"),
+    "incident changed": N_("Breach changed"),
+    "incident closed": N_("Breach closed"),
+    "incident recorded": N_("Breach recorded"),
+    "incident reported": N_("Breach reported to the authority"),
+    "incident told": N_("People told of a breach"),
+    "journal replayed": N_("Wishes since the backup carried out again"),
+    "language changed": N_("Language changed"),
+    "letter read": N_("Letter read"),
+    "list created": N_("List created"),
+    "notice published": N_("Privacy notice published"),
+    "objection carried out": N_("Objection carried out"),
+    "opens and clicks of a person shown": N_("Opens and clicks of a person shown"),
+    "opens and clicks shown": N_("Opens and clicks of persons shown"),
+    "own data copied": N_("Copy of one's own data taken"),
+    "openid linked": N_("Sign-in elsewhere linked"),
+    "openid unlinked": N_("Sign-in elsewhere unlinked"),
+    "passkey added": N_("Passkey added"),
+    "passkey refused": N_("Passkey refused"),
+    "passkey removed": N_("Passkey removed"),
+    "passkey renamed": N_("Passkey renamed"),
+    "passkey used": N_("Passkey used"),
+    "password changed": N_("Password changed"),
+    "password reset asked for": N_("New password asked for"),
+    "person erased": N_("Person erased"),
+    "personal data read": N_("Everything held on a person read"),
+    "picture uploaded": N_("Picture uploaded"),
+    "portability carried out": N_("Request for portable data carried out"),
+    "preflight overridden": N_("Newsletter let go although mail may not arrive"),
+    "proof removed": N_("Proof of somebody erased removed"),
+    "purge finished": N_("January purge finished"),
+    "purge started": N_("January purge started"),
+    "recipient told": N_("Recipient or source told"),
+    "recovery code used": N_("Recovery code used"),
+    "rectification carried out": N_("Rectification carried out"),
+    "request done": N_("Request answered"),
+    "request extended": N_("More time taken for a request"),
+    "request nothing_held": N_("Request answered: nothing held"),
+    "request proven": N_("Request confirmed from the mailbox"),
+    "request read": N_("Request read"),
+    "request received": N_("Request received"),
+    "request refused": N_("Request refused"),
+    "requests for an address blocked": N_("Address blocked at its owner's wish"),
+    "requests listed": N_("Requests listed"),
+    "restriction carried out": N_("Restriction carried out"),
+    "restriction lifted": N_("Restriction lifted"),
+    "schedule held": N_("Scheduled newsletter held back"),
+    "second step removed": N_("Second step of signing in removed"),
+    "second step set up": N_("Second step of signing in set up"),
+    "sign-in refused": N_("Sign-in refused"),
+    "signed in": N_("Signed in"),
+    "signup breaker tripped": N_("Signups slowed down: too many at once"),
+    "staff account cleared": N_("Account cleared of its person"),
+    "staff account closed": N_("Account closed"),
+    "staff account made": N_("Account made"),
+    "staff account reopened": N_("Account reopened"),
+    "staff invited": N_("Colleague invited"),
+    "staff level changed": N_("Level of an account changed"),
+    "staff lists changed": N_("Lists of a member of staff changed"),
+    "subscriber shown": N_("Subscriber shown"),
+    "subscribers exported": N_("Subscribers exported"),
+    "subscribers listed": N_("Subscribers listed"),
+    "subscription entered": N_("Subscription entered by staff"),
+    "subscriptions ended": N_("Subscriptions ended"),
+    "test mail sent": N_("Test mail sent"),
+    "token made": N_("Token for a program made"),
+    "token revoked": N_("Token of a program revoked"),
+    "undertaking given": N_("Confidentiality undertaking given"),
+    "webhook ended": N_("Webhook ended"),
+    "webhook made": N_("Webhook made"),
+}
+ACTORS = {
+    "console": N_("Command line"),
+    "person": N_("The person"),
+    "system": N_("The program"),
+    "breaker": N_("The program, to protect the sender"),
+}
+_PROGRAM = N_("Program: %(name)s")
+
+
+def known_actors() -> list[str]:
+    """Return who may have acted, as the log keeps them; found without reading the log."""
+    accounts, tokens = (db.session.scalars(sa.select(kind.id)) for kind in (Staff, ApiToken))
+    return [*ACTORS, *(f"staff:{number}" for number in accounts), *(f"token:{number}" for number in tokens)]
+
+
+def action_name(action: str) -> str:
+    """Say what was done, in the language in force."""
+    return translate(ACTIONS[action]) if action in ACTIONS else action
+
+
+def actor_name(actor: str) -> str:
+    """Say who did it: the address of an account, or what else acted."""
+    kind, _colon, number = actor.partition(":")
+    if kind == "staff" and number.isdigit():
+        account = db.session.get(Staff, int(number))
+        return account.email if account else actor
+    if kind == "token" and number.isdigit():
+        token = db.session.get(ApiToken, int(number))
+        return translate(_PROGRAM, {"name": token.name}) if token else actor
+    return translate(ACTORS[actor]) if actor in ACTORS else actor

@@ -1,0 +1,120 @@
+"""The details of an act in words: the names under which the audit log keeps them, and its codes."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from newsletter.errors import N_
+from newsletter.privacy.requests.register import CHANNELS, KINDS, REASONS
+from newsletter.sending.views.undelivered import STATUSES
+from newsletter.staff.views.account import ROLE_NAMES
+from newsletter.subscribers.signup.manual import WAYS
+from newsletter.web.i18n import NATIVE_NAMES, format_datetime, format_number, translate
+
+#: What each detail is called.
+LABELS = {
+    "access_ended_again": N_("Access of staff ended again"),
+    "added": N_("Added"),
+    "after": N_("After"),
+    "already": N_("There already"),
+    "barred_again": N_("Blocked again"),
+    "base": N_("Out of"),
+    "before": N_("Before"),
+    "breaches_unreported": N_("Breaches to report within a day"),
+    "campaigns_paused": N_("Newsletters paused"),
+    "changed": N_("Changed"),
+    "channel": N_("Channel"),
+    "confirmed": N_("Confirmed"),
+    "count": N_("Number"),
+    "deliveries": N_("Deliveries"),
+    "due_soon": N_("Requests due soon"),
+    "edition": N_("Language"),
+    "ended": N_("Ended"),
+    "entries": N_("Entries"),
+    "erased_again": N_("Erased again"),
+    "events": N_("Opens and clicks"),
+    "facts": N_("Facts"),
+    "faults": N_("Faults"),
+    "findings": N_("Findings"),
+    "kind": N_("Kind"),
+    "left": N_("Left before"),
+    "left_again": N_("Unsubscribed again"),
+    "left_out_held": N_("Left out: on hold"),
+    "left_out_restricted": N_("Left out: restricted"),
+    "limit": N_("Limit"),
+    "link_readers": N_("Readers of links"),
+    "lists": N_("Lists"),
+    "mails": N_("Mails"),
+    "moved_held": N_("Held: the address has changed"),
+    "not_sent": N_("Not sent"),
+    "overdue": N_("Requests overdue"),
+    "people": N_("People"),
+    "proofs": N_("Proofs whose time is over"),
+    "purge_missing": N_("Purge of the year missing"),
+    "reason": N_("Reason"),
+    "recipients": N_("Recipients"),
+    "refused_again": N_("Measuring refused again"),
+    "rejected": N_("Rejected"),
+    "requests_again": N_("Requests entered again"),
+    "requests": N_("Requests whose time is over"),
+    "restricted": N_("Restricted"),
+    "restricted_again": N_("Restricted again"),
+    "role": N_("Level"),
+    "rows": N_("Rows"),
+    "scheduled_at": N_("Time of sending"),
+    "schedules_held": N_("Schedules held back"),
+    "scopes": N_("Scopes"),
+    "status": N_("Status"),
+    "subscriptions": N_("Subscriptions"),
+    "suppressed": N_("Must not be written to"),
+    "tells": N_("Tells of"),
+    "version": N_("Version"),
+    "way": N_("How the person asked"),
+}
+_ROLES = {role.value: words for role, words in ROLE_NAMES.items()} | {"all": N_("All")}
+#: What the codes in them mean.
+CODES: Mapping[str, Mapping[str, str]] = {
+    "after": _ROLES,
+    "before": _ROLES,
+    "channel": CHANNELS,
+    "edition": NATIVE_NAMES,
+    "kind": {kind.value: words for kind, words in KINDS.items()},
+    "reason": {
+        **REASONS,
+        "bounces": N_("Too many mails came back"),
+        "complaints": N_("Too many complaints"),
+        "late": N_("Found too late"),
+        "login": N_("The mail server does not accept our login"),
+        "no_login": N_("The mail server offers no login"),
+        "policy": N_("The mail server refuses us (5.7.x)"),
+        "refused": N_("Turned away"),
+        "tls": N_("No encryption to be had"),
+        "unreachable": N_("The mail server cannot be reached"),
+    },
+    "role": _ROLES,
+    "status": {status.value: words for status, words in STATUSES.items()},
+    "way": WAYS,
+}
+
+
+def in_words(details: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Return each detail's name and value in the language in force; what has no words as it is stored."""
+    return list(_in_words(details or {}))
+
+
+def _in_words(details: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, value in details.items():
+        # A webhook's events are names, a purge's are a number of opens and clicks.
+        known = "tells" if name == "events" and not isinstance(value, int) else name
+        yield (translate(LABELS[known]) if known in LABELS else name), _value(name, value)
+
+
+def _value(name: str, value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
+    if isinstance(value, list):
+        return ", ".join(_value(name, item) for item in value)
+    if isinstance(value, int) and name != "version":
+        return format_number(value)
+    if name == "scheduled_at":
+        return format_datetime(datetime.fromisoformat(value))
+    words = CODES.get(name, {}).get(str(value))
+    return translate(words) if words else str(value)

@@ -1,0 +1,1 @@
+"""Backup, restore, and the replay of erasures after a restore."""

@@ -1,0 +1,1 @@
+"""All that is held about one person, collected and put in words."""

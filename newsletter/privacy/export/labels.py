@@ -1,0 +1,195 @@
+"""The copy of a person's data in words. What has no words yet is shown under its own name."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from newsletter.errors import N_
+from newsletter.privacy.audit_log.action_labels import action_name
+from newsletter.privacy.proof.consent import METHODS
+from newsletter.privacy.requests.register import CHANNELS, REASONS, STATUSES
+from newsletter.web.i18n import NATIVE_NAMES, format_datetime, translate
+
+HEADINGS = {
+    "subscriptions": N_("Subscriptions"),
+    "consents": N_("Consents: what you asked for, confirmed and withdrew"),
+    "address_changes": N_("Changes of address"),
+    "deliveries": N_("Newsletters sent to you"),
+    "bounces": N_("Mails to you that came back"),
+    "complaints": N_("Mails you called spam"),
+    "events": N_("Opens and clicks"),
+    "requests": N_("Your requests about your data"),
+    "disclosures": N_("To whom your data was given"),
+    "holds": N_("Reasons why your data must stay"),
+    "statements": N_("What you say is wrong in the evidence"),
+    "told": N_("Who was told of your request"),
+    "bans": N_("What you have objected to"),
+    "acts": N_("What was done to your data"),
+}
+NAMES = {
+    "address": N_("E-mail address"),
+    "language": N_("Language"),
+    "tracking": N_("Open and click tracking"),
+    "since": N_("Known since"),
+    "copied_at": N_("Copied"),
+    "list": N_("List"),
+    "wording": N_("Words you agreed to"),
+    "notice_version": N_("Version of the privacy notice"),
+    "tracking_chosen_at": N_("Choice about tracking made"),
+    "restricted_at": N_("Restricted since"),
+    "subject": N_("Subject"),
+    "number": N_("Number of the request"),
+    "received_at": N_("Received"),
+    "channel": N_("Channel"),
+    "details": N_("What you wrote"),
+    "decided_at": N_("Answered"),
+    "reason": N_("Reason"),
+    "reason_text": N_("Explanation"),
+    "extension_reason": N_("Why it took longer"),
+    "reply": N_("Our answer"),
+    "recipient": N_("Recipient"),
+    "what": N_("What"),
+    "why": N_("Why"),
+    "ground": N_("Legal ground"),
+    "text": N_("Explanation"),
+    "created_at": N_("Since"),
+    "ended_at": N_("Until"),
+    "request": N_("Request"),
+    "done_at": N_("Told"),
+    "letter": N_("Letter"),
+    "scope": N_("Objection to"),
+    "action": N_("Act"),
+    "actor": N_("By"),
+    "about": N_("More about it"),
+    "campaign_id": N_("Number of the newsletter"),
+    "status": N_("Status"),
+    "confirmed_at": N_("Confirmed"),
+    "address_confirmed_at": N_("The right address was confirmed"),
+    "unsubscribed_at": N_("Left"),
+    "kind": N_("Event"),
+    "purpose": N_("Purpose"),
+    "at": N_("Time"),
+    "method": N_("How"),
+    "form_url": N_("Page"),
+    "ip": N_("IP address"),
+    "user_agent": N_("Browser or mail program"),
+    "source": N_("Source"),
+    "proof": N_("Proof"),
+    "new_address": N_("New address"),
+    "asked_at": N_("Asked for"),
+    "accepted_at": N_("Accepted"),
+    "reply_code": N_("Code of the server"),
+    "reply_status": N_("Status of the server"),
+    "reply_text": N_("What the server said"),
+    "message": N_("The message"),
+    "first_open_at": N_("First opened"),
+    "first_click_at": N_("First clicked"),
+    "url": N_("Link"),
+    "class": N_("Made by"),
+}
+VALUES = {
+    "granted": N_("Allowed"),
+    "refused": N_("Refused"),
+    "unknown": N_("Not chosen"),
+    "pending": N_("Waiting for confirmation"),
+    "confirmed": N_("Confirmed"),
+    "unsubscribed": N_("You have left"),
+    "asked": N_("Asked for"),
+    "withdrawn": N_("Withdrawn"),
+    "newsletter": N_("Newsletter"),
+    "tracking": N_("Open and click tracking"),
+    "queued": N_("Queued"),
+    "sending": N_("On its way"),
+    "accepted": N_("Accepted"),
+    "deferred": N_("Will be tried again"),
+    "failed": N_("Failed"),
+    "skipped": N_("Left out"),
+    "uncertain": N_("Uncertain"),
+    "bounced": N_("Bounced"),
+    "complained": N_("You reported it as spam"),
+    "hard": N_("There is no such mailbox"),
+    "soft": N_("It did not work for now"),
+    "ours": N_("Turned away because of us"),
+    "delayed": N_("On its way, late"),
+    "auto_reply": N_("Automatic reply"),
+    "challenge": N_("Asked for proof of a person"),
+    "notice": N_("Notice"),
+    "unsubscribe": N_("Leaving by mail"),
+    "complaint": N_("You reported it as spam"),
+    "unreadable": N_("Could not be read"),
+    "abuse": N_("Spam"),
+    "open": N_("Open"),
+    "click": N_("Click"),
+    "human": N_("Reader"),
+    "proxy": N_("Mail proxy"),
+    "apple_mpp": N_("Apple Mail Privacy Protection"),
+    "apple_suspected": N_("Apple Mail Privacy Protection, suspected"),
+    "scanner": N_("Security scanner"),
+    "bot": N_("Program"),
+    "access": N_("Access to one's data"),
+    "portability": N_("Data in a portable form"),
+    "rectification": N_("Rectification"),
+    "erasure": N_("Erasure"),
+    "restriction": N_("Restriction"),
+    "objection": N_("Objection (ban)"),
+    "direct_marketing": N_("Direct marketing"),
+    "research": N_("Research and measuring"),
+    "lists": N_("Lists and directories"),
+    "disclosure": N_("Disclosure to others"),
+    "all_mail": N_("All mail"),
+    "staff": N_("Our staff"),
+    "person": N_("You yourself"),
+    "console": N_("Our staff"),
+    "system": N_("The program"),
+}
+#: Fields that say one of VALUES; another may hold the same letters and mean them.
+_CHOSEN = {"tracking", "status", "kind", "purpose", "class", "scope", "actor"}
+#: Fields with words of their own, and those of a request, whose "open" is no opened mail.
+_OWN = {"method": METHODS, "channel": CHANNELS, "reason": REASONS}
+_OF_REQUESTS = {"status": {status.value: words for status, words in STATUSES.items()}}
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One heading and its records, each a list of names and values."""
+
+    heading: str
+    records: list[list[tuple[str, str]]]
+
+
+def sections(data: dict[str, Any]) -> list[Section]:
+    """Return the copy in the language in force, the person first."""
+    own = {name: value for name, value in data.items() if not isinstance(value, list)}
+    lists = {name: value for name, value in data.items() if isinstance(value, list)}
+    return [
+        Section(translate(N_("You")), [_record(own, _OWN)]),
+        *(
+            Section(
+                _word(HEADINGS, name),
+                [_record(record, _OWN | _OF_REQUESTS if name == "requests" else _OWN) for record in records],
+            )
+            for name, records in lists.items()
+        ),
+    ]
+
+
+def _record(fields: dict[str, Any], own: dict[str, dict[str, str]]) -> list[tuple[str, str]]:
+    return [
+        (_word(NAMES, name), _value(name, value, own)) for name, value in fields.items() if value is not None
+    ]
+
+
+def _value(name: str, value: object, own: dict[str, dict[str, str]]) -> str:
+    if name in own:
+        return _word(own[name], str(value))
+    if name == "language":
+        return NATIVE_NAMES.get(str(value), str(value))
+    if name in {"at", "since"} or name.endswith("_at"):
+        return format_datetime(datetime.fromisoformat(str(value)))
+    if name == "action":
+        return action_name(str(value))
+    return _word(VALUES, str(value)) if name in _CHOSEN else str(value)
+
+
+def _word(known: dict[str, str], name: str) -> str:
+    return translate(known[name]) if name in known else name

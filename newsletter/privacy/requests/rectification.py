@@ -1,0 +1,142 @@
+"""Putting a person's data right: address, language, measuring, and what cannot change itself.
+
+The right address is used once its mailbox has confirmed it (MU-6): staff may have misheard it, and whoever
+asked for it need not be its owner. The evidence of a consent is sealed. What a person says is wrong in it is
+kept beside it, as a statement, and shown wherever the evidence is (GDPR art. 16).
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from newsletter import retention
+from newsletter.config import settings
+from newsletter.db import db
+from newsletter.errors import N_, NewsletterError
+from newsletter.privacy.models import RightsRequest, Statement
+from newsletter.subscribers.addresses import parse_address
+from newsletter.subscribers.consent.evidence import Visit
+from newsletter.subscribers.models import FreshLink, Subscriber, TrackingState
+from newsletter.subscribers.one_time_links import send_link_to_new_address, withdraw_links
+from newsletter.subscribers.self_service import unsubscribe
+from newsletter.subscribers.self_service.change_address import find_other, has_begun
+from newsletter.subscribers.suppressions import find_suppression
+from newsletter.web.i18n import NATIVE_NAMES
+
+#: What was put right: a sentence in English, and what belongs into it.
+Change = tuple[str, dict[str, object]]
+#: How long the mailbox of the right address has to confirm it.
+LASTS = timedelta(days=retention.DESK_LINK_DAYS)
+
+
+class ValueMissing(NewsletterError):
+    """A rectification needs what is right."""
+
+    message = N_("Enter what is right, in at least one of the fields.")
+
+
+class AddressTaken(NewsletterError):
+    """Another subscriber has it."""
+
+    message = N_("Another subscriber already has this address.")
+
+
+class NothingConfirmed(NewsletterError):
+    """A mere request is not moved to an address whose mailbox has not answered."""
+
+    message = N_("Nothing has been confirmed with this address. Sign up with the right one instead.")
+
+
+class AddressBlocked(NewsletterError):
+    """Nothing may be sent there, so it cannot be confirmed."""
+
+    message = N_("This address is blocked. Lift the block first, if the person wishes that.")
+
+
+@dataclass(frozen=True, slots=True)
+class Corrections:
+    """What is right; what is empty stays as it is."""
+
+    address: str = ""
+    language: str = ""
+    #: Measuring is only ever refused for somebody; allowing it takes their own press.
+    refuses_tracking: bool = False
+    statement: str = ""
+
+
+@dataclass(slots=True)
+class Righted:
+    """What was put right, in words that can be said in whatever language."""
+
+    done: list[Change] = field(default_factory=list)
+    #: The new address, which waits for its mailbox.
+    waiting: list[Change] = field(default_factory=list)
+    link: FreshLink | None = None
+
+
+def rectify(person: Subscriber, right: Corrections, *, now: datetime, actor: str) -> Righted:
+    """Put right what is wrong; another address once its mailbox has confirmed the link it is sent here.
+
+    Raises ValueMissing, AddressInvalid, AddressTaken, AddressBlocked or NothingConfirmed.
+    """
+    righted = Righted()
+    done = righted.done
+    if right.language in settings().languages and right.language != person.language:
+        person.language = right.language
+        done.append((N_("Language: %(right)s"), {"right": NATIVE_NAMES[right.language]}))
+    if right.address.strip():
+        _put_address_right(person, right.address, righted, now)
+    if right.refuses_tracking and person.tracking is not TrackingState.REFUSED:
+        unsubscribe.choose_tracking(
+            person, granted=False, language=person.language, now=now, visit=Visit(ip=""), method="staff"
+        )
+        done.append((N_("Open and click tracking: refused"), {}))
+    if text := right.statement.strip()[:4000]:
+        db.session.add(Statement(subscriber_id=person.id, text=text, created_at=now, actor=actor))
+        done.append((N_("The person's statement: %(text)s"), {"text": text}))
+    if not done and not righted.waiting:
+        raise ValueMissing
+    return righted
+
+
+def address_change(right: str, wrong: str) -> Change:
+    """Return in words that an address was another."""
+    return N_("Address: %(right)s (before: %(wrong)s)"), {"right": right, "wrong": wrong}
+
+
+def state_of_address(request: RightsRequest, now: datetime) -> tuple[str, datetime | None] | None:
+    """Return in words whether the mailbox of an address put right has confirmed it, with their ``time``.
+
+    None where no address was put right.
+    """
+    if request.address_link_id is None:
+        return None
+    if request.address_confirmed_at is not None:
+        return N_("Confirmed by its mailbox: %(time)s"), request.address_confirmed_at
+    link = db.session.get(FreshLink, request.address_link_id)
+    if link is None or link.used_at is not None or link.expires_at <= now:
+        return N_("Not confirmed in time: it is not used. Enter another request to send a new link."), None
+    return N_("Waits for its mailbox, until %(time)s"), link.expires_at
+
+
+def _put_address_right(person: Subscriber, text: str, righted: Righted, now: datetime) -> None:
+    address = parse_address(text)
+    if not has_begun(person):
+        raise NothingConfirmed
+    if address.text == person.address:
+        return
+    if find_other(person, address) is not None:
+        raise AddressTaken
+    if address.key == person.address_key:  # written otherwise: the same mailbox
+        righted.done.append(address_change(address.text, person.address))
+        person.address = address.text
+        return
+    if find_suppression(address.key) is not None:
+        raise AddressBlocked
+    # Links that wait in the old mailbox, which may be somebody else's, end.
+    withdraw_links(person)
+    righted.link = send_link_to_new_address(person, address, now=now, lasts=LASTS)
+    words = N_(
+        "Address: %(right)s, once the link that we sent there has been confirmed"
+        " (valid for %(days)s days; until then: %(wrong)s)"
+    )
+    righted.waiting.append((words, {"right": address.text, "wrong": person.address, "days": LASTS.days}))

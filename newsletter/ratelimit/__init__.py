@@ -1,0 +1,1 @@
+"""How often something may happen, counted for all processes of an instance."""

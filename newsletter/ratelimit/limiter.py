@@ -1,0 +1,263 @@
+"""Rate limits that hold across processes.
+
+``limits`` counts in memory or in Redis; one machine with several processes needs neither. This
+storage counts in a small SQLite file of its own, one atomic statement a hit, beside the database
+and not in it: a flood at the door then never touches the database's write lock.
+"""
+
+import hmac
+import ipaddress
+import logging
+import math
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote, unquote, urlsplit
+
+from flask import Flask, current_app
+from limits import RateLimitItem, parse_many
+from limits.storage import MemoryStorage, Storage, storage_from_string
+from werkzeug.exceptions import TooManyRequests
+
+from newsletter.config import Settings
+from newsletter.durable import counters
+from newsletter.web.app import client_ip
+
+log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+
+
+def visitor() -> str:
+    """Name whom a limit counts, by a keyed hash: the file of the counts holds no address of anybody."""
+    return visitor_at(client_ip())
+
+
+def visitor_at(ip: str) -> str:
+    """Do as ``visitor`` for an address."""
+    key = str(current_app.secret_key).encode()
+    return hmac.digest(key, b"visitor " + _network_of(ip).encode(), "sha256").hex()[:32]
+
+
+def network() -> str:
+    """Return the address, or with IPv6 the network, as each home has 2**64 addresses."""
+    return _network_of(client_ip())
+
+
+@lru_cache(maxsize=1000)
+def _network_of(ip: str) -> str:
+    try:
+        address = ipaddress.ip_address(ip)
+    except ValueError:  # whatever a proxy of ours made of it
+        return ip
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is None:
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)
+
+
+def init_app(app: Flask, chosen: Settings) -> None:
+    """Count in Redis where the queue is in Redis, else in the instance folder."""
+    shared = chosen.queue_url.startswith(("redis://", "rediss://"))
+    at = chosen.queue_url if shared else f"sqlitefile://{quote(str(chosen.instance_path / 'limits.db'))}"
+    app.extensions["newsletter.ratelimit.limiter"] = storage_from_string(at)
+    # A dead counter must not close the door: each process then counts for itself.
+    app.extensions["newsletter.limits.spare"] = MemoryStorage()
+
+
+def storage() -> Storage:
+    """Return where the running application counts."""
+    found: Storage = current_app.extensions["newsletter.ratelimit.limiter"]
+    return found
+
+
+@cache
+def items_of(rule: str) -> tuple[RateLimitItem, ...]:
+    """Return the limits of a rule such as ``5/minute;20/hour``, the shortest window first."""
+    return tuple(sorted(parse_many(rule), key=RateLimitItem.get_expiry))
+
+
+def add(item: RateLimitItem, *key: str) -> int:
+    """Count one and return the sum in the running window, atomically over all processes."""
+    return _ask(lambda storage: storage.incr(item.key_for(*key), item.get_expiry()))
+
+
+def sum_of(item: RateLimitItem, *key: str) -> int:
+    """Return the sum in the running window."""
+    return _ask(lambda storage: storage.get(item.key_for(*key)))
+
+
+def end_of(item: RateLimitItem, *key: str) -> float:
+    """Return when the running window ends, in seconds since the epoch."""
+    return _ask(lambda storage: storage.get_expiry(item.key_for(*key)))
+
+
+def has_room(rule: str, *key: str) -> bool:
+    """Tell whether every limit of a rule such as ``1/day;3/30day`` would let one more in."""
+    return all(sum_of(item, *key) < item.amount for item in items_of(rule))
+
+
+def take(rule: str, *key: str) -> bool:
+    """Count one under a rule and tell whether there was room. The first word of the key names the limit.
+
+    Of many at once, only as many as the limit allows are told so. What the shortest limit refuses
+    does not count under the longer ones.
+    """
+    has_room = all(add(item, *key) <= item.amount for item in items_of(rule))
+    if not has_room:
+        counters.count(f"limit {key[0]}")
+    return has_room
+
+
+def admit(rule: str, *key: str) -> None:
+    """Do as ``take``, and raise TooManyRequests, which says when to return, where there was no room."""
+    if not take(rule, *key):
+        raise TooManyRequests(retry_after=seconds_until_room(rule, *key))
+
+
+def take_turn(rule: str, *key: str, since: float, until: float) -> float | None:
+    """Count one in the first window with room, running or to come, and return when its turn is.
+
+    Instants are seconds since the epoch; None when there is no room before ``until``.
+    """
+    turn: float | None = since
+    for item in items_of(rule):
+        turn = turn and _turn_of(item, key, turn, until)
+    if turn is None:
+        counters.count(f"limit {key[0]}")
+    return turn
+
+
+def _turn_of(item: RateLimitItem, key: tuple[str, ...], since: float, until: float) -> float | None:
+    length = item.get_expiry()
+    for number in range(int(since // length), int(until // length) + 1):
+        name, ends = item.key_for(*key, str(number)), (number + 1) * length
+        if _ask(lambda storage, name=name, ends=ends: storage.incr(name, ends - since)) <= item.amount:  # type: ignore[misc]
+            return max(since, number * length)
+    return None
+
+
+def give_back(rule: str, *key: str) -> None:
+    """Forget what was counted under a rule."""
+    for item in items_of(rule):
+        name = item.key_for(*key)
+        _ask(lambda storage, name=name: storage.clear(name))  # type: ignore[misc]
+
+
+def seconds_until_room(rule: str, *key: str) -> int:
+    """Return how long a rule refuses from now on; at least a second."""
+    full = [item for item in items_of(rule) if sum_of(item, *key) >= item.amount]
+    ends = max((end_of(item, *key) for item in full), default=0.0)
+    return max(1, math.ceil(ends - time.time()))
+
+
+def together() -> AbstractContextManager[None]:
+    """Count everything inside at a fraction of the cost of each for itself. Keep it short: others wait."""
+    counts = storage()
+    return counts.together() if isinstance(counts, SqliteFileStorage) else nullcontext()
+
+
+def is_first_use(name: str, seconds: int) -> bool:
+    """Tell, once in all processes within so many seconds, that something had not been used before."""
+    return _ask(lambda storage: storage.incr(f"used/{name}", seconds)) == 1
+
+
+def forget_ended() -> None:
+    """Remove ended windows: their keys hold addresses of clients."""
+    _ask(lambda storage: storage.check())
+
+
+def _ask(question: Callable[[Storage], Answer]) -> Answer:
+    counts = storage()
+    try:
+        return question(counts)
+    except counts.base_exceptions:
+        log.warning("limits storage out of reach")
+        return question(current_app.extensions["newsletter.limits.spare"])
+
+
+class SqliteFileStorage(Storage):
+    """Fixed windows counted in one SQLite file, ``sqlitefile:///path``."""
+
+    STORAGE_SCHEME = ["sqlitefile"]  # noqa: RUF012 - the base class's own declaration
+
+    def __init__(self, uri: str | None = None, wrap_exceptions: bool = False, **_options: object) -> None:  # noqa: FBT001, FBT002 - the base class's signature
+        super().__init__(uri, wrap_exceptions=wrap_exceptions)
+        self._path = Path(unquote(urlsplit(uri or "").path))
+        self._local = threading.local()
+
+    @property
+    def base_exceptions(self) -> type[Exception]:
+        """Return what makes a process count in its memory instead."""
+        return sqlite3.Error
+
+    def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        """Count a hit and return the sum in the window that it falls in."""
+        now = time.time()
+        row = (
+            self._connection()
+            .execute(
+                "insert into hits values (:key, :amount, :ends) on conflict (key) do update set"
+                " n = case when ends <= :now then excluded.n else n + excluded.n end,"
+                " ends = case when ends <= :now then excluded.ends else ends end returning n",
+                {"key": key, "amount": amount, "ends": now + expiry, "now": now},
+            )
+            .fetchall()[0]
+        )
+        return int(row[0])
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Do everything inside in one transaction, which also an exception ends well."""
+        with suppress(sqlite3.Error):
+            self._connection().execute("begin immediate").close()
+        try:
+            yield
+        finally:
+            with suppress(sqlite3.Error):
+                self._connection().commit()
+
+    def get(self, key: str) -> int:
+        """Return the sum of the running window."""
+        rows = (
+            self._connection()
+            .execute("select n from hits where key = ? and ends > ?", (key, time.time()))
+            .fetchall()
+        )
+        return int(rows[0][0]) if rows else 0
+
+    def get_expiry(self, key: str) -> float:
+        """Return when the running window ends, in seconds since the epoch."""
+        rows = self._connection().execute("select ends from hits where key = ?", (key,)).fetchall()
+        return float(rows[0][0]) if rows else time.time()
+
+    def check(self) -> bool:
+        """Tell whether the file can be written."""
+        try:
+            self._connection().execute("delete from hits where ends < ?", (time.time(),))
+        except sqlite3.Error:
+            return False
+        return True
+
+    def reset(self) -> int:
+        """Forget all windows and return how many there were."""
+        return self._connection().execute("delete from hits").rowcount
+
+    def clear(self, key: str) -> None:
+        """Forget one window."""
+        self._connection().execute("delete from hits where key = ?", (key,))
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = sqlite3.connect(self._path, isolation_level=None, timeout=5)
+            connection.execute("pragma journal_mode=wal").close()
+            connection.execute("pragma secure_delete=on").close()  # the keys hold client addresses
+            connection.execute("pragma synchronous=off").close()  # a lost count is no loss
+            connection.execute("create table if not exists hits (key text primary key, n integer, ends real)")
+            self._local.connection = connection
+        return connection

@@ -1,0 +1,1 @@
+"""``newsletter doctor``: what is in order and what is not."""

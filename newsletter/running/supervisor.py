@@ -1,0 +1,179 @@
+"""The processes: the pages, the loader, the worker, and the parent that keeps them together.
+
+Children are forks of a parent that has already loaded the program, so they start at once and share
+its memory. A child whose parent is gone ends too: nothing keeps the port after a kill.
+"""
+
+import ctypes
+import gc
+import logging
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from multiprocessing.process import BaseProcess
+from types import FrameType
+
+from flask import Flask
+from huey import crontab
+from huey.consumer import Consumer
+
+from newsletter.db import db
+from newsletter.errors import StartRefused
+from newsletter.running.periodic import alarm, store_looks_for_ever, sweep
+from newsletter.sending.worker import deliver
+from newsletter.wakeups import queue, wake_now
+
+log = logging.getLogger(__name__)
+
+#: A child that dies is started again, but not more often than this.
+RESTART_SECONDS = 1.0
+STOP_SECONDS = 30.0
+#: In each process for pages: while one waits for the disk, the other works. More get in their way.
+THREADS = 2
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+class PortTaken(StartRefused):
+    """Something else listens there."""
+
+
+def require_free_port(host: str, port: int) -> None:
+    """Raise PortTaken when nobody could listen there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise PortTaken(
+                reason=f"Port {port} on {host} cannot be used: {error.strerror}. Choose another with --port."
+            ) from error
+
+
+def serve_pages(app: Flask, host: str, port: int, workers: int) -> None:
+    """Serve the pages until told to stop: WSGI, two threads a worker."""
+    from granian.constants import Interfaces  # noqa: PLC0415 - 4 MB, and a worker needs none of it
+    from granian.server import Server  # noqa: PLC0415 - as above
+
+    multiprocessing.set_start_method("fork", force=True)
+    Server(
+        app.import_name,
+        address=host,
+        port=port,
+        interface=Interfaces.WSGI,
+        workers=workers,
+        blocking_threads=THREADS,
+        respawn_failed_workers=True,
+        workers_kill_timeout=5,
+        log_enabled=False,
+    ).serve(target_loader=partial(_start_pages, app), wrap_loader=False)
+
+
+def serve_jobs(app: Flask) -> None:
+    """Run the jobs that the queue wakes, and the sweep of each minute, until told to stop."""
+    huey = queue(app)
+
+    @huey.periodic_task(crontab(), name="newsletter.sweep")  # type: ignore[untyped-decorator]
+    def sweep_each_minute() -> None:
+        with app.app_context():
+            sweep()
+
+    with app.app_context():
+        wake_now("sweep")  # whatever was left lying is due now
+    threading.Thread(target=alarm.ring_for_ever, args=(app,), name="alarm", daemon=True).start()
+    # Two threads: single mails do not wait behind a campaign. TERM lets a running job finish.
+    _Consumer(huey, workers=2, max_delay=1.0, graceful_signal="TERM", shutdown_timeout=STOP_SECONDS).run()
+
+
+class _Consumer(Consumer):  # type: ignore[misc]
+    """huey's own, which lets the connections finish their mails before it waits for the jobs."""
+
+    def stop(self, graceful: bool = False) -> None:  # noqa: FBT001, FBT002 - huey's signature
+        """Stop taking jobs, and let those that run end soon."""
+        deliver.halt()
+        super().stop(graceful)
+
+
+class Family:
+    """Child processes that are started together, kept alive, and stopped together."""
+
+    def __init__(self, app: Flask, members: Mapping[str, Callable[[], None]]) -> None:
+        self._app = app
+        self._members = members
+        self._children: dict[str, BaseProcess] = {}
+        self._stopping = False
+
+    def run(self) -> None:
+        """Keep every child running until INT or TERM."""
+        with self._app.app_context():
+            db.engine.dispose()  # a connection must not be shared with a fork
+        # What is loaded now stays. Left out of every later collection, it costs the children no time:
+        # half of what storing an open takes, and pauses of pages.
+        gc.collect()
+        gc.freeze()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._stop)
+        try:
+            while not self._stopping:
+                for name in self._members:
+                    self._keep(name)
+                time.sleep(0.2)
+        finally:
+            self._end()
+
+    def _keep(self, name: str) -> None:
+        child = self._children.get(name)
+        if child is not None and child.is_alive():
+            return
+        if child is not None:
+            log.error("process died", extra={"process_name": name, "code": child.exitcode})
+            time.sleep(RESTART_SECONDS)
+        fork = multiprocessing.get_context("fork")
+        self._children[name] = fork.Process(target=self._become, args=(name,), name=name)
+        self._children[name].start()
+
+    def _become(self, name: str) -> None:
+        # A group of its own: Ctrl-C reaches only the parent, which stops its children in good order.
+        os.setpgid(0, 0)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        _start_child(self._app)
+        self._members[name]()
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._stopping = True
+
+    def _end(self) -> None:
+        deadline = time.monotonic() + STOP_SECONDS
+        # The loader after all others: it then loads what the pages have left behind.
+        for is_loader in (False, True):
+            children = [child for name, child in self._children.items() if (name == "loader") is is_loader]
+            for child in children:
+                child.terminate()
+            for child in children:
+                child.join(max(0.1, deadline - time.monotonic()))
+                if child.is_alive():
+                    child.kill()
+
+
+def _start_pages(app: Flask) -> Flask:
+    """Make a fork one that serves pages, with a thread that stores what it has counted."""
+    threading.Thread(
+        target=store_looks_for_ever, args=(_start_child(app),), name="looks", daemon=True
+    ).start()
+    return app
+
+
+def _start_child(app: Flask) -> Flask:
+    """Make a fork independent of the connections of its parent, and dependent on its life."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    with app.app_context():
+        db.engine.dispose(close=False)
+    return app

@@ -1,0 +1,1 @@
+"""A campaign from draft to sent: audience, checks, start, control, progress."""

@@ -1,0 +1,1 @@
+"""The compiled message: bytes made once per edition, filled in per recipient."""

@@ -1,0 +1,1 @@
+"""Delivery: lease a batch, personalise, hand over by SMTP, record the reply."""

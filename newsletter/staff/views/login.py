@@ -1,0 +1,306 @@
+"""Coming in and going out: sign-in in one or two steps, invitations, forgotten passwords."""
+
+from datetime import datetime, timedelta
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+
+from newsletter.clock import utcnow
+from newsletter.db import db
+from newsletter.errors import N_, AddressInvalid, NewsletterError
+from newsletter.ledger import audit
+from newsletter.staff.accounts import (
+    AccountExists,
+    accept_invitation,
+    find_account,
+    find_invitation,
+    find_reset,
+    give_undertaking,
+    mail_reset,
+    reset_password,
+)
+from newsletter.staff.auth import access, openid, passkeys, reauthenticate, throttle, webauthn_challenges
+from newsletter.staff.auth.access import needs, open_to_all
+from newsletter.staff.auth.passkeys import PasskeyRefused
+from newsletter.staff.auth.passwords import PasswordRefused
+from newsletter.staff.auth.throttle import TooManyTries
+from newsletter.staff.models import Role, Staff, StaffInvitation, StaffReset
+from newsletter.web.i18n import language, translate
+
+bp = Blueprint("staff", __name__, url_prefix="/staff")
+
+WRONG = N_("The e-mail address or the password is wrong.")
+#: Between the password and the code.
+_HALF_WAY = "half_way"
+_HALF_WAY_LASTS = timedelta(minutes=10)
+
+
+# --- in ---------------------------------------------------------------------------------------------
+
+
+@bp.get("/login")
+@open_to_all
+def login() -> ResponseReturnValue:
+    return _login_page({})
+
+
+@bp.post("/login")
+@open_to_all
+def log_in() -> ResponseReturnValue:
+    if request.form.get("passkey"):
+        return _log_in_by_passkey(request.form["passkey"])
+    email, password = _field("email"), request.form.get("password", "")
+    if missing := _missing(email, password):
+        return _login_page(missing)
+    account = _find(email)
+    try:
+        throttle.count_try(email, account)
+    except TooManyTries as error:
+        return _login_page({"form": _words(error)}), 429, {"Retry-After": "600"}
+    if not access.is_password_of(account, password) or account is None or not account.active:
+        if account is not None:
+            audit.record("sign-in refused", actor="system", now=utcnow(), object=f"staff:{account.id}")
+            db.session.commit()
+        return _login_page({"form": translate(WRONG)})
+    throttle.forgive(email)
+    if account.has_second_step:
+        return ask_for_code(account, request.args.get("next", ""))
+    return come_in(account, access.where_to(request.args.get("next")))
+
+
+@bp.get("/login/code")
+@open_to_all
+def code() -> ResponseReturnValue:
+    return _code_page(_half_way(utcnow()), {})
+
+
+@bp.post("/login/code")
+@open_to_all
+def enter_code() -> ResponseReturnValue:
+    now = utcnow()
+    account = _half_way(now, lock=True)
+    try:
+        reauthenticate.prove(account, {"proof": request.form.get("code", ""), **_passkey_given()}, now=now)
+    except TooManyTries as error:
+        session.pop(_HALF_WAY, None)
+        return _login_page({"form": _words(error)}), 429, {"Retry-After": "600"}
+    except reauthenticate.REFUSALS as error:
+        db.session.commit()
+        return _code_page(account, {"code": _words(error)}), 422
+    return come_in(account, access.where_to(session[_HALF_WAY]["next"]))
+
+
+@bp.post("/logout")
+@needs(*Role, unfinished=True)
+def logout() -> ResponseReturnValue:
+    access.leave(now=utcnow())
+    db.session.commit()
+    return redirect(url_for(".login"))
+
+
+def _missing(email: str, password: str) -> dict[str, str]:
+    if not email:
+        return {"email": _("Enter your e-mail address.")}
+    return {} if password else {"password": _("Enter your password.")}
+
+
+def _log_in_by_passkey(answer: str) -> ResponseReturnValue:
+    now = utcnow()
+    try:
+        throttle.count_passkey()
+        account = passkeys.recognise(
+            answer, webauthn_challenges.take(webauthn_challenges.SIGNING_IN, now=now), now=now
+        )
+    except TooManyTries as error:
+        return _login_page({"form": _words(error)}), 429, {"Retry-After": "600"}
+    except PasskeyRefused as error:
+        db.session.commit()  # the log says what was refused
+        return _login_page({"form": _words(error)}), 422
+    return come_in(account, access.where_to(request.args.get("next")))
+
+
+def _passkey_given() -> dict[str, str]:
+    return {"passkey": request.form.get("passkey", "")}
+
+
+def come_in(account: Staff, target: str) -> ResponseReturnValue:
+    """Begin the session of somebody who has shown who they are. Commits."""
+    now = utcnow()
+    audit.record("signed in", actor=f"staff:{account.id}", now=now)
+    access.enter(account, now=now)
+    db.session.commit()
+    return redirect(target)
+
+
+def ask_for_code(account: Staff, target: str) -> ResponseReturnValue:
+    """Go on to the second step, and from there to ``target``."""
+    session.clear()
+    session[_HALF_WAY] = {
+        "account": account.id,
+        # A password that is replaced meanwhile ends this too.
+        "key": account.fs_uniquifier,
+        "at": utcnow().timestamp(),
+        "next": target,
+    }
+    return redirect(url_for("staff.code"), 303)
+
+
+def _half_way(now: datetime, *, lock: bool = False) -> Staff:
+    """Return who has given the password in this browser a moment ago; else begin anew."""
+    said = session.get(_HALF_WAY)
+    if said is not None and now.timestamp() < said["at"] + _HALF_WAY_LASTS.total_seconds():
+        account = db.session.get(Staff, said["account"], with_for_update=lock, populate_existing=lock)
+        if account is not None and account.active and account.fs_uniquifier == said["key"]:
+            return account
+    session.pop(_HALF_WAY, None)
+    return abort(redirect(url_for(".login")))
+
+
+def _find(email: str) -> Staff | None:
+    try:
+        return find_account(email)
+    except AddressInvalid:
+        return None
+
+
+def _code_page(account: Staff, errors: dict[str, str]) -> str:
+    return render_template("staff/code.html", errors=errors, **reauthenticate.way_of(account))
+
+
+def _login_page(errors: dict[str, str]) -> str:
+    return render_template(
+        "staff/login.html", errors=errors, email=_field("email"), provider=openid.provider_name()
+    )
+
+
+# --- proving again who one is -----------------------------------------------------------------------
+
+
+@bp.get("/verify")
+@needs(*Role, unfinished=True)
+def verify() -> ResponseReturnValue:
+    return _verify_page({})
+
+
+@bp.post("/verify")
+@needs(*Role, unfinished=True)
+def prove() -> ResponseReturnValue:
+    now = utcnow()
+    try:
+        reauthenticate.prove(access.me(lock=True), request.form, now=now)
+    except reauthenticate.REFUSALS as error:
+        db.session.commit()
+        return _verify_page({"proof": _words(error)}), 422
+    access.here_now().proved_at = now
+    db.session.commit()
+    flash(_("Thank you. For a quarter of an hour you will not be asked again."), "info")
+    return redirect(access.where_to(request.args.get("next")), 303)
+
+
+def _verify_page(errors: dict[str, str]) -> str:
+    way = reauthenticate.way_of(access.me())
+    return render_template("staff/verify.html", errors=errors, **way, kept=[], action=None)
+
+
+@bp.get("/undertaking")
+@needs(*Role, unfinished=True)
+def undertaking() -> ResponseReturnValue:
+    return render_template("staff/undertaking.html")
+
+
+@bp.post("/undertaking")
+@needs(*Role, unfinished=True)
+def undertake() -> ResponseReturnValue:
+    give_undertaking(access.me(lock=True), now=utcnow())
+    db.session.commit()
+    return redirect(url_for("stats.home"), 303)
+
+
+# --- the link of an invitation ----------------------------------------------------------------------
+
+
+@bp.get("/first/<token>")
+@open_to_all
+def first(token: str) -> ResponseReturnValue:
+    return _first_page(find_invitation(token, now=utcnow()), {})
+
+
+@bp.post("/first/<token>")
+@open_to_all
+def accept(token: str) -> ResponseReturnValue:
+    now = utcnow()
+    invitation = find_invitation(token, now=now, lock=True)
+    address, password = request.form.get("address", ""), request.form.get("password", "")
+    try:
+        account = accept_invitation(invitation, address=address, password=password, now=now)
+    except (AddressInvalid, AccountExists) as error:
+        return _first_page(invitation, {"address": _words(error)}), 422
+    except PasswordRefused as error:
+        return _first_page(invitation, {"password": _words(error)}), 422
+    access.enter(account, now=now)
+    db.session.commit()
+    return redirect(url_for(access.next_to_do(account) or "stats.campaigns"), 303)
+
+
+def _first_page(invitation: StaffInvitation, errors: dict[str, str]) -> str:
+    values = {"address": request.form.get("address", "")}
+    return render_template("staff/first.html", address=invitation.address, errors=errors, values=values)
+
+
+# --- a forgotten password ---------------------------------------------------------------------------
+
+
+@bp.get("/forgot")
+@open_to_all
+def forgot() -> ResponseReturnValue:
+    return render_template("staff/forgot.html", errors={}, email="", sent=False)
+
+
+@bp.post("/forgot")
+@open_to_all
+def ask_for_reset() -> ResponseReturnValue:
+    email = _field("email")
+    if not email:
+        errors = {"email": _("Enter your e-mail address.")}
+        return render_template("staff/forgot.html", errors=errors, email="", sent=False), 422
+    account = _find(email)
+    # The same answer whoever has an account here and whoever has asked too often.
+    if throttle.may_reset(email) and account is not None and account.active:
+        mail_reset(account, now=utcnow(), actor="person", language=language())
+        db.session.commit()
+    return render_template("staff/forgot.html", errors={}, email="", sent=True)
+
+
+@bp.get("/reset/<token>")
+@open_to_all
+def reset(token: str) -> ResponseReturnValue:
+    return _reset_page(find_reset(token, now=utcnow()), {})
+
+
+@bp.post("/reset/<token>")
+@open_to_all
+def choose_password(token: str) -> ResponseReturnValue:
+    now = utcnow()
+    found = find_reset(token, now=now, lock=True)
+    try:
+        reset_password(found, request.form.get("password", ""), now=now)
+    except PasswordRefused as error:
+        return _reset_page(found, {"password": _words(error)}), 422
+    db.session.commit()
+    access.leave_cookie()
+    # No shortcut past the second step: the link proves the mailbox alone.
+    flash(_("Your new password is in use. Log in with it."), "info")
+    return redirect(url_for(".login"), 303)
+
+
+def _reset_page(found: StaffReset, errors: dict[str, str]) -> str:
+    return render_template("staff/reset.html", address=found.account.email, errors=errors)
+
+
+def _field(name: str) -> str:
+    return request.form.get(name, "")[:320].strip()
+
+
+def _words(error: NewsletterError) -> str:
+    return translate(error.message, error.values)

@@ -1,0 +1,1 @@
+"""Figures for pages, commands and the API; reads only."""

@@ -1,0 +1,1 @@
+"""Counters kept up to date as events arrive."""

@@ -1,0 +1,129 @@
+"""The staff pages of what came back: how much from where, one person's reason, and what nobody could read."""
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import Blueprint, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from newsletter.bounces import queries
+from newsletter.bounces.classify import REASONS
+from newsletter.bounces.models import CAME_BACK, Bounce, Kind
+from newsletter.bounces.parser import OTHER_REASONS
+from newsletter.clock import utcnow
+from newsletter.config import settings
+from newsletter.db import db
+from newsletter.errors import N_, NotFound
+from newsletter.ledger import audit
+from newsletter.staff.auth.access import actor, is_one_of, needs
+from newsletter.staff.models import Role
+from newsletter.stats.views.campaigns import cells
+from newsletter.subscribers.models import Subscriber
+from newsletter.subscribers.queries import UnknownSubscriber
+from newsletter.subscribers.suppressions import find_suppression
+from newsletter.web.app import attachment, whole
+from newsletter.web.i18n import format_date, translate
+
+bp = Blueprint("bounce_pages", __name__, url_prefix="/staff/bounces")
+
+DAYS = 30
+PAGE = 20
+KINDS = {
+    Kind.HARD: N_("Address does not work"),
+    Kind.SOFT: N_("Did not work this time"),
+    Kind.OURS: N_("Turned away because of us"),
+    Kind.DELAYED: N_("On its way, late"),
+    Kind.NOTICE: N_("Notice"),
+    Kind.AUTO_REPLY: N_("Automatic reply"),
+    Kind.CHALLENGE: N_("Asked for proof of a person"),
+    Kind.UNSUBSCRIBE: N_("Left by mail"),
+    Kind.COMPLAINT: N_("Spam complaint"),
+    Kind.UNREADABLE: N_("Could not be read"),
+}
+#: What has been done about it.
+DONE = {
+    "bounced": N_("Nothing more is sent to this address: it does not work. Signing up anew lifts that."),
+    "complained": N_(
+        "Nothing more is sent to this address: its owner called our mail spam. Signing up anew lifts that."
+    ),
+}
+
+
+@bp.get("")
+@needs(Role.SENDER, Role.PRIVACY, Role.ADMIN)
+def page() -> ResponseReturnValue:
+    now, shown = utcnow(), cells()
+    before = request.args.get("before", type=whole)
+    unread = queries.unreadable(size=PAGE, before=before)
+    return render_template(
+        "staff/bounces.html",
+        cells=shown,
+        days=DAYS,
+        kinds=[(translate(KINDS[kind]), number) for kind, number in queries.by_kind(now, DAYS)],
+        labels=[translate(KINDS[kind]) for kind in CAME_BACK],
+        domains=_domains(shown.hides),
+        by_day=[(format_date(day), list(n.values())) for day, n in queries.by_day(now, DAYS)],
+        unread=unread,
+        older_url=url_for(".page", before=unread[-1].id) if len(unread) == PAGE else None,
+        first_url=url_for(".page") if before else None,
+        keep_days=settings().keep_bounces_days,
+        may_read=is_one_of(Role.PRIVACY),
+    )
+
+
+@bp.get("/<int:bounce_id>.eml")
+@needs(Role.PRIVACY)
+def message(bounce_id: int) -> ResponseReturnValue:
+    """Hand out a message that nobody could read, as it came."""
+    found = db.session.get(Bounce, bounce_id)
+    if found is None or found.raw is None:
+        raise NotFound
+    audit.record("bounce message read", actor=actor(), now=utcnow(), object=f"bounce:{found.id}")
+    db.session.commit()
+    raw = found.raw.encode("latin-1", "replace")
+    return attachment(raw, f"bounce-{found.id}.eml", "application/octet-stream")
+
+
+@bp.get("/person/<int:subscriber_id>")
+@needs(Role.PRIVACY)
+def person(subscriber_id: int) -> ResponseReturnValue:
+    """Say in plain words why mail does not reach a person."""
+    found = db.session.get(Subscriber, subscriber_id) if subscriber_id < 2**31 else None
+    if found is None:
+        raise UnknownSubscriber
+    audit.record("bounces shown", actor=actor(), now=utcnow(), object=f"subscriber:{found.id}")
+    db.session.commit()
+    bounces, complaints = queries.of_person(found.id)
+    barred = find_suppression(found.address_key)
+    return render_template(
+        "staff/bounces_of.html",
+        person=found,
+        done=translate(DONE[barred.reason.value]) if barred and barred.reason.value in DONE else None,
+        bounces=[_row(row) for row in bounces],
+        complaints=complaints,
+    )
+
+
+def _domains(hides: Callable[[int], bool]) -> list[tuple[str | None, list[int]]]:
+    """Return the domains, those that could point to someone put together as None."""
+    named: list[tuple[str | None, list[int]]] = []
+    others = [0] * len(CAME_BACK)
+    for name, numbers in queries.by_domain(utcnow(), DAYS):
+        counts = [numbers[kind] for kind in CAME_BACK]
+        if hides(sum(counts)):
+            others = [one + more for one, more in zip(others, counts, strict=True)]
+        else:
+            named.append((name, counts))
+    return [*named, (None, others)] if any(others) else named
+
+
+def _row(row: Bounce) -> dict[str, Any]:
+    words = REASONS | OTHER_REASONS
+    return {
+        "received_at": row.received_at,
+        "kind": translate(KINDS[row.kind]),
+        "why": translate(words[row.reason]) if row.reason in words else "–",
+        "status": row.status,
+        "text": row.text,
+        "campaign_id": row.campaign_id,
+    }

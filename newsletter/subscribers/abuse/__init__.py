@@ -1,0 +1,1 @@
+"""What keeps robots from signing people up."""

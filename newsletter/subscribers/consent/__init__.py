@@ -1,0 +1,1 @@
+"""Consent: its texts, its evidence, and the choice about tracking."""

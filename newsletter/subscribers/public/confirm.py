@@ -1,0 +1,112 @@
+"""Confirming a request, and taking it back. A GET changes nothing here, with one exception."""
+
+from flask import redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_babel import gettext as _
+
+from newsletter.clock import utcnow
+from newsletter.db import begin_writing, db
+from newsletter.subscribers import links
+from newsletter.subscribers.models import Signup
+from newsletter.subscribers.public.blueprint import bp, gone, preferences_url, visit
+from newsletter.subscribers.signup import confirm as confirming
+from newsletter.subscribers.signup import funnel
+from newsletter.subscribers.signup import request as signup_request
+from newsletter.subscribers.signup.browser_cookie import is_a_look, is_the_browser_that_signed_up
+from newsletter.web.app import message_page
+from newsletter.web.i18n import language, translate
+
+
+@bp.get("/confirm/<token>")
+def confirm(token: str) -> ResponseReturnValue:
+    # A GET alone never confirms: mail scanners follow every link they see, and some run scripts.
+    found = confirming.find_request(token, now=utcnow())
+    if found.confirmed_at is not None:
+        return _confirmed(confirming.confirmed_before(found))
+    if is_a_look():
+        funnel.note_opened(found, now=utcnow())
+    if is_the_browser_that_signed_up(found):
+        begin_writing()
+        return _confirm(token, method="browser", chosen=None)
+    return _ask_to_confirm(found)
+
+
+@bp.post("/confirm/<token>")
+def do_confirm(token: str) -> ResponseReturnValue:
+    # Without the form's own mark it is a press that leaves nothing out.
+    chosen = request.form.getlist("lists") if "choosing" in request.form else None
+    if chosen == []:
+        found = confirming.find_request(token, now=utcnow())
+        if found.confirmed_at is not None:
+            return _confirmed(confirming.confirmed_before(found))
+        return _ask_to_confirm(found, error=translate(signup_request.ListMissing.message)), 422
+    return _confirm(token, method="button", chosen=chosen)
+
+
+@bp.get("/cancel/<token>")
+def cancel(token: str) -> ResponseReturnValue:
+    found, subscriber_id = confirming.find_cancellable(token)
+    if found is None:
+        return gone()
+    if found.confirmed_at is not None:
+        way_out = links.UNSUBSCRIBE.make(subscriber_id, 0, 0)
+        return redirect(url_for("subscribers.unsubscribe_page", token=way_out, lang=language()))
+    return render_template(
+        "public/cancel.html",
+        lists=[mailing_list.name for mailing_list in found.lists],
+        may_block=confirming.may_disown(found),
+    )
+
+
+@bp.post("/cancel/<token>")
+def do_cancel(token: str) -> ResponseReturnValue:
+    found, subscriber_id = confirming.find_cancellable(token)
+    if found is None:
+        return gone()
+    if found.confirmed_at is not None:
+        way_out = links.UNSUBSCRIBE.make(subscriber_id, 0, 0)
+        return redirect(url_for("subscribers.unsubscribe_page", token=way_out, lang=language()), 303)
+    blocked = request.form.get("block") == "yes" and confirming.may_disown(found)
+    if blocked:
+        confirming.disown(found, now=utcnow())
+    else:
+        confirming.cancel(found)
+    db.session.commit()
+    said = [_("The request has been erased.")]
+    if blocked:
+        said += [
+            _("This address is blocked now: nobody can have a confirmation mail sent to it."),
+            _("Did you change your mind? We can lift the block when you contact us."),
+        ]
+    return message_page(_("The subscription has been cancelled"), *said, tone="ok")
+
+
+def _confirm(token: str, *, method: str, chosen: list[str] | None) -> ResponseReturnValue:
+    done = confirming.confirm(token, now=utcnow(), visit=visit(), method=method, chosen=chosen)
+    db.session.commit()
+    return _confirmed(done)
+
+
+def _ask_to_confirm(found: Signup, *, error: str = "") -> str:
+    return render_template(
+        "public/confirm.html",
+        lists=found.lists,
+        error=error,
+        expires_at=found.expires_at,
+        cancel_url=url_for(
+            "subscribers.cancel",
+            token=links.CANCEL.make(found.id, found.subscriber_id),
+            lang=language(),
+        ),
+    )
+
+
+def _confirmed(done: confirming.Confirmation) -> str:
+    way_out = links.UNSUBSCRIBE.make(done.subscriber.id, 0, 0)
+    return render_template(
+        "public/confirmed.html",
+        lists=[item.name for item in done.lists],
+        already=done.already,
+        preferences_url=preferences_url(done.subscriber),
+        unsubscribe_url=url_for("subscribers.unsubscribe_page", token=way_out, lang=language()),
+    )

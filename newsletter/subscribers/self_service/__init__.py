@@ -1,0 +1,1 @@
+"""What subscribers do themselves: leave, come back, change their details."""

@@ -1,0 +1,139 @@
+"""The staff page about single mails that did not arrive."""
+
+from typing import Any
+
+from flask import Blueprint, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from newsletter.clock import utcnow
+from newsletter.errors import N_
+from newsletter.mail.models import MailStatus, OutboxMail
+from newsletter.staff.auth.access import needs
+from newsletter.staff.models import Role
+from newsletter.subscribers.undelivered import Undelivered, count_undelivered, page_of_undelivered
+from newsletter.web.app import whole
+from newsletter.web.i18n import translate
+
+bp = Blueprint("subscribers_staff", __name__, url_prefix="/staff")
+
+PAGE = 20
+KINDS = {
+    "confirm": N_("Confirmation mail"),
+    "activated": N_("Subscription confirmed"),
+    "check": N_("Test of the mail server"),
+    "already_subscribed": N_("Already a subscriber"),
+    "left": N_("Receipt of leaving"),
+    "fresh_link": N_("Link to one's own data"),
+    "privacy_alert": N_("Notice to the privacy contact"),
+    "rights_link": N_("Link for a request about one's data"),
+    "rights_reply": N_("Answer to a request about one's data"),
+    "new_address": N_("Confirmation of a new address"),
+    "address_changed": N_("Address changed"),
+    "address_taken": N_("Address already in use"),
+    "test": N_("Test mail"),
+    "staff_invitation": N_("Invitation to the staff pages"),
+    "staff_reset": N_("Link for a new staff password"),
+    "staff_changed": N_("Notice to staff"),
+}
+#: What its reader can do without the mail.
+NEXT = {
+    "confirm": N_("The person can sign up again, with a corrected address if it was mistyped."),
+    "fresh_link": N_("The person can ask for a new link on the page of their own details."),
+    "new_address": N_("The person can give the new address again on the page of their own details."),
+}
+STATUSES = {
+    MailStatus.QUEUED: N_("Waiting for a new try"),
+    MailStatus.FAILED: N_("Failed"),
+    MailStatus.UNCERTAIN: N_("Uncertain"),
+}
+#: What a mail server means by its code (RFC 5321, 4.2.3).
+REPLIES = {
+    421: N_("The mail server is busy or is being restarted."),
+    450: N_("The mailbox cannot take mail just now, or the server wants us to come back later."),
+    451: N_("The receiving server had a fault of its own, or wants us to come back later."),
+    452: N_("The receiving server or the mailbox is full."),
+    530: N_("Our mail server wants us to log in first."),
+    535: N_("Our mail server does not accept our user name and password."),
+    550: N_("There is no such mailbox, or it takes no mail from us."),
+    551: N_("The mailbox has moved away from that server."),
+    552: N_("The mailbox is full."),
+    553: N_("The receiving server does not accept the address."),
+    554: N_("The receiving server refused the mail."),
+    556: N_("The domain takes no mail."),
+}
+LATER, NEVER = 400, 500
+#: Refusals that are about us, not about the person.
+OUR_FAULT = {530, 535}
+
+
+@bp.get("/mails")
+@needs(Role.SENDER, Role.PRIVACY, Role.ADMIN)
+def mails() -> ResponseReturnValue:
+    now = utcnow()
+    before, after = request.args.get("before", type=whole), request.args.get("after", type=whole)
+    page = page_of_undelivered(now, before=before, after=after, size=PAGE)
+    return render_template(
+        "staff/mails.html",
+        counts=[
+            {"kind": _kind(template), "status": translate(STATUSES[status]), "count": count}
+            for template, status, count in count_undelivered(now)
+        ],
+        mails=[_row(item) for item in page],
+        older_url=url_for(".mails", before=page[-1].mail.id) if len(page) == PAGE else None,
+        newer_url=url_for(".mails", after=page[0].mail.id) if page and (before or after) else None,
+    )
+
+
+def _row(item: Undelivered) -> dict[str, Any]:
+    mail = item.mail
+    return {
+        "id": mail.id,
+        "kind": _kind(mail.template),
+        "masked": item.masked,
+        "status": translate(_not_tried(mail) or STATUSES[mail.status]),
+        "status_code": mail.status.value,
+        "created_at": mail.created_at,
+        "next_at": mail.due_at if mail.status is MailStatus.QUEUED and mail.attempts else None,
+        "attempts": mail.attempts,
+        "reply_code": mail.reply_code,
+        "reason": translate(_reason(mail)),
+        "advice": translate(_advice(item)),
+    }
+
+
+def _kind(template: str) -> str:
+    return translate(KINDS[template]) if template in KINDS else template.replace("_", " ")
+
+
+def _not_tried(mail: OutboxMail) -> str | None:
+    return N_("Not tried yet") if mail.status is MailStatus.QUEUED and not mail.attempts else None
+
+
+def _reason(mail: OutboxMail) -> str:
+    """Say in a sentence what the mail server's code means."""
+    code = mail.reply_code
+    if mail.status is MailStatus.UNCERTAIN:
+        return N_("The connection broke before the server's answer, so the mail may have arrived.")
+    if mail.status is MailStatus.QUEUED and not mail.attempts:
+        return N_("Nothing has tried to send it.")
+    if code is None:
+        return N_("Our mail server could not be reached.")
+    if code in REPLIES:
+        return REPLIES[code]
+    if code >= NEVER:
+        return N_("The receiving server refused the mail for good.")
+    return N_("The receiving server wants us to come back later.")
+
+
+def _advice(item: Undelivered) -> str:
+    """Say what to do next."""
+    mail, code = item.mail, item.mail.reply_code
+    if mail.status is MailStatus.QUEUED and not mail.attempts:
+        return N_("Check that a worker is running.")
+    if mail.status is not MailStatus.UNCERTAIN and (code is None or code in OUR_FAULT):
+        return N_("Check the mail server and its settings.")
+    if mail.status is MailStatus.QUEUED:
+        return N_("Nothing: it is tried again by itself, for four days in all.")
+    if item.masked is None:
+        return N_("Nothing: the person is no longer here.")
+    return NEXT.get(mail.template) or N_("Nothing has changed for the person. Only this mail is missing.")

@@ -1,0 +1,216 @@
+"""SB-8: SPF, DKIM, DMARC, alignment, PTR, MX, TLS and one-click, as a real name server tells of them."""
+
+import pytest
+
+from newsletter.mail.deliverability import dns as asking
+from newsletter.mail.deliverability import spf
+from newsletter.mail.deliverability.checks import EXAMINATIONS, examine, is_aligned
+from newsletter.mail.deliverability.dns import Names, Unanswered
+from newsletter.mail.deliverability.messages import NAMES, WORDS
+from newsletter.mail.dkim import signer_of
+from newsletter.mail.models import Grade
+from newsletter.mail.smtp.probe import Greeting
+from tests.support.apps import load_settings
+from tests.support.dkim_keys import rsa_pem
+
+DOMAIN = "kirjakauppa.example"
+ENCRYPTED = Greeting(tls="TLSv1.3")
+FINE = {
+    f"{DOMAIN} TXT": ["something else", "v=spf1 ip4:192.0.2.0/28 -all"],
+    f"_dmarc.{DOMAIN} TXT": ["v=DMARC1; p=none; rua=mailto:raportit@kirjakauppa.example"],
+    f"{DOMAIN} MX": ["10 mx.kirjakauppa.example."],
+    "mx.kirjakauppa.example A": ["192.0.2.5"],
+    "5.2.0.192.in-addr.arpa PTR": ["mx.kirjakauppa.example."],
+    "uutiset.kirjakauppa.example A": ["192.0.2.80"],
+}
+
+
+@pytest.fixture
+def look(tmp_path, name_server):
+    """Examine settings against a zone and return what was found: ``{code: word}``."""
+
+    def look_at(zone, greeting=ENCRYPTED, **settings):
+        usual = {
+            "base_url": "https://uutiset.kirjakauppa.example",
+            "mail_server": "relay.example",
+            "mail_addresses": "192.0.2.5",
+            "dns_server": name_server.setting,
+            "dkim_selector": "s1",
+            "dkim_key": rsa_pem(),
+        }
+        chosen = load_settings(tmp_path, **usual | settings)
+        signer = signer_of(chosen)
+        published = {f"s1._domainkey.{signer.domain} TXT": [signer.keys[0].record]} if signer else {}
+        name_server.zone = {name: found for name, found in (published | FINE | zone).items() if found}
+        found = examine(chosen, Names(chosen), greeting)
+        assert [item.code for item in found] == list(EXAMINATIONS)
+        for item in found:
+            assert all(text % item.values or text == "" for text in WORDS[item.word])
+        return {item.code: (item.grade, item.word) for item in found}
+
+    return look_at
+
+
+def test_all_is_well_where_dns_says_what_it_should(look):
+    assert look({}) == {
+        "spf": (Grade.FINE, "spf_fine"),
+        "dkim": (Grade.FINE, "dkim_fine"),
+        "dmarc": (Grade.FINE, "dmarc_fine"),
+        "ptr": (Grade.FINE, "ptr_fine"),
+        "mx": (Grade.FINE, "mx_fine"),
+        "tls": (Grade.FINE, "tls_fine"),
+        "one_click": (Grade.FINE, "one_click_fine"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("word", "zone"),
+    [
+        ("spf_missing", {f"{DOMAIN} TXT": ["something else"]}),
+        ("spf_several", {f"{DOMAIN} TXT": ["v=spf1 -all", "v=spf1 a -all"]}),
+        ("spf_open", {f"{DOMAIN} TXT": ["v=spf1 +all"]}),
+        ("spf_elsewhere", {f"{DOMAIN} TXT": ["v=spf1 ip4:198.51.100.1 ~all"]}),
+        ("spf_broken", {f"{DOMAIN} TXT": ["v=spf1 include:nobody.example -all"]}),
+        ("dkim_missing", {f"s1._domainkey.{DOMAIN} TXT": []}),
+        ("dkim_missing", {f"s1._domainkey.{DOMAIN} TXT": ["v=DKIM1; p="]}),  # withdrawn
+        ("dkim_differs", {f"s1._domainkey.{DOMAIN} TXT": ["v=DKIM1; k=rsa; p=AAAA"]}),
+        ("dmarc_missing", {f"_dmarc.{DOMAIN} TXT": []}),
+        ("dmarc_missing", {f"_dmarc.{DOMAIN} TXT": ["v=DMARC1; p=none", "v=DMARC1; p=reject"]}),
+        ("dmarc_unusable", {f"_dmarc.{DOMAIN} TXT": ["v=DMARC1; rua=mailto:a@kirjakauppa.example"]}),
+        ("ptr_missing", {"5.2.0.192.in-addr.arpa PTR": []}),
+        ("ptr_differs", {"5.2.0.192.in-addr.arpa PTR": ["elsewhere.example."]}),
+        ("mx_missing", {f"{DOMAIN} MX": []}),
+        ("mx_missing", {f"{DOMAIN} MX": ["10 nowhere.example."]}),
+        ("mx_null", {f"{DOMAIN} MX": ["0 ."]}),
+        ("one_click_nowhere", {"uutiset.kirjakauppa.example A": []}),
+    ],
+)
+def test_what_is_missing_or_wrong_is_named_and_nothing_else(look, word, zone):
+    found = look(zone)
+
+    assert {item for item in found.values() if item[0] is not Grade.FINE} == {(Grade.FAILED, word)}
+
+
+@pytest.mark.parametrize(
+    ("code", "found", "settings"),
+    [
+        ("dkim", (Grade.NOTE, "dkim_left"), {"dkim_key": "", "dkim_selector": ""}),
+        ("dkim", (Grade.FAILED, "dkim_relay_missing"), {"dkim_key": "", "dkim_selector": "relay"}),
+        ("dmarc", (Grade.FAILED, "dmarc_unaligned"), {"dkim_domain": "relay.example"}),
+        ("ptr", (Grade.NOTE, "ptr_left"), {"mail_addresses": ""}),
+        ("spf", (Grade.NOTE, "spf_there"), {"mail_addresses": ""}),
+        ("spf", (Grade.FAILED, "spf_elsewhere"), {"mail_addresses": "192.0.2.5,2001:db8::5"}),
+        ("tls", (Grade.NOTE, "tls_no_server"), {"greeting": None}),
+        ("tls", (Grade.FAILED, "tls_missing"), {"greeting": Greeting()}),
+        ("tls", (Grade.FINE, "tls_here"), {"greeting": Greeting(is_here=True)}),
+        ("tls", (Grade.FAILED, "tls_broken"), {"greeting": Greeting("self-signed", is_about_tls=True)}),
+        ("tls", (Grade.FAILED, "tls_no_login"), {"greeting": Greeting("no AUTH", is_about_login=True)}),
+        ("tls", (Grade.UNKNOWN, "tls_unreachable"), {"greeting": Greeting("refused")}),
+        ("one_click", (Grade.FAILED, "one_click_http"), {"base_url": "http://uutiset.kirjakauppa.example"}),
+    ],
+)
+def test_settings_and_the_mail_server_are_judged_as_well(look, code, found, settings):
+    assert look({}, **settings)[code] == found
+
+
+def test_a_record_of_the_domain_above_counts_where_there_is_none(look):
+    found = look(
+        {"uutiset.kirjakauppa.example TXT": ["v=spf1 ip4:192.0.2.5 -all"]},
+        sender_address="kirje@uutiset.kirjakauppa.example",
+    )
+
+    assert (found["dmarc"], found["dkim"]) == ((Grade.FINE, "dmarc_fine"), (Grade.FINE, "dkim_fine"))
+
+
+def test_strict_alignment_is_held_to(look):
+    strict = {f"_dmarc.{DOMAIN} TXT": ["v=DMARC1; p=reject; adkim=s"]}
+
+    found = look(strict, dkim_domain="posti.kirjakauppa.example")
+
+    assert found["dmarc"] == (Grade.FAILED, "dmarc_unaligned")
+    assert look({}, dkim_domain="posti.kirjakauppa.example")["dmarc"] == (Grade.FINE, "dmarc_fine")
+
+
+@pytest.mark.parametrize(
+    ("signs", "domain", "relaxed"),
+    [
+        ("kirjakauppa.example", "kirjakauppa.example", True),
+        ("kirjakauppa.example", "uutiset.kirjakauppa.example", True),
+        ("uutiset.kirjakauppa.example", "kirjakauppa.example", True),
+        ("example", "kirjakauppa.example", False),
+        ("toinen.example", "kirjakauppa.example", False),
+        ("kauppa.example", "kirjakauppa.example", False),
+    ],
+)
+def test_one_signs_for_the_other_within_one_domain_only(signs, domain, relaxed):
+    assert is_aligned(signs, domain, is_strict=False) is relaxed
+
+
+def test_nobody_answering_is_not_the_same_as_there_being_nothing(look, name_server, monkeypatch):
+    monkeypatch.setattr(asking, "PATIENCE", 0.1)
+    name_server.is_silent = True
+
+    found = look({})
+
+    assert {code for code, (grade, word) in found.items() if (grade, word) == (Grade.UNKNOWN, "unanswered")} == {
+        "spf", "dkim", "dmarc", "ptr", "mx", "one_click",
+    }  # fmt: skip
+    assert not any(grade is Grade.FAILED for grade, _word in found.values())
+
+
+def test_a_name_server_in_trouble_knows_nothing_either(look, name_server):
+    name_server.is_broken = True
+
+    assert look({})["spf"] == (Grade.UNKNOWN, "unanswered")
+
+
+def test_a_machine_without_a_name_server_is_told_so_at_once(tmp_path):
+    names = Names(load_settings(tmp_path, dns_server="127.0.0.1:1"))
+    names._resolver = None
+
+    with pytest.raises(Unanswered, match=r"kirjakauppa\.example"):
+        names.texts(DOMAIN)
+
+
+@pytest.mark.parametrize(
+    ("record", "address", "result"),
+    [
+        ("v=spf1 ip4:192.0.2.0/28 -all", "192.0.2.15", "pass"),
+        ("v=spf1 ip4:192.0.2.0/28 -all", "192.0.2.16", "fail"),
+        ("v=spf1 ip6:2001:db8::/32 ~all", "2001:db8::5", "pass"),
+        ("v=spf1 ip6:2001:db8::/32 ~all", "192.0.2.5", "softfail"),
+        ("v=spf1 a:mx.kirjakauppa.example/30 -all", "192.0.2.6", "pass"),
+        ("v=spf1 mx ?all", "192.0.2.5", "pass"),
+        ("v=spf1 -ip4:192.0.2.5 +all", "192.0.2.5", "fail"),
+        ("v=spf1 include:relay.example -all", "198.51.100.9", "pass"),
+        ("v=spf1 redirect=relay.example", "198.51.100.9", "pass"),
+        ("v=spf1", "192.0.2.5", "neutral"),
+    ],
+)
+def test_spf_is_read_as_a_receiver_reads_it(tmp_path, name_server, record, address, result):
+    relay = {"relay.example TXT": ["v=spf1 ip4:198.51.100.0/24 ~all"]}
+    name_server.zone = FINE | relay | {f"{DOMAIN} TXT": [record]}
+    names = Names(load_settings(tmp_path, dns_server=name_server.setting))
+
+    assert spf.result(DOMAIN, address, names) == result
+
+
+@pytest.mark.parametrize(
+    ("record", "error"),
+    [
+        ("v=spf1 include:kirjakauppa.example -all", spf.Unusable),  # without an end
+        ("v=spf1 ip4:300.1.1.1 -all", spf.Unusable),
+        ("v=spf1 exists:%{i}.example -all", spf.Unsupported),
+        ("v=spf1 ptr -all", spf.Unsupported),
+    ],
+)
+def test_spf_that_cannot_be_followed_is_no_pass(tmp_path, name_server, record, error):
+    name_server.zone = {f"{DOMAIN} TXT": [record]}
+    names = Names(load_settings(tmp_path, dns_server=name_server.setting))
+
+    with pytest.raises(error):
+        spf.result(DOMAIN, "192.0.2.5", names)
+
+
+def test_everything_that_can_be_found_has_its_words():
+    assert set(NAMES) == set(EXAMINATIONS)

@@ -1,0 +1,67 @@
+"""Times in the business time zone, with both changes of the clock."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from newsletter.sending.lifecycle.local_time import TimeSkipped, TimeTwice, TimeUnreadable, read_moment
+
+pytestmark = pytest.mark.parametrize("engine", ["sqlite"])
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2027-01-15 09:00", datetime(2027, 1, 15, 7, tzinfo=UTC)),
+        ("2027-07-15T09:00", datetime(2027, 7, 15, 6, tzinfo=UTC)),
+        ("2027-07-15T09:00:00+02:00", datetime(2027, 7, 15, 7, tzinfo=UTC)),
+        ("2027-07-15T09:00Z", datetime(2027, 7, 15, 9, tzinfo=UTC)),
+        # The last and the first minute beside each change.
+        ("2027-03-28T02:59", datetime(2027, 3, 28, 0, 59, tzinfo=UTC)),
+        ("2027-03-28T04:00", datetime(2027, 3, 28, 1, 0, tzinfo=UTC)),
+        ("2027-10-31T02:59", datetime(2027, 10, 30, 23, 59, tzinfo=UTC)),
+        ("2027-10-31T04:00", datetime(2027, 10, 31, 2, 0, tzinfo=UTC)),
+    ],
+)
+def test_a_time_is_read_in_the_business_time_zone(app, text, moment):
+    assert read_moment(text) == moment
+
+
+@pytest.mark.parametrize("time", ["03:00", "03:30", "03:59"])
+def test_a_time_that_the_clock_skips_is_refused_and_says_so(app, time):
+    with pytest.raises(TimeSkipped) as refused:
+        read_moment(f"2027-03-28T{time}")
+
+    assert str(refused.value) == (
+        f"There is no {time} on 2027-03-28: the clock goes from 03:00 straight to 04:00."
+    )
+
+
+@pytest.mark.parametrize("time", ["03:00", "03:30", "03:59"])
+def test_a_time_that_comes_twice_is_refused_until_one_is_chosen(app, time):
+    with pytest.raises(TimeTwice) as refused:
+        read_moment(f"2027-10-31T{time}")
+
+    assert str(refused.value) == (
+        f"{time} comes twice on 2027-10-31, when the clock goes back. Choose: {time}+03:00 or {time}+02:00."
+    )
+    minute = int(time[-2:])
+    assert read_moment(f"2027-10-31T{time}", fold=0) == datetime(2027, 10, 31, 0, minute, tzinfo=UTC)
+    assert read_moment(f"2027-10-31T{time}", fold=1) == datetime(2027, 10, 31, 1, minute, tzinfo=UTC)
+    assert read_moment(f"2027-10-31T{time}+02:00") == datetime(2027, 10, 31, 1, minute, tzinfo=UTC)
+
+
+def test_the_skip_of_another_zone_is_its_own(app, make_app):
+    with make_app(timezone="Atlantic/Azores").app_context(), pytest.raises(TimeSkipped) as refused:
+        read_moment("2027-03-28T00:30")
+
+    assert refused.value.values["before"] == "00:00"
+    assert refused.value.values["after"] == "01:00"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "T", "huomenna", "2027-13-01T09:00", "2027-01-15", "2027-01-15T25:00", "T09:00"]
+)
+def test_what_is_no_day_and_time_is_refused(app, text):
+    with pytest.raises(TimeUnreadable):
+        read_moment(text)
