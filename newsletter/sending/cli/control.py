@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import click
 
-from newsletter.campaigns.cli import campaigns
 from newsletter.campaigns.drafts import get_campaign
 from newsletter.campaigns.models import Campaign
 from newsletter.cli.report import report
@@ -20,7 +19,7 @@ from newsletter.sending.message.test_mail import send_test
 _campaign_id = click.argument("campaign_id", type=int)
 
 
-@campaigns.command("check")
+@click.command("check")
 @_campaign_id
 @report
 def check(campaign_id: int) -> tuple[object, str]:
@@ -56,7 +55,7 @@ def _line(item: dict[str, str | None]) -> str:
     return f"{item['level']}{edition}: {item['message']} {item['advice']}"
 
 
-@campaigns.command("test")
+@click.command("test")
 @_campaign_id
 @click.option("--to", "addresses", multiple=True, required=True, help="A member of staff; repeat for more.")
 @report
@@ -68,7 +67,7 @@ def test(campaign_id: int, addresses: tuple[str, ...]) -> tuple[object, str]:
     return {"id": campaign_id, "mails": number}, f"{number} test mails are on their way."
 
 
-@campaigns.command("pause")
+@click.command("pause")
 @_campaign_id
 @report
 def pause(campaign_id: int) -> tuple[object, str]:
@@ -76,7 +75,7 @@ def pause(campaign_id: int) -> tuple[object, str]:
     return _act(control.pause, campaign_id, f"Go on with it: newsletter campaigns resume {campaign_id}")
 
 
-@campaigns.command("resume")
+@click.command("resume")
 @_campaign_id
 @report
 def resume(campaign_id: int) -> tuple[object, str]:
@@ -84,7 +83,7 @@ def resume(campaign_id: int) -> tuple[object, str]:
     return _act(control.resume, campaign_id, f"Follow it: newsletter campaigns status {campaign_id}")
 
 
-@campaigns.command("cancel")
+@click.command("cancel")
 @_campaign_id
 @report
 def cancel(campaign_id: int) -> tuple[object, str]:
@@ -92,7 +91,7 @@ def cancel(campaign_id: int) -> tuple[object, str]:
     return _act(control.cancel, campaign_id, "What has been sent stays sent.")
 
 
-@campaigns.command("unschedule")
+@click.command("unschedule")
 @_campaign_id
 @report
 def unschedule(campaign_id: int) -> tuple[object, str]:
@@ -105,3 +104,7 @@ def _act(act: Callable[..., Campaign], campaign_id: int, hint: str) -> tuple[obj
     db.session.commit()
     status = campaign.status.value
     return {"id": campaign.id, "status": status}, f"Campaign {campaign.id} is {status}. {hint}"
+
+
+#: What is added to the group of campaigns.
+COMMANDS = (check, test, pause, resume, cancel, unschedule)
