@@ -28,10 +28,10 @@ from benchmarks.engines import database
 from newsletter import create_app
 from newsletter.config import PREFIX, Settings
 from newsletter.db import db, is_sqlite
-from newsletter.privacy.retention.purge import purge
-from newsletter.privacy.retention.purge_selection import preview
+from newsletter.privacy.retention.purge import run_purge
+from newsletter.privacy.retention.purge_selection import preview_purge
 from newsletter.running import migrations
-from newsletter.tracking.links import HIT
+from newsletter.tracking.links import HIT_TOKEN
 
 NOW = datetime(2027, 1, 15, 1, 0, tzinfo=UTC)
 CAMPAIGNS = 10
@@ -71,10 +71,12 @@ def measure(engine: str, folder: Path, url: URL, people: int, events: int) -> No
         db.engine.dispose()
         beside.start()
         time.sleep(2)
-        expected = preview(NOW)  # in a running program, too, the first statements have been built before
+        expected = preview_purge(
+            NOW
+        )  # in a running program, too, the first statements have been built before
         db.session.rollback()
         stages.begin("gather")
-        counts = purge(now=NOW, actor="console", progress=stages.tell)
+        counts = run_purge(now=NOW, actor="console", progress=stages.tell)
         stages.end()
         stop.set()
         heard = answers.get(timeout=30)
@@ -140,7 +142,7 @@ def _visit(folder: Path, url: URL, stop: Any, answers: Any) -> None:  # noqa: AN
     app = _app(folder, url)
     client = app.test_client()
     with app.app_context():
-        pixel = "/o/" + HIT.make(1, 2)
+        pixel = "/o/" + HIT_TOKEN.make(1, 2)
     times: dict[str, list[float]] = {"signups": [], "pixels": []}
     number = 0
     while not stop.is_set():

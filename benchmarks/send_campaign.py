@@ -110,12 +110,12 @@ class Bench:
 
     def size(self) -> int:
         """Return how many bytes a mail has on the wire."""
-        from newsletter.sending.worker.deliver import _fillers  # noqa: PLC0415 - for the size alone
+        from newsletter.sending.worker.deliver import _personalizers  # noqa: PLC0415 - for the size alone
 
         campaign_id = self.start()
         with self._app.app_context():
-            (filler,) = _fillers(campaign_id).values()
-            size = len(filler.fill(1, "lukija1@posti1.example", 1, is_measured=True))
+            (filler,) = _personalizers(campaign_id).values()
+            size = len(filler.render(1, "lukija1@posti1.example", 1, is_measured=True))
             db.session.execute(sa.delete(Delivery).where(Delivery.campaign_id == campaign_id))
             db.session.commit()
         return size

@@ -36,11 +36,11 @@ from newsletter.db import db
 from newsletter.running import migrations
 from newsletter.staff.api_tokens import create_token
 from newsletter.staff.auth import sessions
-from newsletter.staff.auth.access import UNDERTAKING, make_uniquifier
+from newsletter.staff.auth.access import UNDERTAKING_VERSION, make_uniquifier
 from newsletter.staff.models import Role, Staff
 from newsletter.stats.rollups import verify
-from newsletter.stats.rollups.ingest import load_spool
-from newsletter.tracking.hit_log import Spool
+from newsletter.stats.rollups.ingest import load_local_logs
+from newsletter.tracking.hit_log import HitLog
 
 
 def main() -> int:
@@ -97,7 +97,7 @@ def _measure(engine: str, url: URL, folder: Path, chosen: argparse.Namespace) ->
     with app.app_context():
         _time_loading(folder / "instance" / "spool", newest.edition_id, chosen)
         began = time.perf_counter()
-        _number, wrong = verify.verify()
+        _number, wrong = verify.verify_all()
         print(f"  newsletter stats verify: {len(wrong)} wrong numbers, {time.perf_counter() - began:.1f} s")
         for found in wrong[:5]:
             print(f"    {found}")
@@ -113,11 +113,11 @@ class _Visitor:
         account = Staff(
             email="anna@mail.example", password="-",  # noqa: S106 - nobody's
             active=True, fs_uniquifier=make_uniquifier(), role=Role.PRIVACY, created_at=now,
-            undertaken_at=now, undertaking_version=UNDERTAKING,
+            undertaken_at=now, undertaking_version=UNDERTAKING_VERSION,
         )  # fmt: skip
         db.session.add(account)
         db.session.flush()
-        token = sessions.begin(account, network="192.0.2.1", agent="benchmark", now=now)
+        token = sessions.create_session(account, network="192.0.2.1", agent="benchmark", now=now)
         _made, secret = create_token(
             name="benchmark", scopes=["figures:read"], lists=None, days=1, now=now, actor="console"
         )
@@ -208,7 +208,7 @@ def _database_cpu(connection: sa.Connection) -> float:
 
 def _time_loading(folder: Path, edition: int, chosen: argparse.Namespace) -> None:
     for kind, number in ((b"open", b"null"), (b"click", b"1")):
-        spool = Spool(folder)
+        spool = HitLog(folder)
         now = int(time.time() * 1000)
         for hit in range(chosen.hits):
             who = hit % (chosen.people // 10) + 1
@@ -216,7 +216,7 @@ def _time_loading(folder: Path, edition: int, chosen: argparse.Namespace) -> Non
             spool.append(b'[%d,"%s",%d,%d,%s,"203.0.113.7","%s"]\n' % values)
         spool.close()
         began, busy = time.perf_counter(), time.process_time()
-        loaded = load_spool()
+        loaded = load_local_logs()
         took, spent = time.perf_counter() - began, time.process_time() - busy
         print(
             f"  loading {loaded:,} {kind.decode()}s: {took / loaded * 1e6:.1f} us each,"

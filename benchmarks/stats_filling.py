@@ -15,11 +15,11 @@ from newsletter.campaigns.drafts import create_campaign
 from newsletter.campaigns.models import CampaignStatus
 from newsletter.db import db, is_sqlite
 from newsletter.sending.message.personalize import compile_edition
-from newsletter.sending.worker.leasing import count
+from newsletter.sending.worker.leasing import add_to_totals
 from newsletter.stats.rollups.funnel_months import close_months
-from newsletter.stats.rollups.list_growth import count_days
-from newsletter.stats.rollups.segments import count_groups
-from newsletter.stats.rollups.writer import Changes
+from newsletter.stats.rollups.list_growth import count_list_days
+from newsletter.stats.rollups.segments import count_segments
+from newsletter.stats.rollups.writer import RollupWriter
 from newsletter.subscribers.lists import create_list
 from newsletter.subscribers.models import FunnelCount, FunnelStep, MailingList
 from newsletter.tracking.classify import RULES_VERSION
@@ -107,10 +107,10 @@ def fill(*, events: int, campaigns: int, people: int, now: datetime) -> Filled:
             _leave_under_way(campaign, made.id, pattern, people)
         db.session.commit()
     for campaign in sent:
-        count_groups(campaign.id, now)
+        count_segments(campaign.id, now)
         db.session.commit()
     _days(made.id, now)
-    count_days(now)
+    count_list_days(now)
     close_months(now.date())
     if not is_sqlite():
         _run("SELECT setval('events_id_seq', (SELECT max(id) FROM events))")
@@ -245,17 +245,17 @@ def _copy(campaign: Sent, list_id: int, pattern: _Pattern, shift: int, people: i
 
 
 def _roll_up(campaign: Sent, pattern: _Pattern) -> None:
-    changes = Changes(campaign.id)
+    changes = RollupWriter(campaign.id)
     for _reader, kind, link, minutes, made_by in pattern.hits:
         at = campaign.started_at + timedelta(minutes=minutes)
         changes.add_hit(EventKind(kind), MachineClass(made_by), at, (campaign.edition_id, link))
     for what in EventKind:
         for minutes in pattern.firsts(what.value).values():
-            changes.add_person(what, campaign.started_at + timedelta(minutes=minutes), [])
+            changes.add_unique(what, campaign.started_at + timedelta(minutes=minutes), [])
     for link, _reader in pattern.followers():
         changes.add_reader(campaign.edition_id, link)
     changes.write()
-    count(campaign.id, recipients=pattern.readers, accepted=pattern.readers, measured=pattern.readers)
+    add_to_totals(campaign.id, recipients=pattern.readers, accepted=pattern.readers, measured=pattern.readers)
 
 
 def _leave_under_way(campaign: Sent, list_id: int, pattern: _Pattern, people: int) -> None:
@@ -270,7 +270,7 @@ def _leave_under_way(campaign: Sent, list_id: int, pattern: _Pattern, people: in
         high=rest, readers=pattern.readers, settled=rest - waiting, campaign=campaign.id, made=list_id,
         edition=campaign.edition_id, start=_written(campaign.started_at),
     )  # fmt: skip
-    count(campaign.id, recipients=rest, accepted=rest - waiting, measured=rest - waiting)
+    add_to_totals(campaign.id, recipients=rest, accepted=rest - waiting, measured=rest - waiting)
     _run(
         "UPDATE campaigns SET status = 'sending', finished_at = NULL WHERE id = :campaign",
         campaign=campaign.id,

@@ -43,12 +43,12 @@ from newsletter.db import db
 from newsletter.running import migrations
 from newsletter.sending.lifecycle.start import start_campaign
 from newsletter.sending.models import Delivery, DeliveryStatus
-from newsletter.stats.rollups.ingest import load_spool
+from newsletter.stats.rollups.ingest import load_local_logs
 from newsletter.subscribers.addresses import hash_address
 from newsletter.subscribers.lists import create_list
 from newsletter.subscribers.models import Subscriber, Subscription, SubscriptionStatus, TrackingState
 from newsletter.tracking.gateway import PIXEL
-from newsletter.tracking.links import HIT
+from newsletter.tracking.links import HIT_TOKEN
 
 ROOT = Path(__file__).parent.parent
 PEOPLE = 10_000
@@ -131,7 +131,7 @@ def _measure(engine: str, folder: Path, chosen: argparse.Namespace) -> None:
                         again = _beside(web, partial(_wrk, chosen.seconds, address, script))
                     runs[f"{kind}, loader held"].append(again)
         with app.app_context():
-            load_spool()
+            load_local_logs()
             events = db.session.scalar(sa.text("SELECT count(*) FROM events")) or 0
             db.session.rollback()
             db.engine.dispose()
@@ -225,7 +225,7 @@ def _send_campaign() -> list[str]:
     )
     edition = campaign.editions[0].id
     db.session.commit()
-    return [HIT.make(edition, number) for number in people]
+    return [HIT_TOKEN.make(edition, number) for number in people]
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from flask.cli import ScriptInfo
 from newsletter import create_app
 from newsletter.config import SettingsInvalid
 from newsletter.errors import StartRefused
-from newsletter.running.migrations import require_current
+from newsletter.running.migrations import require_up_to_date
 from newsletter.web import logs
 
 #: Commands that go on and on, and tell the log what they do; the others answer on the console.
@@ -27,7 +27,7 @@ def main() -> None:
         app = create_app()
         if command not in WITHOUT_DATABASE and not {"--help", "--version"} & set(arguments) and command:
             with app.app_context():
-                require_current()
+                require_up_to_date()
         app.cli.help = "A newsletter backend with double opt-in."
         app.cli.main(args=arguments, prog_name="newsletter", obj=ScriptInfo(create_app=lambda: app))
     except StartRefused as error:

@@ -1,4 +1,4 @@
-"""The only place that asks the time."""
+"""The current time; nothing else calls ``datetime.now``, so tests can replace it."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""What the product refuses to do, and in which words.
+"""Base class of the errors that users see, with their messages.
 
 A message is an English sentence and the key of its translation: pages and the command line
 translate it, so the words stand in one place. Nothing here knows HTTP.

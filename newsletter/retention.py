@@ -1,7 +1,7 @@
-"""The register of retention: what is kept, how long, since when, and what happens then.
+"""The retention schedule: what is kept, how long, since when, and what happens then (GDPR Art. 5(1)(e)).
 
-A personal column names its rule where it is declared (``info=kept(rules.EVENTS)``), so the code, the
-staff page, the privacy notice and ``newsletter privacy schedule`` cannot say different things.
+A personal column names its rule where it is declared, as ``info=personal_data(retention.EVENTS)``, so the
+code, the staff page, the privacy notice and ``newsletter privacy schedule`` cannot say different things.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ SESSION_DAYS = 90
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class RetentionRule:
     """One line of the register; each sentence is English and the key of its translation."""
 
     key: str
@@ -37,14 +37,14 @@ class Rule:
     is_public: bool = True
 
 
-SUBSCRIPTION = Rule(
+SUBSCRIPTION = RetentionRule(
     "subscription",
     N_("A subscription: address, lists, language and choices"),
     N_("While you subscribe, and until the next January"),
     N_("The day you left, your mailbox refused our mail for good, or you reported it as spam"),
     N_("Erased in the January purge, or at once if you ask for it"),
 )
-REQUEST = Rule(
+REQUEST = RetentionRule(
     "request",
     N_("A subscription not confirmed"),
     N_("%(days)s days"),
@@ -52,14 +52,14 @@ REQUEST = Rule(
     N_("Erased within a day; at once when it is cancelled"),
     lambda _chosen: {"days": PENDING_DAYS},
 )
-EVIDENCE = Rule(
+EVIDENCE = RetentionRule(
     "evidence",
     N_("Evidence of consent: page, IP address and browser"),
     N_("As long as the subscription it proves"),
     N_("The day you left"),
     N_("Erased with the subscription; what proves the consent without pointing to you stays"),
 )
-PROOF = Rule(
+PROOF = RetentionRule(
     "proof",
     N_("Proof that a consent was given, without your address"),
     N_("Until the end of year %(years)s after the erasure"),
@@ -67,28 +67,28 @@ PROOF = Rule(
     N_("Deleted in the January purge"),
     lambda chosen: {"years": chosen.keep_proof_years},
 )
-SUPPRESSION = Rule(
+SUPPRESSION = RetentionRule(
     "suppression",
     N_("A block of your address, as a keyed hash"),
     N_("Until you subscribe anew or we lift it"),
     N_("The day it was set"),
     N_("Deleted"),
 )
-DELIVERY = Rule(
+DELIVERY = RetentionRule(
     "delivery",
     N_("Newsletters sent to you, and whether they were accepted"),
     N_("As long as the subscription"),
     N_("The day you left"),
     N_("Deleted in the January purge; totals stay as plain numbers"),
 )
-EVENTS = Rule(
+EVENTS = RetentionRule(
     "events",
     N_("Opens and clicks"),
     N_("Until the next January"),
     N_("The year of the open or click"),
     N_("Deleted in the January purge; totals stay as plain numbers"),
 )
-IP_ADDRESS = Rule(
+IP_ADDRESS = RetentionRule(
     "ip",
     N_("IP addresses of opens and clicks"),
     N_("%(days)s days in full, cut to the network after that"),
@@ -96,14 +96,14 @@ IP_ADDRESS = Rule(
     N_("Deleted in the January purge"),
     lambda chosen: {"days": chosen.ip_days},
 )
-MAIL = Rule(
+MAIL = RetentionRule(
     "mail",
     N_("Single mails, such as the confirmation"),
     N_("Until the receiving server has answered, four days at most"),
     N_("The day it was written"),
     N_("Address and content are blanked"),
 )
-LINK = Rule(
+LINK = RetentionRule(
     "link",
     N_("Links to your mailbox, such as for a change of address"),
     N_("%(days)s day; %(longer)s days where we put an address right"),
@@ -111,7 +111,7 @@ LINK = Rule(
     N_("Deleted"),
     lambda _chosen: {"days": LINK_DAYS, "longer": DESK_LINK_DAYS},
 )
-RAW_BOUNCE = Rule(
+RAW_BOUNCE = RetentionRule(
     "bounce",
     N_("Bounce messages as they came"),
     N_("%(days)s days"),
@@ -119,7 +119,7 @@ RAW_BOUNCE = Rule(
     N_("Deleted"),
     lambda chosen: {"days": chosen.keep_bounces_days},
 )
-DESK = Rule(
+DESK = RetentionRule(
     "desk",
     N_("Requests about your rights, and what we answered"),
     N_("Until the end of year %(years)s after the answer"),
@@ -127,28 +127,28 @@ DESK = Rule(
     N_("Deleted in the January purge; after an erasure only a keyed hash of the address stands there"),
     lambda chosen: {"years": chosen.keep_proof_years},
 )
-DISCLOSURE = Rule(
+DISCLOSURE = RetentionRule(
     "disclosure",
     N_("To whom data about you was disclosed"),
     N_("As long as the subscription"),
     N_("The day you left"),
     N_("Erased with the subscription"),
 )
-TOLD = Rule(
+TOLD = RetentionRule(
     "told",
     N_("Letters to those who received data about you, so that they correct or erase it too"),
     N_("Until they have been told"),
     N_("Your request"),
     N_("Blanked"),
 )
-HOLD = Rule(
+HOLD = RetentionRule(
     "hold",
     N_("A reason why data must be kept, such as an open invoice"),
     N_("While the reason lasts"),
     N_("The day it was noted"),
     N_("Erased with the subscription"),
 )
-AUDIT = Rule(
+AUDIT = RetentionRule(
     "audit",
     N_("Log of what was done to personal data, and by whom"),
     N_("%(months)s months"),
@@ -156,7 +156,7 @@ AUDIT = Rule(
     N_("Deleted"),
     lambda chosen: {"months": chosen.keep_audit_months},
 )
-LOGS = Rule(
+LOGS = RetentionRule(
     "logs",
     N_("Log files of the servers"),
     N_("%(days)s days"),
@@ -164,7 +164,7 @@ LOGS = Rule(
     N_("Deleted; they hold no addresses of persons and no IP addresses"),
     lambda chosen: {"days": chosen.keep_logs_days},
 )
-BACKUP = Rule(
+BACKUP = RetentionRule(
     "backup",
     N_("Backups, and the journal that keeps them from undoing what people have asked for since"),
     N_("%(days)s days"),
@@ -172,7 +172,7 @@ BACKUP = Rule(
     N_("Deleted"),
     lambda chosen: {"days": chosen.keep_backups_days},
 )
-STAFF = Rule(
+STAFF = RetentionRule(
     "staff",
     N_("Staff accounts: address, and what proves who logs in"),
     N_("While the person works here, and then as long as the log of what they did: %(months)s months"),
@@ -181,7 +181,7 @@ STAFF = Rule(
     lambda chosen: {"months": chosen.keep_audit_months},
     is_public=False,
 )
-STAFF_SESSION = Rule(
+STAFF_SESSION = RetentionRule(
     "staff_session",
     N_("Where staff were logged in: the browser, and the network as a keyed hash"),
     N_("%(days)s days"),
@@ -190,7 +190,7 @@ STAFF_SESSION = Rule(
     lambda _chosen: {"days": SESSION_DAYS},
     is_public=False,
 )
-INVITATION = Rule(
+INVITATION = RetentionRule(
     "invitation",
     N_("Invitations of staff"),
     N_("One day"),
@@ -198,7 +198,7 @@ INVITATION = Rule(
     N_("Deleted within a day"),
     is_public=False,
 )
-RUN = Rule(
+RUN = RetentionRule(
     "run",
     N_("Whose turn it is in a purge under way"),
     N_("While the purge runs"),
@@ -233,11 +233,11 @@ RULES = (
 )
 
 
-def kept(rule: Rule) -> dict[Any, Any]:
-    """Mark a column as personal, kept by a rule."""
+def personal_data(rule: RetentionRule) -> dict[Any, Any]:
+    """Return the ``info`` of a column with personal data that is kept under a rule."""
     return PERSONAL | {"retention": rule}
 
 
-def ruled(rule: Rule) -> dict[Any, Any]:
-    """Name the rule of a column that points to a person and says nothing on them."""
+def person_reference(rule: RetentionRule) -> dict[Any, Any]:
+    """Return the ``info`` of a column that only refers to a person, deleted under a rule."""
     return {"retention": rule}

@@ -1,7 +1,7 @@
-"""Wake-ups: a hint to the workers that something is due.
+"""Wake-ups: task messages (huey) that tell the workers that a job has work.
 
-What is due always stands in our own tables. A lost or doubled wake-up is therefore harmless: the
-sweep of each minute finds the same work. A wake-up leaves only after the commit of what it is about.
+The work itself is always rows in our tables, so a lost or doubled message is harmless: the sweep of
+each minute finds the same rows. A message is sent only after the commit of what it is about.
 """
 
 import logging
@@ -33,7 +33,7 @@ def init_app(app: Flask, chosen: Settings) -> None:
 
     @huey.task(name="newsletter.wake")  # type: ignore[untyped-decorator]
     def run(job: str) -> None:
-        huey.storage.delete_data(_waiting(job))  # first: what is committed from here on wakes anew
+        huey.storage.delete_data(_pending_key(job))  # first: what is committed from here on wakes anew
         with app.app_context():
             app.extensions["newsletter.jobs"][job]()
 
@@ -70,45 +70,45 @@ def queue(app: Flask) -> Huey:
     return huey
 
 
-def wake(job: str) -> None:
+def wake_after_commit(job: str) -> None:
     """Wake the workers for a job once the current transaction has been committed."""
     db.session.info.setdefault("wakeups", set()).add(job)
 
 
 def wake_now(job: str) -> None:
-    """Wake the workers for a job at once, where nothing waits to be committed."""
+    """Wake the workers for a job at once, where nothing has to be committed first."""
     current_app.extensions["newsletter.wake"](job)
 
 
-def forget_waiting() -> None:
-    """Believe no longer that a wake-up is waiting: a worker may have died with it in its hands."""
+def clear_pending() -> None:
+    """Delete the marks of pending wake-ups: a worker may have died with one in its hands."""
     huey = queue(current_app)
     for job in current_app.extensions["newsletter.jobs"]:
-        huey.storage.delete_data(_waiting(job))
+        huey.storage.delete_data(_pending_key(job))
 
 
-def wake_soon(job: str) -> None:
-    """Do as ``wake_now`` unless a wake-up is waiting: a flood needs one, and one write to the queue."""
+def wake_unless_pending(job: str) -> None:
+    """Call ``wake_now`` unless a wake-up of this job is pending: a flood needs only one message."""
     storage = queue(current_app).storage
-    if not storage.has_data_for_key(_waiting(job)):
-        storage.put_data(_waiting(job), b"1")
+    if not storage.has_data_for_key(_pending_key(job)):
+        storage.put_data(_pending_key(job), b"1")
         wake_now(job)
 
 
-def _waiting(job: str) -> str:
+def _pending_key(job: str) -> str:
     return f"waiting.{job}"
 
 
 @event.listens_for(Session, "after_commit")
-def _send(session: Session) -> None:
+def _send_after_commit(session: Session) -> None:
     for job in sorted(session.info.pop("wakeups", ())):
         try:
-            wake_soon(job)
+            wake_unless_pending(job)
         except Exception:
             # The work itself is committed; the sweep will find it within a minute.
             log.exception("wake-up failed", extra={"job": job})
 
 
 @event.listens_for(Session, "after_rollback")
-def _forget(session: Session) -> None:
+def _discard_after_rollback(session: Session) -> None:
     session.info.pop("wakeups", None)

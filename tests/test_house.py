@@ -13,9 +13,9 @@ from newsletter import retention
 from newsletter.bounces.models import Kind
 from newsletter.db import Base, UtcDateTime, db
 from newsletter.mail.outbox import deliver_due
-from newsletter.privacy.audit_log.action_labels import ACTIONS
-from newsletter.privacy.everyone import collect
-from newsletter.privacy.export.labels import HEADINGS, NAMES, VALUES
+from newsletter.privacy.audit_log.action_labels import ACTION_LABELS
+from newsletter.privacy.everyone import collect_personal_data
+from newsletter.privacy.export.labels import FIELD_LABELS, SECTION_LABELS, VALUE_LABELS
 from newsletter.privacy.models import RequestKind
 from newsletter.privacy.retention.erasure import erase_person
 from newsletter.privacy.retention.schedule import columns_by_rule
@@ -169,7 +169,7 @@ def test_no_file_keeps_anything_of_an_erased_person(canary, real_app, now):
 
 
 def test_rd3_every_personal_column_is_exported(canary):
-    exported = json.dumps(collect(canary))
+    exported = json.dumps(collect_personal_data(canary))
 
     missing = set()
     for name in PERSONAL - NOT_EXPORTED:
@@ -210,16 +210,16 @@ def test_every_act_that_the_audit_log_keeps_has_words():
     recorded = set(re.findall(r'audit\.record\(\s*"([^"]+)"', code))
 
     assert len(recorded) > 50
-    assert recorded - set(ACTIONS) == set()
+    assert recorded - set(ACTION_LABELS) == set()
 
 
 def test_rd3_every_field_of_a_copy_has_a_name(canary):
-    copy = collect(canary)
+    copy = collect_personal_data(canary)
     records = [copy, *(record for found in copy.values() if isinstance(found, list) for record in found)]
 
     headings = {name for name, found in copy.items() if isinstance(found, list)}
     fields = {name for record in records for name, value in record.items() if not isinstance(value, list)}
-    assert (headings - set(HEADINGS), fields - set(NAMES)) == (set(), set())
+    assert (headings - set(SECTION_LABELS), fields - set(FIELD_LABELS)) == (set(), set())
 
 
 def test_rd3_every_state_in_a_copy_has_words():
@@ -229,4 +229,4 @@ def test_rd3_every_state_in_a_copy_has_words():
     )  # fmt: skip
     states = {state.value for kind in kinds for state in kind}
 
-    assert states - set(VALUES) == set()
+    assert states - set(VALUE_LABELS) == set()

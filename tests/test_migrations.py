@@ -51,7 +51,7 @@ def migrate_further(real_app, tmp_path):
     def run(table, then="select 1"):
         folder = tmp_path / "migrations"
         shutil.copytree(FOLDER, folder)
-        code = NEXT.format(newest=migrations.newest(), table=table, then=then)
+        code = NEXT.format(newest=migrations.head_revision(), table=table, then=then)
         (folder / "versions" / "9999_next.py").write_text(code, encoding="utf-8")
         db.session.rollback()
         config = Config()
@@ -94,7 +94,7 @@ def count(model):
 
 
 def test_the_newest_migration_equals_the_models(real_app):
-    assert migrations.differences() == []
+    assert migrations.model_differences() == []
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
@@ -115,9 +115,9 @@ def test_what_alembic_does_not_compare_equals_the_models_too(real_app, tmp_path,
 
 
 def test_an_empty_database_is_made_ready(empty_app):
-    migrations.require_current()
+    migrations.require_up_to_date()
 
-    assert migrations.current() == migrations.newest()
+    assert migrations.current_revision() == migrations.head_revision()
     assert tables() == {*Base.metadata.tables, "alembic_version"}
 
 
@@ -125,7 +125,7 @@ def test_migrating_twice_changes_nothing(real_app, make_subscriber):
     make_subscriber()
 
     migrations.upgrade()
-    migrations.require_current()
+    migrations.require_up_to_date()
 
     assert (count(Subscriber), count(Subscription)) == (1, 1)
 
@@ -137,7 +137,7 @@ def test_every_migration_can_be_taken_back(empty_app):
     assert tables() == {"alembic_version"}
 
     migrations.upgrade()
-    assert migrations.differences() == []
+    assert migrations.model_differences() == []
 
 
 def test_a_database_with_people_in_it_keeps_them_all(migrate_further, make_list, make_subscriber):
@@ -146,7 +146,7 @@ def test_a_database_with_people_in_it_keeps_them_all(migrate_further, make_list,
 
     migrate_further("subscribers")
 
-    assert migrations.current() == "9999_next"
+    assert migrations.current_revision() == "9999_next"
     assert (count(MailingList), count(Subscriber), count(Subscription)) == (2, 3, 6)
     assert db.session.scalars(sa.select(Subscriber.address).order_by(Subscriber.id)).all() == [
         person.address for person in people
@@ -177,7 +177,7 @@ def broken_migration(migrate_further, make_subscriber):
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
 def test_a_migration_that_breaks_something_is_undone(real_app, broken_migration):
-    assert migrations.current() == migrations.newest()
+    assert migrations.current_revision() == migrations.head_revision()
     assert (count(Subscriber), count(Subscription)) == (1, 1)
 
 
@@ -187,7 +187,7 @@ def test_foreign_keys_are_watched_again_after_a_failed_migration(real_app, broke
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
 
 
-@pytest.mark.parametrize("bring_up", [migrations.upgrade, migrations.require_current])
+@pytest.mark.parametrize("bring_up", [migrations.upgrade, migrations.require_up_to_date])
 def test_a_newer_database_is_refused_and_left_as_it_is(real_app, make_subscriber, bring_up):
     make_subscriber()
     set_revision("9999_next")
@@ -199,7 +199,7 @@ def test_a_newer_database_is_refused_and_left_as_it_is(real_app, make_subscriber
         "The database is from a newer version of this program (revision 9999_next)."
         " Run that version; nothing has been changed."
     )
-    assert (migrations.current(), count(Subscriber)) == ("9999_next", 1)
+    assert (migrations.current_revision(), count(Subscriber)) == ("9999_next", 1)
 
 
 @pytest.mark.parametrize("revision", OLDER)
@@ -207,10 +207,10 @@ def test_an_older_database_waits_to_be_brought_up(real_app, revision):
     set_revision(revision)
 
     with pytest.raises(migrations.DatabaseTooOld) as refusal:
-        migrations.require_current()
+        migrations.require_up_to_date()
 
     assert str(refusal.value) == "The database has an older shape. Bring it up: newsletter db upgrade"
-    assert migrations.current() == revision
+    assert migrations.current_revision() == revision
 
 
 @pytest.mark.parametrize("revision", OLDER)
@@ -220,7 +220,7 @@ def test_a_database_of_an_earlier_version_is_brought_up_with_all_its_rows(empty_
 
     migrations.upgrade()
 
-    assert migrations.differences() == []
+    assert migrations.model_differences() == []
     with db.engine.connect() as connection:
         after = {
             name: connection.scalar(sa.select(sa.func.count()).select_from(sa.table(name))) for name in before
@@ -255,7 +255,7 @@ def plausible(column, now):
 
 def test_an_empty_database_is_not_compared(empty_app):
     with pytest.raises(migrations.DatabaseTooOld):
-        migrations.differences()
+        migrations.model_differences()
 
 
 @pytest.fixture
@@ -300,7 +300,10 @@ def test_the_names_of_the_files_are_alembics_own_order():
     """A start asks the names, and does without Alembic."""
     in_order = [script.revision for script in SCRIPTS.walk_revisions("base", "heads")][::-1]
 
-    assert (migrations.newest(), sorted(migrations._known())) == (SCRIPTS.get_current_head(), in_order)
+    assert (migrations.head_revision(), sorted(migrations._known_revisions())) == (
+        SCRIPTS.get_current_head(),
+        in_order,
+    )
 
 
 def test_a_process_loads_only_what_it_needs():

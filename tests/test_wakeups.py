@@ -6,7 +6,7 @@ from huey.serializer import SignedSerializer
 
 from newsletter.db import db
 from newsletter.subscribers.models import MailingList
-from newsletter.wakeups import open_queue, queue, register, wake
+from newsletter.wakeups import open_queue, queue, register, wake_after_commit
 from tests.support.apps import load_settings
 
 
@@ -35,7 +35,7 @@ def add_list(now):
 
 def test_a_wake_up_leaves_with_the_commit(add_list, wakened):
     add_list()
-    wake("outbox")
+    wake_after_commit("outbox")
     assert wakened() == []
 
     db.session.commit()
@@ -45,7 +45,7 @@ def test_a_wake_up_leaves_with_the_commit(add_list, wakened):
 
 def test_a_wake_up_leaves_once(add_list, wakened):
     add_list()
-    wake("outbox")
+    wake_after_commit("outbox")
     db.session.commit()
     add_list("tarjoukset")
     db.session.commit()
@@ -55,7 +55,7 @@ def test_a_wake_up_leaves_once(add_list, wakened):
 
 def test_what_is_rolled_back_wakes_nobody(add_list, wakened):
     add_list()
-    wake("outbox")
+    wake_after_commit("outbox")
 
     db.session.rollback()
     add_list("tarjoukset")
@@ -67,7 +67,7 @@ def test_what_is_rolled_back_wakes_nobody(add_list, wakened):
 def test_a_job_named_twice_is_woken_once(add_list, wakened):
     add_list()
     for job in ("outbox", "campaigns", "outbox"):
-        wake(job)
+        wake_after_commit(job)
 
     db.session.commit()
 
@@ -79,7 +79,7 @@ def test_a_queue_that_is_away_does_not_undo_what_was_committed(app, make_app, ad
 
     with away.app_context():
         add_list()
-        wake("outbox")
+        wake_after_commit("outbox")
         db.session.commit()
 
     assert [record.message for record in caplog.records] == ["wake-up failed"]

@@ -13,11 +13,11 @@ from newsletter import db as database
 from newsletter.api import idempotency
 from newsletter.api.problems import problem
 from newsletter.clock import utcnow
-from newsletter.db import change, db
+from newsletter.db import db, execute_dml
 from newsletter.durable import counters
 from newsletter.errors import N_, NotAllowed
 from newsletter.ratelimit import limiter
-from newsletter.staff.api_tokens import find_token, was_just_used
+from newsletter.staff.api_tokens import find_token, was_recently_used
 from newsletter.staff.models import ApiToken
 from newsletter.subscribers.lists import UnknownList
 
@@ -114,16 +114,16 @@ def leave(response: Response) -> Response:
 
 
 def _stranger() -> Response:
-    limiter.admit(PER_STRANGER, "api", limiter.visitor())
+    limiter.enforce(PER_STRANGER, "api", limiter.client_key())
     response = problem(401, _("Send a token: Authorization: Bearer …"))
     response.headers["WWW-Authenticate"] = "Bearer"
     return response
 
 
 def _count(token: ApiToken) -> Response | None:
-    (rule,) = limiter.items_of(PER_TOKEN)
-    used = limiter.add(rule, "token", str(token.id))
-    left = max(0, int(limiter.end_of(rule, "token", str(token.id)) - time.time()))
+    (rule,) = limiter.parse_rule(PER_TOKEN)
+    used = limiter.increment(rule, "token", str(token.id))
+    left = max(0, int(limiter.reset_time(rule, "token", str(token.id)) - time.time()))
     g.rate = {
         "RateLimit-Limit": rule.amount,
         "RateLimit-Remaining": max(0, rule.amount - used),
@@ -131,17 +131,17 @@ def _count(token: ApiToken) -> Response | None:
     }
     if used <= rule.amount:
         return None
-    counters.count("limit token")
+    counters.increment("limit token")
     g.rate["Retry-After"] = left + 1
     return problem(429, _("Too many attempts. Wait a moment and try again."))
 
 
 def _note_use(token: ApiToken, now: datetime) -> None:
-    if was_just_used(token, now=now):
+    if was_recently_used(token, now=now):
         return
     is_reading = request.method in {"GET", "HEAD"}
-    database.begin_writing()
-    change(sa.update(ApiToken).where(ApiToken.id == token.id).values(last_used_at=now))
+    database.restart_for_writing()
+    execute_dml(sa.update(ApiToken).where(ApiToken.id == token.id).values(last_used_at=now))
     db.session.commit()
     if is_reading:
-        database.begin_reading()
+        database.use_read_transactions()

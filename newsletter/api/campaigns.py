@@ -23,7 +23,7 @@ from newsletter.campaigns.editing import get_edition, save_edition
 from newsletter.campaigns.models import Campaign, Edition
 from newsletter.clock import utcnow
 from newsletter.db import db
-from newsletter.sending.lifecycle.release import release
+from newsletter.sending.lifecycle.release import release_campaign
 from newsletter.stats.reports.campaign import campaign_figures, page_of_campaigns
 from newsletter.subscribers.lists import get_lists
 
@@ -123,7 +123,7 @@ def send_campaign(asked: dict[str, Any], campaign_id: int) -> dict[str, Any]:
         require_scope("campaigns:override")
     require_match(CampaignOut(), _as_data(_get(campaign_id, lock=True)))
     hours = asked["over_hours"]
-    sent = release(
+    sent = release_campaign(
         campaign_id,
         at=asked["at"] and asked["at"].astimezone(UTC),
         now=utcnow(),

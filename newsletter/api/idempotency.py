@@ -15,7 +15,7 @@ from flask_babel import gettext as _
 
 from newsletter.api.models import IdempotentRequest
 from newsletter.api.problems import problem
-from newsletter.db import change, db, insert_or_ignore
+from newsletter.db import db, execute_dml, insert_or_ignore
 from newsletter.staff.models import ApiToken
 
 REMEMBERED = timedelta(hours=24)
@@ -64,13 +64,13 @@ def finish(response: Response) -> None:
     )
     db.session.rollback()  # of a refusal nothing stays, and the key may be used again
     body = _cipher(secret).encrypt(response.get_data()).decode()
-    change(mine.values(status=response.status_code, body=body))
+    execute_dml(mine.values(status=response.status_code, body=body))
     db.session.commit()
 
 
 def forget_old(now: datetime) -> int:
     """Forget writes that nobody will repeat any more, and return how many."""
-    return change(sa.delete(IdempotentRequest).where(IdempotentRequest.created_at < now - REMEMBERED))
+    return execute_dml(sa.delete(IdempotentRequest).where(IdempotentRequest.created_at < now - REMEMBERED))
 
 
 def _hash(secret: str, purpose: bytes, content: bytes) -> str:

@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 from flask_smorest import Api
 
 from newsletter.api import auth, campaigns, lists, rights_requests, subscribers, suppressions
-from newsletter.config import settings
+from newsletter.config import current_settings
 
 bp = Blueprint("api_document", __name__, url_prefix="/api/v1")
 
@@ -49,7 +49,7 @@ def document() -> dict[str, Any]:
     """Return the OpenAPI document, with the scope each operation asks for."""
     made: dict[str, Any] = current_app.extensions["newsletter.api"].spec.to_dict()
     made["paths"] |= {"/api/v1/subscriptions": {"post": _SIGNUP}}
-    made["servers"] = [{"url": settings().base_url}]
+    made["servers"] = [{"url": current_settings().base_url}]
     for rule in current_app.url_map.iter_rules():
         scope = auth.scope_of(current_app.view_functions[rule.endpoint])
         path = made["paths"].get(rule.rule.replace("<int:", "{").replace("<", "{").replace(">", "}"), {})

@@ -12,12 +12,12 @@ from newsletter.api.auth import actor, needs_scope, require_whole
 from newsletter.api.resource import make_resource, refuses
 from newsletter.api.schemas import LARGEST_ID, RequestIn, RequestOut, RequestsIn, RequestsOut
 from newsletter.clock import utcnow
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.ledger import audit
 from newsletter.privacy.models import RequestKind, RequestStatus, RightsRequest
 from newsletter.privacy.requests import register
-from newsletter.web.app import writing
+from newsletter.web.app import write_transaction
 
 bp = make_resource("requests", "What people ask about their data: access, erasure and the like.")
 
@@ -27,7 +27,7 @@ bp = make_resource("requests", "What people ask about their data: access, erasur
 @refuses(bp, 422)
 @bp.arguments(RequestsIn, location="query")
 @bp.response(200, RequestsOut)
-@writing
+@write_transaction
 def show_requests(asked: dict[str, Any]) -> dict[str, Any]:
     """Show requests, oldest first, all or those of one status."""
     require_whole()
@@ -52,11 +52,11 @@ def show_requests(asked: dict[str, Any]) -> dict[str, Any]:
 def enter_request(sent: dict[str, Any]) -> dict[str, Any]:
     """Enter a request that reached another system. Its due date begins now."""
     require_whole()
-    made = register.receive(
+    made = register.record_request(
         RequestKind(sent["kind"]),
         sent["address"],
         channel=sent["channel"],
-        language=sent["language"] or settings().languages[0],
+        language=sent["language"] or current_settings().languages[0],
         details=sent["details"],
         scopes=sent["scopes"],
         now=utcnow(),
@@ -70,7 +70,7 @@ def enter_request(sent: dict[str, Any]) -> dict[str, Any]:
 @needs_scope("requests:read")
 @refuses(bp, 404)
 @bp.response(200, RequestOut)
-@writing
+@write_transaction
 def show_request(number: int) -> dict[str, Any]:
     """Show one request and what became of it."""
     require_whole()

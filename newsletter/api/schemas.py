@@ -6,10 +6,10 @@ from typing import Any
 from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from newsletter.clock import utcnow
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.privacy.models import RequestKind, RequestStatus
-from newsletter.privacy.requests.register import BY_STAFF, SCOPES
-from newsletter.sending.lifecycle.send_window import LONGEST_SPREAD
+from newsletter.privacy.requests.register import SCOPE_LABELS, STAFF_CHANNELS
+from newsletter.sending.lifecycle.send_window import MAX_SPREAD
 
 #: Line breaks and tabs are text; the rest means something else to a database, a mail or a terminal.
 _CONTROLS = {chr(code) for code in (*range(32), 127)} - {"\n", "\r", "\t"}
@@ -40,7 +40,7 @@ def _storable(value: str) -> None:
 
 
 def _spoken(value: str) -> None:
-    if value not in settings().languages:
+    if value not in current_settings().languages:
         raise ValidationError("Not one of our languages.")
 
 
@@ -165,15 +165,15 @@ class RequestIn(Strict):
 
     kind = fields.String(required=True, validate=validate.OneOf([kind.value for kind in RequestKind]))
     address = fields.String(required=True, validate=[validate.Length(min=1, max=320), _storable])
-    channel = fields.String(required=True, validate=validate.OneOf(BY_STAFF))
+    channel = fields.String(required=True, validate=validate.OneOf(STAFF_CHANNELS))
     language = fields.String(
         load_default=None, allow_none=True, validate=[_spoken], metadata={"description": "Of the answer."}
     )
     details = fields.String(load_default="", validate=[validate.Length(max=4000), _storable])
     scopes = fields.List(
-        fields.String(validate=validate.OneOf(list(SCOPES))),
+        fields.String(validate=validate.OneOf(list(SCOPE_LABELS))),
         load_default=list,
-        validate=validate.Length(max=len(SCOPES)),
+        validate=validate.Length(max=len(SCOPE_LABELS)),
         metadata={"description": "What an objection is to."},
     )
 
@@ -212,7 +212,7 @@ class SendIn(Strict):
     over_hours = fields.Integer(
         load_default=None,
         allow_none=True,
-        validate=validate.Range(min=1, max=LONGEST_SPREAD // timedelta(hours=1)),
+        validate=validate.Range(min=1, max=MAX_SPREAD // timedelta(hours=1)),
         metadata={"description": "Spread the recipients over so many hours."},
     )
     despite_preflight = fields.Boolean(

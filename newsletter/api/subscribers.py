@@ -22,14 +22,14 @@ from newsletter.api.schemas import (
 from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.ledger import audit
-from newsletter.privacy.proof.consent import as_data, read_proof
+from newsletter.privacy.proof.consent import proof_as_dict, read_proof
 from newsletter.subscribers.addresses import parse_address
 from newsletter.subscribers.consent.evidence import Visit
 from newsletter.subscribers.lists import get_lists
 from newsletter.subscribers.models import MailingList, Subscriber, Subscription
 from newsletter.subscribers.queries import UnknownSubscriber
 from newsletter.subscribers.self_service.unsubscribe import leave
-from newsletter.web.app import client_ip, user_agent, writing
+from newsletter.web.app import client_ip, user_agent, write_transaction
 
 bp = make_resource("subscribers", "People, their subscriptions, and the proof of their consent.")
 
@@ -39,7 +39,7 @@ bp = make_resource("subscribers", "People, their subscriptions, and the proof of
 @refuses(bp, 404, 422)
 @bp.arguments(SubscribersIn, location="query")
 @bp.response(200, SubscribersOut)
-@writing
+@write_transaction
 def show_subscribers(asked: dict[str, Any]) -> dict[str, Any]:
     """Show people, oldest first, all or those of one list."""
     if "list" in asked:
@@ -75,7 +75,7 @@ def find_subscriber(sent: dict[str, Any]) -> dict[str, Any]:
 @needs_scope("subscribers:read")
 @refuses(bp, 404)
 @bp.response(200, SubscriberOut)
-@writing
+@write_transaction
 def show_subscriber(subscriber_id: int) -> dict[str, Any]:
     """Show one person."""
     return _shown(_find(subscriber_id))
@@ -85,13 +85,13 @@ def show_subscriber(subscriber_id: int) -> dict[str, Any]:
 @needs_scope("subscribers:read")
 @refuses(bp, 404)
 @bp.response(200, ProofOut)
-@writing
+@write_transaction
 def show_proof(subscriber_id: int) -> dict[str, Any]:
     """Show what proves the consent of one person."""
     found = _require(_find(subscriber_id))
     proof = read_proof(found.address, actor=actor(), now=utcnow())
     db.session.commit()
-    return as_data(proof)
+    return proof_as_dict(proof)
 
 
 @bp.post("/subscribers/<int:subscriber_id>/unsubscribe")

@@ -15,19 +15,19 @@ from werkzeug.exceptions import HTTPException
 
 from newsletter.api.problems import from_http_error, problem
 from newsletter.clock import utcnow
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.subscribers.abuse import circuit_breaker
 from newsletter.subscribers.consent.evidence import Visit
 from newsletter.subscribers.public.blueprint import visit
 from newsletter.subscribers.signup import request as signup_request
 from newsletter.subscribers.signup.form import read_form
 from newsletter.subscribers.signup.queue import HeldUp, take_in
-from newsletter.web.app import allow_reading
-from newsletter.web.i18n import answer_in, language, translate
+from newsletter.web.app import allow_cors
+from newsletter.web.i18n import language, set_response_language, translate
 
 bp = Blueprint("api_subscriptions", __name__, url_prefix="/api/v1")
 bp.register_error_handler(HTTPException, from_http_error)
-bp.after_request(allow_reading)
+bp.after_request(allow_cors)
 
 LONGEST = 20_000
 MOST_LISTS = 100
@@ -40,7 +40,7 @@ TYPES: dict[str, type] = {"email": str, "lists": list, "consent": bool, "trackin
 def create() -> ResponseReturnValue:
     sent = _read_json()
     asked = sent.get("language")
-    answer_in(asked if isinstance(asked, str) else language())
+    set_response_language(asked if isinstance(asked, str) else language())
     errors = _wrong_types(sent)
     filled = read_form(_as_form(sent), language())
     if errors | filled.errors or filled.request is None:
@@ -56,7 +56,7 @@ def create() -> ResponseReturnValue:
 @bp.route("/subscriptions", methods=["OPTIONS"])
 def preflight() -> ResponseReturnValue:
     response = Response(status=HTTPStatus.NO_CONTENT)
-    if request.headers.get("Origin", "") in settings().embed_origins:
+    if request.headers.get("Origin", "") in current_settings().embed_origins:
         response.headers["Access-Control-Allow-Methods"] = "POST"
         response.headers["Access-Control-Allow-Headers"] = "Content-Type"
         response.headers["Access-Control-Max-Age"] = "7200"
@@ -93,9 +93,9 @@ def _wrong_types(sent: dict[str, Any]) -> dict[str, str]:
         len(lists) > MOST_LISTS or not all(isinstance(item, str) for item in lists)
     ):
         errors["lists"] = _("This field holds the wrong kind of value.")
-    if sent.get("language", language()) not in settings().languages:
+    if sent.get("language", language()) not in current_settings().languages:
         errors["language"] = _(
-            "Choose one of these languages: %(codes)s", codes=", ".join(settings().languages)
+            "Choose one of these languages: %(codes)s", codes=", ".join(current_settings().languages)
         )
     return errors
 

@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.errors import N_, NewsletterError
 
 SECONDS = 10.0
@@ -43,7 +43,11 @@ def require_target(url: str) -> None:
     except ValueError:
         raise TargetRefused from None
     is_plain = not parts.username and not parts.password and url.isascii() and url.isprintable()
-    if parts.scheme != "https" or (parts.hostname or "") not in settings().webhook_hosts or not is_plain:
+    if (
+        parts.scheme != "https"
+        or (parts.hostname or "") not in current_settings().webhook_hosts
+        or not is_plain
+    ):
         raise TargetRefused
 
 

@@ -22,8 +22,8 @@ from newsletter.api import webhook_http
 from newsletter.api.models import Webhook, WebhookMessage
 from newsletter.bounces.models import CAME_BACK, Bounce, Complaint
 from newsletter.campaigns.models import Campaign, CampaignStatus
-from newsletter.config import settings
-from newsletter.db import change, db, insert_or_ignore
+from newsletter.config import current_settings
+from newsletter.db import db, execute_dml, insert_or_ignore
 from newsletter.errors import N_, NewsletterError, NotFound
 from newsletter.ledger import audit
 from newsletter.ledger.hash_chain import Seal
@@ -102,7 +102,7 @@ def end_webhook(number: int, *, now: datetime, actor: str) -> None:
     """Tell an address nothing more, and forget what it has not been told. Raises UnknownWebhook."""
     found = get_webhook(number)
     found.ended_at = found.ended_at or now
-    change(sa.delete(WebhookMessage).where(WebhookMessage.webhook_id == number))
+    execute_dml(sa.delete(WebhookMessage).where(WebhookMessage.webhook_id == number))
     audit.record("webhook ended", actor=actor, now=now, object=f"webhook:{number}")
 
 
@@ -110,7 +110,9 @@ def replay(number: int, *, since: datetime, now: datetime) -> int:
     """Tell an address again what it was told since a moment, and return how much. Raises UnknownWebhook."""
     get_webhook(number)
     theirs = (WebhookMessage.webhook_id == number, WebhookMessage.created_at >= since)
-    return change(sa.update(WebhookMessage).where(*theirs).values(due_at=now, attempts=0, delivered_at=None))
+    return execute_dml(
+        sa.update(WebhookMessage).where(*theirs).values(due_at=now, attempts=0, delivered_at=None)
+    )
 
 
 def collect(now: datetime) -> int:
@@ -121,7 +123,7 @@ def collect(now: datetime) -> int:
             written += _collect_consents(webhook, now) + _collect_campaigns(webhook, now)
             written += _collect_reports(webhook, now)
             db.session.commit()
-    change(sa.delete(WebhookMessage).where(WebhookMessage.created_at < now - KEPT))
+    execute_dml(sa.delete(WebhookMessage).where(WebhookMessage.created_at < now - KEPT))
     db.session.commit()
     return written
 
@@ -275,6 +277,6 @@ def _try(message: WebhookMessage, webhook: Webhook, now: datetime, post: Post) -
 
 
 def _cipher() -> MultiFernet:
-    keys = (settings().secret_key, *settings().secret_key_fallbacks)
+    keys = (current_settings().secret_key, *current_settings().secret_key_fallbacks)
     derived = [hmac.digest(key.encode(), b"webhooks", hashlib.sha256) for key in keys]
     return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in derived])

@@ -19,10 +19,10 @@ from newsletter.campaigns.models import CampaignTotals
 from newsletter.db import db, dialect, table_of
 from newsletter.ledger.audit import AuditEntry
 from newsletter.mail.models import MailStatus, OutboxMail
-from newsletter.mail.return_path import OUTBOX, Sent
+from newsletter.mail.return_path import OUTBOX_CAMPAIGN, SentMail
 from newsletter.sending.models import Delivery, DeliveryStatus
-from newsletter.sending.worker.leasing import count
-from newsletter.sending.worker.prepared import Prepared
+from newsletter.sending.worker.leasing import add_to_totals
+from newsletter.sending.worker.prepared import PreparedStatement
 from newsletter.subscribers.consent.evidence import Visit
 from newsletter.subscribers.models import Signup, Subscriber, Subscription, SuppressionReason
 from newsletter.subscribers.self_service.unsubscribe import leave, lists_of_link
@@ -110,15 +110,15 @@ class Copy:
 class About:
     """The mail that a report is about, locked. A single mail to staff has no subscriber."""
 
-    sent: Sent
+    sent: SentMail
     subscriber_id: int | None
     copy: Copy | None = None
     mail: OutboxMail | None = None
 
 
-def find_about(sent: Sent) -> About | None:
+def find_about(sent: SentMail) -> About | None:
     """Return the mail that was sent; None when it is no longer here."""
-    if sent.campaign_id == OUTBOX:
+    if sent.campaign_id == OUTBOX_CAMPAIGN:
         mail = db.session.get(OutboxMail, sent.number, with_for_update=True, populate_existing=True)
         return About(sent, mail.subscriber_id, mail=mail) if mail else None
     # The campaign's totals first, as everybody locks them: so that no two wait for each other.
@@ -187,10 +187,10 @@ def _mark(copy: Copy, status: DeliveryStatus, now: datetime) -> None:
         return
     if was_doubtful:
         in_doubt = int(copy.status is DeliveryStatus.UNCERTAIN)
-        count(copy.campaign_id, uncertain=-in_doubt, accepted=1, measured=int(copy.is_measured))
+        add_to_totals(copy.campaign_id, uncertain=-in_doubt, accepted=1, measured=int(copy.is_measured))
     new = {"new_status": status, "new_accepted_at": copy.accepted_at or now}
     _run("mark", campaign=copy.campaign_id, person=copy.subscriber_id, **new)
-    count(copy.campaign_id, **{status.value: 1})
+    add_to_totals(copy.campaign_id, **{status.value: 1})
 
 
 def _mark_mail(mail: OutboxMail, reading: Reading) -> None:
@@ -231,8 +231,8 @@ def _run(name: str, **values: object) -> list[tuple[Any, ...]]:
 
 
 @cache
-def _prepared(name: str, dialect: Dialect) -> Prepared:
-    return Prepared(_STATEMENTS[name], dialect)
+def _prepared(name: str, dialect: Dialect) -> PreparedStatement:
+    return PreparedStatement(_STATEMENTS[name], dialect)
 
 
 def _drop_requests(subscriber: Subscriber) -> bool:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from newsletter import retention
 from newsletter.db import Base
-from newsletter.retention import kept, ruled
+from newsletter.retention import person_reference, personal_data
 
 
 class Kind(enum.Enum):
@@ -55,7 +55,7 @@ class Bounce(Base):
     #: NULL for a single mail, and for what names no mail of ours.
     campaign_id: Mapped[int | None]
     #: NULL for mails to staff, and for what names no mail of ours.
-    subscriber_id: Mapped[int | None] = mapped_column(index=True, info=ruled(retention.DELIVERY))
+    subscriber_id: Mapped[int | None] = mapped_column(index=True, info=person_reference(retention.DELIVERY))
     #: The single mail it is about; NULL for a campaign's.
     outbox_id: Mapped[int | None]
     #: The enhanced status (RFC 3463); NULL where none was given.
@@ -63,11 +63,11 @@ class Bounce(Base):
     #: Which line of the table decided.
     reason: Mapped[str | None]
     #: What the server said. It may name the person; addresses are cut out.
-    text: Mapped[str | None] = mapped_column(info=kept(retention.DELIVERY))
+    text: Mapped[str | None] = mapped_column(info=personal_data(retention.DELIVERY))
     #: Of what it says on which mail, so that a report counts once.
     digest: Mapped[str] = mapped_column(unique=True)
     #: The message as it came, each byte a character; NULL once its time is over.
-    raw: Mapped[str | None] = mapped_column(deferred=True, info=kept(retention.RAW_BOUNCE))
+    raw: Mapped[str | None] = mapped_column(deferred=True, info=personal_data(retention.RAW_BOUNCE))
 
 
 class Complaint(Base):
@@ -81,9 +81,9 @@ class Complaint(Base):
     source: Mapped[str]
     #: NULL for a single mail.
     campaign_id: Mapped[int | None]
-    subscriber_id: Mapped[int | None] = mapped_column(index=True, info=ruled(retention.DELIVERY))
+    subscriber_id: Mapped[int | None] = mapped_column(index=True, info=person_reference(retention.DELIVERY))
     outbox_id: Mapped[int | None]
     #: "abuse", "fraud", ... (RFC 5965).
     feedback_type: Mapped[str]
     digest: Mapped[str] = mapped_column(unique=True)
-    raw: Mapped[str | None] = mapped_column(deferred=True, info=kept(retention.RAW_BOUNCE))
+    raw: Mapped[str | None] = mapped_column(deferred=True, info=personal_data(retention.RAW_BOUNCE))

@@ -6,10 +6,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from newsletter.bounces.models import Bounce, Complaint
-from newsletter.config import settings
-from newsletter.db import change, db, is_sqlite
+from newsletter.config import current_settings
+from newsletter.db import db, execute_dml, is_sqlite
 from newsletter.db.batching import People
-from newsletter.db.id_bitmap import theirs
+from newsletter.db.id_bitmap import in_people
 from newsletter.subscribers.models import Subscriber
 
 _NOTHING = {"subscriber_id": None, "raw": None}
@@ -34,26 +34,29 @@ def erase(people: People) -> dict[str, int]:
     What names no mail of ours may name a person all the same: it goes where it names one of these.
     """
     deleted = sum(
-        change(sa.delete(table).where(theirs(table.subscriber_id, people))) for table in (Bounce, Complaint)
+        execute_dml(sa.delete(table).where(in_people(table.subscriber_id, people)))
+        for table in (Bounce, Complaint)
     )
     found = sa.func.instr if is_sqlite() else sa.func.strpos
     named = sa.exists().where(
-        theirs(Subscriber.id, people), found(sa.func.lower(Bounce.raw), Subscriber.address_key) > 0
+        in_people(Subscriber.id, people), found(sa.func.lower(Bounce.raw), Subscriber.address_key) > 0
     )
     stray = sa.and_(Bounce.subscriber_id.is_(None), Bounce.raw.is_not(None))
-    return {"bounces": deleted + change(sa.delete(Bounce).where(stray, named))}
+    return {"bounces": deleted + execute_dml(sa.delete(Bounce).where(stray, named))}
 
 
 def erase_strays(before: datetime) -> int:
     """Delete all that named no mail of ours: among many people, looking for each takes too long."""
     stray = sa.and_(Bounce.subscriber_id.is_(None), Bounce.received_at <= before)
-    return change(sa.delete(Bounce).where(stray))
+    return execute_dml(sa.delete(Bounce).where(stray))
 
 
 def forget(subscriber_ids: list[int]) -> None:
     """Leave of what came back only that something did: who asked for a mail is no longer known here."""
-    change(sa.update(Bounce).where(Bounce.subscriber_id.in_(subscriber_ids)).values(text=None, **_NOTHING))
-    change(sa.update(Complaint).where(Complaint.subscriber_id.in_(subscriber_ids)).values(_NOTHING))
+    execute_dml(
+        sa.update(Bounce).where(Bounce.subscriber_id.in_(subscriber_ids)).values(text=None, **_NOTHING)
+    )
+    execute_dml(sa.update(Complaint).where(Complaint.subscriber_id.in_(subscriber_ids)).values(_NOTHING))
 
 
 def forget_old(now: datetime) -> int:
@@ -61,12 +64,12 @@ def forget_old(now: datetime) -> int:
 
     Requests that nobody confirmed take with them what came back of their mails.
     """
-    before = now - timedelta(days=settings().keep_bounces_days)
-    change(sa.delete(Bounce).where(Bounce.received_at < before, Bounce.subscriber_id.is_(None)))
+    before = now - timedelta(days=current_settings().keep_bounces_days)
+    execute_dml(sa.delete(Bounce).where(Bounce.received_at < before, Bounce.subscriber_id.is_(None)))
     gone = 0
     for table in (Bounce, Complaint):
         old = sa.and_(table.received_at < before, table.raw.is_not(None))
-        gone += change(sa.update(table).where(old).values(raw=None))
+        gone += execute_dml(sa.update(table).where(old).values(raw=None))
         known = sa.exists().where(Subscriber.id == table.subscriber_id)
         young = sa.and_(table.received_at >= before, table.outbox_id.is_not(None))
         singles = sa.select(table.subscriber_id).where(young, ~known)

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 import sqlalchemy as sa
 
 from newsletter.bounces.models import CAME_BACK, Bounce, Complaint, Kind
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db, is_sqlite
 from newsletter.subscribers.models import Subscriber
 
@@ -45,7 +45,7 @@ def by_domain(now: datetime, days: int) -> list[tuple[str, dict[Kind, int]]]:
 
 def by_day(now: datetime, days: int) -> list[tuple[date, dict[Kind, int]]]:
     """Return what came back on each day of the business time zone, the newest first; empty days too."""
-    zone = settings().timezone
+    zone = current_settings().timezone
     today = now.astimezone(zone).date()
     found = {today - timedelta(days=number): dict.fromkeys(CAME_BACK, 0) for number in range(days)}
     rows = db.session.execute(

@@ -17,8 +17,8 @@ from newsletter.bounces.matching import Named, find_named
 from newsletter.bounces.models import CONVERSATION, Bounce, Complaint, Kind
 from newsletter.bounces.parser import Reading, read
 from newsletter.db import insert_or_ignore
-from newsletter.mail.return_path import OUTBOX
-from newsletter.sending.worker.outcomes import without_addresses
+from newsletter.mail.return_path import OUTBOX_CAMPAIGN
+from newsletter.sending.worker.outcomes import redact_addresses
 
 log = logging.getLogger(__name__)
 
@@ -98,15 +98,15 @@ def _row(
     reading: Reading, named: Named | None, *, source: str, now: datetime, raw: bytes
 ) -> dict[str, object]:
     sent = named.sent if named else None
-    text = without_addresses(reading.text) or None
+    text = redact_addresses(reading.text) or None
     # The way it came and the lines that servers add on it make no other report.
     said = "|".join(map(str, (sent, reading.kind.value, reading.status, reading.feedback_type, text)))
     is_kept = reading.kind not in CONVERSATION
     row: dict[str, object] = {
         "received_at": now,
         "source": source,
-        "campaign_id": sent.campaign_id if sent and sent.campaign_id != OUTBOX else None,
-        "outbox_id": sent.number if sent and sent.campaign_id == OUTBOX else None,
+        "campaign_id": sent.campaign_id if sent and sent.campaign_id != OUTBOX_CAMPAIGN else None,
+        "outbox_id": sent.number if sent and sent.campaign_id == OUTBOX_CAMPAIGN else None,
         "digest": hashlib.sha256(said.encode()).hexdigest(),
         "raw": raw[:KEPT].decode("latin-1").replace("\0", "") if is_kept else None,
     }

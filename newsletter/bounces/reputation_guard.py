@@ -14,12 +14,12 @@ import sqlalchemy as sa
 
 from newsletter.bounces.models import Bounce, Kind
 from newsletter.campaigns.models import Campaign, CampaignStatus, CampaignTotals
-from newsletter.config import settings
-from newsletter.db import change, db
+from newsletter.config import current_settings
+from newsletter.db import db, execute_dml
 from newsletter.ledger import audit
 from newsletter.ledger.audit import AuditEntry
 from newsletter.mail.smtp.transport import Fault, Reply
-from newsletter.sending.worker.circuit_breaker import FAULTS, pause_for
+from newsletter.sending.worker.circuit_breaker import MAX_CONSECUTIVE_FAULTS, pause_campaign
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def dangers(now: datetime) -> list[Danger]:
 
 def dangers_of(totals: CampaignTotals) -> list[Danger]:
     """Return the limits that a campaign is near, by its totals."""
-    chosen = settings()
+    chosen = current_settings()
     base = max(totals.accepted + totals.failed, chosen.bounce_first)
     # Refused at once or sent back an hour later: it is the same mail to the same dead mailbox.
     bounced = totals.bounced + totals.failed
@@ -89,7 +89,7 @@ def _stop(campaign: Campaign, now: datetime) -> bool:
             return _pause(campaign.id, danger, now)
     said = _turned_away(campaign.id)
     if said is not None and not _has_stopped(campaign.id, Fault.POLICY.value):
-        pause_for(campaign.id, Reply(550, said, fault=Fault.POLICY), now)
+        pause_campaign(campaign.id, Reply(550, said, fault=Fault.POLICY), now)
         return True
     return False
 
@@ -107,7 +107,7 @@ def _has_stopped(campaign_id: int, reason: str) -> bool:
 def _pause(campaign_id: int, danger: Danger, now: datetime) -> bool:
     is_sending = sa.and_(Campaign.id == campaign_id, Campaign.status == CampaignStatus.SENDING)
     values = {"status": CampaignStatus.PAUSED, "pause_reason": danger.limit.value, "pause_reply": None}
-    if not change(sa.update(Campaign).where(is_sending).values(values)):
+    if not execute_dml(sa.update(Campaign).where(is_sending).values(values)):
         return False
     facts: dict[str, Any] = {"reason": danger.limit.value, "count": danger.number, "base": danger.base}
     audit.record("campaign paused", actor="breaker", now=now, object=f"campaign:{campaign_id}", **facts)
@@ -118,5 +118,5 @@ def _pause(campaign_id: int, danger: Danger, now: datetime) -> bool:
 def _turned_away(campaign_id: int) -> str | None:
     """Return what servers said last when so many turned the campaign away because of us."""
     those = sa.select(Bounce.text).where(Bounce.campaign_id == campaign_id, Bounce.kind == Kind.OURS)
-    newest = db.session.scalars(those.order_by(Bounce.id.desc()).limit(FAULTS)).all()
-    return (newest[0] or "") if len(newest) == FAULTS else None
+    newest = db.session.scalars(those.order_by(Bounce.id.desc()).limit(MAX_CONSECUTIVE_FAULTS)).all()
+    return (newest[0] or "") if len(newest) == MAX_CONSECUTIVE_FAULTS else None

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from newsletter.bounces.models import CAME_BACK, Bounce, Kind
 from newsletter.campaigns.models import Campaign
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db, table_of
 from newsletter.sending.models import Delivery
 
@@ -56,5 +56,5 @@ def has_bounced_too_often(subscriber_id: int, last: datetime | None) -> bool:
             streak.append(accepted_at)
         elif not is_other:
             break
-    chosen = settings()
+    chosen = current_settings()
     return len(streak) >= chosen.soft_campaigns and last - min(streak) >= timedelta(days=chosen.soft_days)

@@ -10,7 +10,7 @@ from newsletter.bounces.reputation_guard import stop_if_needed
 from newsletter.bounces.sources import sns
 from newsletter.bounces.sources.webhooks import ReportInvalid, SignatureInvalid, read_reports
 from newsletter.clock import utcnow
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db
 
 bp = Blueprint("bounces", __name__, url_prefix="/hooks")
@@ -21,7 +21,7 @@ def take(relay: str) -> ResponseReturnValue:
     """Answer 204 for what has been taken in; a relay tries anything else again."""
     body, now = request.get_data(cache=False), utcnow()
     try:
-        readings = read_reports(relay, settings(), request.headers, body, now)
+        readings = read_reports(relay, current_settings(), request.headers, body, now)
     except KeyError as error:
         raise NotFound from error
     except SignatureInvalid:

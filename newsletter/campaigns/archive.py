@@ -8,7 +8,7 @@ from email.utils import format_datetime
 import sqlalchemy as sa
 
 from newsletter.campaigns.models import Campaign, CampaignList, Edition
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.errors import N_, NotFound
 from newsletter.subscribers.models import MailingList
@@ -41,7 +41,7 @@ def address_of(edition: Edition) -> str:
     """Return where an edition can be read in a browser; empty unless one of its lists is public."""
     if edition.campaign_id is None or not db.session.scalar(sa.select(_is_public(edition.campaign_id))):
         return ""
-    return f"{settings().base_url}/archive/{edition.campaign_id}?lang={edition.language}"
+    return f"{current_settings().base_url}/archive/{edition.campaign_id}?lang={edition.language}"
 
 
 def public_lists() -> Sequence[MailingList]:

@@ -7,7 +7,7 @@ from newsletter.campaigns.archive import get_issue, get_public_list, issues_of, 
 from newsletter.campaigns.compose import compose_page
 from newsletter.campaigns.pictures import TYPES, get_picture
 from newsletter.campaigns.previews import as_archived
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.subscribers.models import MailingList
 from newsletter.web.i18n import language
 
@@ -33,7 +33,7 @@ def of_list(slug: str) -> ResponseReturnValue:
 def feed(slug: str, kind: str) -> ResponseReturnValue:
     found = get_public_list(slug)
     xml = render_template(
-        f"public/feed.{kind}.xml", list=found, issues=issues_of(found), base_url=settings().base_url
+        f"public/feed.{kind}.xml", list=found, issues=issues_of(found), base_url=current_settings().base_url
     )
     response = Response(xml, mimetype=FEEDS[kind])
     response.headers["Cache-Control"] = "public, max-age=300"
@@ -43,7 +43,7 @@ def feed(slug: str, kind: str) -> ResponseReturnValue:
 @bp.get("/archive/<int:campaign_id>")
 def issue(campaign_id: int) -> ResponseReturnValue:
     edition = get_issue(campaign_id, language()).edition
-    base_url = settings().base_url
+    base_url = current_settings().base_url
     return as_archived(
         compose_page(
             edition,

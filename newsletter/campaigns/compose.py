@@ -16,10 +16,10 @@ from newsletter.campaigns.archive import address_of
 from newsletter.campaigns.blocks import parser
 from newsletter.campaigns.models import Edition
 from newsletter.campaigns.plain import SCHEMES, plain
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.mail.branding import brand
 from newsletter.mail.message import inliner
-from newsletter.web.i18n import speaking
+from newsletter.web.i18n import force_language
 
 #: Stand where a person's own link will be; ".invalid" never resolves, should one ever get out.
 UNSUBSCRIBE_MARK = "https://mark.invalid/unsubscribe"
@@ -66,7 +66,7 @@ def compose(edition: Edition) -> Parts:
         "pixel_url": PIXEL_MARK,
         "is_page": False,
     }
-    with speaking(edition.language):
+    with force_language(edition.language):
         html = _render_html(content, context)
         text = render_template("mail/newsletter/body.txt", content=words, **context)
     return Parts(text=text, html=html, links=_links(content), content=content, words=words)
@@ -75,7 +75,7 @@ def compose(edition: Edition) -> Parts:
 def compose_page(edition: Edition, *, archive_url: str, subscribe_url: str) -> str:
     """Write an edition as a page for everybody: nothing in it is personal, and nothing is measured."""
     around = {"archive_url": archive_url, "subscribe_url": subscribe_url, "pixel_url": "", "is_page": True}
-    with speaking(edition.language):
+    with force_language(edition.language):
         return _render_html(_content(edition.body)[0], _context(edition) | around)
 
 
@@ -97,7 +97,7 @@ def _context(edition: Edition) -> dict[str, object]:
         "subject": edition.subject,
         "preview": edition.preview,
         "brand": brand(),
-        "privacy_url": f"{settings().base_url}/privacy?lang={edition.language}",
+        "privacy_url": f"{current_settings().base_url}/privacy?lang={edition.language}",
     }
 
 

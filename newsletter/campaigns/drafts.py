@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from newsletter.campaigns.models import Campaign, CampaignList, CampaignStatus, CampaignTotals, Edition
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.errors import N_, NewsletterError, NotFound
 from newsletter.ledger import audit
@@ -103,8 +103,8 @@ def checked_subject(subject: str, preview: str) -> str:
 
 def checked_language(language: str) -> str:
     """Return a language that we write in; raise LanguageUnknown."""
-    if language not in settings().languages:
-        raise LanguageUnknown(languages=", ".join(settings().languages))
+    if language not in current_settings().languages:
+        raise LanguageUnknown(languages=", ".join(current_settings().languages))
     return language
 
 

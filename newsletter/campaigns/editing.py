@@ -15,7 +15,7 @@ from newsletter.campaigns.drafts import (
     lists_of,
 )
 from newsletter.campaigns.models import Campaign, CampaignList, Edition
-from newsletter.db import change, db
+from newsletter.db import db, execute_dml
 from newsletter.errors import N_, NewsletterError, NotFound
 from newsletter.ledger import audit
 from newsletter.subscribers.models import MailingList
@@ -90,7 +90,7 @@ def save_edition(
         raise BodyTooLong
     if (edition.subject, edition.preview, edition.body) == (subject, preview, body):
         return edition
-    saved = change(
+    saved = execute_dml(
         sa.update(Edition)
         .where(Edition.id == edition.id, Edition.version == version)
         .values(
@@ -147,7 +147,7 @@ def change_lists(campaign_id: int, lists: Sequence[MailingList], *, now: datetim
     wanted = {mailing_list.id for mailing_list in lists}
     if wanted == {item.list_id for item in campaign.list_ids}:
         return campaign
-    change(sa.delete(CampaignList).where(CampaignList.campaign_id == campaign.id))
+    execute_dml(sa.delete(CampaignList).where(CampaignList.campaign_id == campaign.id))
     db.session.add_all(CampaignList(campaign_id=campaign.id, list_id=list_id) for list_id in sorted(wanted))
     db.session.flush()
     db.session.expire(campaign, ["list_ids"])

@@ -13,7 +13,7 @@ from datetime import datetime
 from PIL import Image, ImageOps, WebPImagePlugin
 
 from newsletter.campaigns.models import Picture
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db, insert_or_ignore
 from newsletter.errors import N_, NewsletterError, NotFound
 from newsletter.ledger import audit
@@ -78,13 +78,13 @@ def get_picture(name: str) -> Picture:
 
 def picture_url(picture: Picture) -> str:
     """Return the address of a picture, as it stands in mails."""
-    return f"{settings().base_url}/pictures/{picture.name}"
+    return f"{current_settings().base_url}/pictures/{picture.name}"
 
 
 def shown_width(address: str) -> int | None:
     """Return how wide a picture of ours is, at most, on screens with two pixels for one."""
     before, _slash, name = address.rpartition("/")
-    found = NAME.fullmatch(name) if before == f"{settings().base_url}/pictures" else None
+    found = NAME.fullmatch(name) if before == f"{current_settings().base_url}/pictures" else None
     return int(found[1]) if found else None
 
 

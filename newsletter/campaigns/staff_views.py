@@ -14,13 +14,13 @@ from newsletter.campaigns.models import Campaign, CampaignStatus, Edition
 from newsletter.campaigns.pictures import LARGEST_UPLOAD, PictureUnreadable, picture_url, store_picture
 from newsletter.campaigns.previews import as_page
 from newsletter.clock import utcnow
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.errors import N_, NewsletterError
-from newsletter.staff.accounts import name_of
-from newsletter.staff.auth.access import SENDERS, WRITERS, actor, is_one_of, needs, own_lists
+from newsletter.staff.accounts import actor_display_name
+from newsletter.staff.auth.access import SENDERS, WRITERS, actor, allowed_lists, has_any_role, require_role
 from newsletter.subscribers.lists import all_lists, get_lists
-from newsletter.web.app import whole
+from newsletter.web.app import parse_id
 from newsletter.web.i18n import NATIVE_NAMES, format_datetime, translate
 
 bp = Blueprint("writing", __name__, url_prefix="/staff/campaigns")
@@ -40,15 +40,15 @@ _AROUND = 100_000
 
 
 @bp.get("/new")
-@needs(*WRITERS, by_list=True)
+@require_role(*WRITERS, by_list=True)
 def new() -> ResponseReturnValue:
     return _new_page({})
 
 
 @bp.post("/new")
-@needs(*WRITERS, by_list=True)
+@require_role(*WRITERS, by_list=True)
 def begin() -> ResponseReturnValue:
-    lists = get_lists(request.form.getlist("lists"), own_lists())
+    lists = get_lists(request.form.getlist("lists"), allowed_lists())
     errors = {}
     if not lists:
         errors["lists"] = _("Choose at least one newsletter.")
@@ -62,7 +62,7 @@ def begin() -> ResponseReturnValue:
 
 
 @bp.get("/<int:campaign_id>/edit")
-@needs(*WRITERS, by_list=True)
+@require_role(*WRITERS, by_list=True)
 def edit(campaign_id: int) -> ResponseReturnValue:
     campaign = get_campaign(campaign_id)
     language = request.args.get("edition", campaign.editions[0].language)
@@ -70,14 +70,14 @@ def edit(campaign_id: int) -> ResponseReturnValue:
 
 
 @bp.post("/<int:campaign_id>/edit/<language>")
-@needs(*WRITERS, by_list=True)
+@require_role(*WRITERS, by_list=True)
 def save(campaign_id: int, language: str) -> ResponseReturnValue:
     form = request.form
     try:
         edition = editing.save_edition(
             campaign_id,
             language,
-            version=form.get("version", 0, type=whole),
+            version=form.get("version", 0, type=parse_id),
             subject=form.get("subject", ""),
             preview=form.get("preview", ""),
             body=form.get("body", ""),
@@ -97,7 +97,7 @@ def save(campaign_id: int, language: str) -> ResponseReturnValue:
 
 
 @bp.post("/<int:campaign_id>/editions")
-@needs(*WRITERS, by_list=True)
+@require_role(*WRITERS, by_list=True)
 def add_edition(campaign_id: int) -> ResponseReturnValue:
     edition = editing.add_edition(campaign_id, request.form.get("language", ""), now=utcnow(), actor=actor())
     db.session.commit()
@@ -105,7 +105,7 @@ def add_edition(campaign_id: int) -> ResponseReturnValue:
 
 
 @bp.post("/<int:campaign_id>/editions/<language>/remove")
-@needs(*WRITERS, by_list=True)
+@require_role(*WRITERS, by_list=True)
 def remove_edition(campaign_id: int, language: str) -> ResponseReturnValue:
     editing.remove_edition(campaign_id, language, now=utcnow(), actor=actor())
     db.session.commit()
@@ -114,9 +114,9 @@ def remove_edition(campaign_id: int, language: str) -> ResponseReturnValue:
 
 
 @bp.post("/<int:campaign_id>/lists")
-@needs(*WRITERS, by_list=True)
+@require_role(*WRITERS, by_list=True)
 def change_lists(campaign_id: int) -> ResponseReturnValue:
-    lists = get_lists(request.form.getlist("lists"), own_lists())
+    lists = get_lists(request.form.getlist("lists"), allowed_lists())
     if not lists:
         campaign = get_campaign(campaign_id)
         errors = {"lists": _("Choose at least one newsletter.")}
@@ -128,7 +128,7 @@ def change_lists(campaign_id: int) -> ResponseReturnValue:
 
 
 @bp.post("/<int:campaign_id>/duplicate")
-@needs(*WRITERS, by_list=True)
+@require_role(*WRITERS, by_list=True)
 def duplicate(campaign_id: int) -> ResponseReturnValue:
     made = editing.duplicate_campaign(campaign_id, now=utcnow(), actor=actor())
     db.session.commit()
@@ -137,7 +137,7 @@ def duplicate(campaign_id: int) -> ResponseReturnValue:
 
 
 @bp.post("/<int:campaign_id>/pictures/<language>")
-@needs(*WRITERS, by_list=True, upload=LARGEST_UPLOAD + _AROUND)
+@require_role(*WRITERS, by_list=True, upload=LARGEST_UPLOAD + _AROUND)
 def upload(campaign_id: int, language: str) -> ResponseReturnValue:
     """Keep a picture and answer with the Markdown that shows it."""
     campaign = get_campaign(campaign_id)
@@ -161,7 +161,7 @@ def upload(campaign_id: int, language: str) -> ResponseReturnValue:
 
 
 @bp.get("/<int:campaign_id>/preview/<language>")
-@needs(*WRITERS, by_list=True)
+@require_role(*WRITERS, by_list=True)
 def preview(campaign_id: int, language: str) -> ResponseReturnValue:
     parts = compose(editing.get_edition(get_campaign(campaign_id), language))
     if request.args.get("part") == "text":
@@ -186,7 +186,7 @@ def fallbacks(campaign: Campaign) -> list[dict[str, str]]:
     written = [edition.language for edition in campaign.editions]
     return [
         {"code": code, "missing": NATIVE_NAMES[code], "instead": NATIVE_NAMES[written[0]]}
-        for code in settings().languages
+        for code in current_settings().languages
         if code not in written
     ]
 
@@ -194,7 +194,7 @@ def fallbacks(campaign: Campaign) -> list[dict[str, str]]:
 def _new_page(errors: dict[str, str]) -> str:
     return render_template(
         "staff/campaign_new.html",
-        lists=all_lists(own_lists()),
+        lists=all_lists(allowed_lists()),
         chosen=request.form.getlist("lists"),
         subject=request.form.get("subject", ""),
         errors=errors,
@@ -222,13 +222,13 @@ def _edit_page(
         },
         editions=[{"code": item.language, "name": NATIVE_NAMES[item.language]} for item in campaign.editions],
         missing=fallbacks(campaign),
-        lists=all_lists(own_lists()),
+        lists=all_lists(allowed_lists()),
         chosen={item.list_id for item in campaign.list_ids},
         view=view if view in VIEWS else "desktop",
         errors=errors or {},
         conflict=conflict,
         uploaded=uploaded,
-        may_send=is_one_of(*SENDERS),
+        may_send=has_any_role(*SENDERS),
     )
 
 
@@ -257,7 +257,7 @@ def _not_saved(campaign_id: int, language: str, error: NewsletterError) -> Respo
 def _saved_words(edition: Edition) -> str:
     if edition.saved_at is None:
         return ""
-    who = name_of(edition.saved_by or "")
+    who = actor_display_name(edition.saved_by or "")
     if who == current_user.email:
         return str(_("Saved: %(time)s", time=format_datetime(edition.saved_at)))
     return str(_("Saved: %(time)s, %(who)s", time=format_datetime(edition.saved_at), who=who))

@@ -1,6 +1,6 @@
-"""The command line's manners: one line for a refusal, ``--json`` for every report.
+"""Decorator for commands: ``--json`` output, one line for an error, exit codes.
 
-Exit 0 done, 1 refused, 2 misused.
+Exit 0 done, 1 refused (NewsletterError), 2 wrong usage.
 """
 
 import functools
@@ -18,8 +18,8 @@ from newsletter.db import db
 from newsletter.errors import NewsletterError
 
 
-class Refusal(click.ClickException):
-    """A refusal as the console shows it."""
+class CommandRefused(click.ClickException):
+    """A NewsletterError as click shows it: one line, exit 1."""
 
     exit_code = 1
 
@@ -45,7 +45,7 @@ def report(
             done = command(*args, **kwargs)
         except NewsletterError as error:
             db.session.rollback()
-            raise Refusal(error) from error
+            raise CommandRefused(error) from error
         if done is not None:
             data, text, *code = done
             click.echo(json.dumps(data, ensure_ascii=False, default=str) if as_json else text)
@@ -55,8 +55,8 @@ def report(
     return run
 
 
-def write_privately(path: Path, pieces: Iterable[str]) -> None:
-    """Write what tells of people to a file that only its owner can read; raise FileError."""
+def write_private_file(path: Path, pieces: Iterable[str]) -> None:
+    """Write personal data to a file with mode 0600; raise FileError."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     except OSError as error:

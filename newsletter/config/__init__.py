@@ -6,10 +6,10 @@ from newsletter.config.settings import (
     TRACKING_MODES,
     Settings,
     SettingsInvalid,
+    current_settings,
     data_folder,
     setting,
     setting_fields,
-    settings,
 )
 
 __all__ = [
@@ -18,8 +18,8 @@ __all__ = [
     "TRACKING_MODES",
     "Settings",
     "SettingsInvalid",
+    "current_settings",
     "data_folder",
     "setting",
     "setting_fields",
-    "settings",
 ]

@@ -1,4 +1,4 @@
-"""The instance folder: the settings file, the keys made at the first start, the address remembered."""
+"""The instance folder: settings file, keys made at the first start, and the saved base URL."""
 
 import os
 import secrets
@@ -40,19 +40,19 @@ def read_settings_file(path: Path, problems: list[str]) -> dict[str, str]:
     return texts
 
 
-def remember_base_url(instance: Path, url: str) -> None:
-    """Keep the address ``run`` serves on, so that other commands write the same links into mails."""
+def save_base_url(instance: Path, url: str) -> None:
+    """Save the address ``run`` serves on, so that other commands write the same links into mails."""
     (instance / "base_url").write_text(url + "\n", encoding="utf-8")
 
 
-def remembered_base_url(instance: Path) -> str:
+def load_base_url(instance: Path) -> str:
     """Return the address that ``run`` was last served on."""
     with suppress(OSError, ValueError):
         return parsers.base_url((instance / "base_url").read_text(encoding="utf-8").strip())
     return "http://127.0.0.1:8000"
 
 
-def kept_key(path: Path) -> str:
+def load_or_create_key(path: Path) -> str:
     """Return the key kept in a file that only its owner can read, making it at first start."""
     with suppress(FileNotFoundError):
         return path.read_text(encoding="ascii").strip()

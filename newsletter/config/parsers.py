@@ -1,4 +1,4 @@
-"""How the text of each setting is read. What cannot be used raises ValueError, saying what to give."""
+"""Parsers of the settings' texts. Each raises ValueError with a sentence on what to give instead."""
 
 import ipaddress
 import re
@@ -18,7 +18,7 @@ from sqlalchemy.exc import ArgumentError
 
 KNOWN_LANGUAGES = ("fi", "en")
 #: RFC 8301 has 1024 as the least, and asks for this.
-SHORTEST_DKIM_KEY = 2048
+MIN_DKIM_KEY_BITS = 2048
 
 
 def boolean(text: str) -> bool:
@@ -53,12 +53,12 @@ def seconds(text: str) -> float:
     return number
 
 
-def words(text: str) -> tuple[str, ...]:
+def comma_separated(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def languages(text: str) -> tuple[str, ...]:
-    codes = words(text)
+    codes = comma_separated(text)
     if not codes or set(codes) - set(KNOWN_LANGUAGES):
         raise ValueError(f"name at least one of {', '.join(KNOWN_LANGUAGES)}")
     return codes
@@ -98,7 +98,7 @@ def issuer(text: str) -> str:
 def origins(text: str) -> tuple[str, ...]:
     """Read origins as browsers write them, so that they can be compared letter by letter."""
     found = []
-    for word in words(text.lower()):
+    for word in comma_separated(text.lower()):
         # The names go into a header: nothing that means something there gets through.
         parts = re.fullmatch(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?/?", word)
         if parts is None:
@@ -110,7 +110,7 @@ def origins(text: str) -> tuple[str, ...]:
 
 
 def hosts(text: str) -> tuple[str, ...]:
-    found = words(text.lower())
+    found = comma_separated(text.lower())
     if any(not re.fullmatch(r"[a-z0-9.-]+", word) for word in found):
         raise ValueError("name hosts such as shop.example.com, without https:// and without a port")
     return found
@@ -159,7 +159,7 @@ def font(text: str) -> str:
     return text.replace('"', "'")
 
 
-def picture(text: str) -> str:
+def image_url(text: str) -> str:
     if text and not re.fullmatch(r"https?://[^\s\"'<>]+", text):
         raise ValueError("give the whole address of a picture, such as https://www.example.com/logo.png")
     return text
@@ -168,7 +168,7 @@ def picture(text: str) -> str:
 def dkim_keys(text: str) -> tuple[str, ...]:
     """Read private keys, each the path of a PEM file or its content; commas stand between them."""
     found = []
-    for word in words(text.replace("\\n", "\n")):
+    for word in comma_separated(text.replace("\\n", "\n")):
         try:
             pem = word if word.startswith("-----BEGIN") else Path(word).read_text(encoding="ascii")
             key = load_pem_private_key(pem.encode("ascii"), password=None)
@@ -177,15 +177,15 @@ def dkim_keys(text: str) -> tuple[str, ...]:
         except (ValueError, TypeError, UnsupportedAlgorithm):
             # Never what stands in it.
             raise ValueError("give the path or the content of a PEM file with a key, no password") from None
-        is_long = isinstance(key, rsa.RSAPrivateKey) and key.key_size >= SHORTEST_DKIM_KEY
+        is_long = isinstance(key, rsa.RSAPrivateKey) and key.key_size >= MIN_DKIM_KEY_BITS
         if not is_long and not isinstance(key, ed25519.Ed25519PrivateKey):
-            raise ValueError(f"give an RSA key of {SHORTEST_DKIM_KEY} bits or more, or an Ed25519 key")
+            raise ValueError(f"give an RSA key of {MIN_DKIM_KEY_BITS} bits or more, or an Ed25519 key")
         found.append(pem)
     return tuple(found)
 
 
 def host_labels(text: str) -> tuple[str, ...]:
-    found = words(text.lower())
+    found = comma_separated(text.lower())
     if any(not re.fullmatch(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?", word) for word in found):
         raise ValueError("use letters, digits, hyphens and dots")
     return found
@@ -200,7 +200,7 @@ def warm_up(text: str) -> tuple[date, tuple[int, ...]] | None:
         return None
     begins, _space, ceilings = text.strip().partition(" ")
     try:
-        found = date.fromisoformat(begins), tuple(int(word) for word in words(ceilings))
+        found = date.fromisoformat(begins), tuple(int(word) for word in comma_separated(ceilings))
     except ValueError:
         found = date.min, ()
     if not found[1] or min(found[1]) < 1:
@@ -210,7 +210,7 @@ def warm_up(text: str) -> tuple[date, tuple[int, ...]] | None:
 
 def addresses(text: str) -> tuple[str, ...]:
     try:
-        return tuple(str(ipaddress.ip_address(word)) for word in words(text))
+        return tuple(str(ipaddress.ip_address(word)) for word in comma_separated(text))
     except ValueError:
         raise ValueError("give IP addresses such as 192.0.2.25,2001:db8::25") from None
 
@@ -236,7 +236,7 @@ def bounce_address(text: str) -> str:
     return address
 
 
-def share(text: str) -> float:
+def percentage(text: str) -> float:
     try:
         percent = float(text.removesuffix("%").replace(",", "."))
     except ValueError:

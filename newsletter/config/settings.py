@@ -18,8 +18,8 @@ from flask import current_app
 from sqlalchemy.engine import URL, make_url
 
 from newsletter.config import parsers
-from newsletter.config.instance import kept_key, prepare, read_settings_file, remembered_base_url
-from newsletter.config.validation import misfits
+from newsletter.config.instance import load_base_url, load_or_create_key, prepare, read_settings_file
+from newsletter.config.validation import find_conflicts
 from newsletter.errors import StartRefused
 
 PREFIX = "NEWSLETTER_"
@@ -43,7 +43,7 @@ class Settings:
     instance_path: Path = setting(Path, "instance")
     database_url: URL = setting(parsers.database_url, None, secret=True)
     secret_key: str = setting(parsers.one_line, None, secret=True)
-    secret_key_fallbacks: tuple[str, ...] = setting(parsers.words, "", secret=True)
+    secret_key_fallbacks: tuple[str, ...] = setting(parsers.comma_separated, "", secret=True)
     suppression_key: str = setting(parsers.one_line, None, secret=True)
     base_url: str = setting(parsers.base_url, None)
     mail_server: str = setting(parsers.one_line, "")
@@ -116,9 +116,9 @@ class Settings:
     bounce_imap_password: str = setting(parsers.one_line, "", secret=True)
     bounce_imap_folder: str = setting(parsers.one_line, "INBOX")
     #: Of the accepted: where staff are warned, and where a campaign stops by itself.
-    complaint_warn: float = setting(parsers.share, "0.10")
-    complaint_stop: float = setting(parsers.share, "0.30")
-    bounce_stop: float = setting(parsers.share, "5")
+    complaint_warn: float = setting(parsers.percentage, "0.10")
+    complaint_stop: float = setting(parsers.percentage, "0.30")
+    bounce_stop: float = setting(parsers.percentage, "5")
     #: A smaller campaign is judged as if it had so many.
     bounce_first: int = setting(parsers.integer(1, 1_000_000), "500")
     #: So many campaigns in a row that came back for now, over so many days, and nothing more is sent.
@@ -140,7 +140,7 @@ class Settings:
     notice_recipients: str = setting(parsers.one_line, "")
     notice_transfers: str = setting(parsers.one_line, "none")
     #: The look of every mail: a picture, the colour of links and buttons, fonts, a line for the footer.
-    brand_logo: str = setting(parsers.picture, "")
+    brand_logo: str = setting(parsers.image_url, "")
     brand_colour: str = setting(parsers.colour, "#0b6a58")
     brand_font: str = setting(
         parsers.font, "-apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
@@ -175,20 +175,20 @@ class Settings:
         instance = Path(given.get("INSTANCE_PATH") or "instance").absolute()
         prepare(instance)
         problems: list[str] = []
-        texts, sources = _gather(given, instance / "newsletter.toml", problems)
+        texts, sources = _collect(given, instance / "newsletter.toml", problems)
         values = _parse(texts, problems)
         values["instance_path"] = instance
         url = values.setdefault("database_url", make_url(f"sqlite:///{instance}/newsletter.db"))
-        values.setdefault("base_url", remembered_base_url(instance))
+        values.setdefault("base_url", load_base_url(instance))
         for key in ("secret_key", "suppression_key"):
             if values.get(key):
                 continue
             if url.get_backend_name() == "sqlite":
-                values[key], sources[key] = kept_key(instance / key), "instance folder"
+                values[key], sources[key] = load_or_create_key(instance / key), "instance folder"
             else:
                 # Several machines would each make their own, and no link would open on two of them.
                 problems.append(f"{PREFIX}{key.upper()}: missing; with PostgreSQL set it yourself")
-        problems += [f"{PREFIX}{name}: {problem}" for name, problem in misfits(values)]
+        problems += [f"{PREFIX}{name}: {problem}" for name, problem in find_conflicts(values)]
         if problems:
             raise SettingsInvalid(reason="\n".join(problems))
         return cls(**values, sources=sources)
@@ -236,7 +236,7 @@ class Settings:
                 text = _without_password(value)
             elif item.metadata["secret"]:
                 text = MASK if value else ""
-            elif item.metadata["parse"] is parsers.share:
+            elif item.metadata["parse"] is parsers.percentage:
                 text = f"{value * 100:g}"
             elif item.name == "purge_at":
                 text = f"{value[0]} {value[1]:02}:{value[2]:02}"
@@ -265,7 +265,7 @@ def setting_fields() -> list[Field[Any]]:
     return [item for item in fields(Settings) if "parse" in item.metadata]
 
 
-def settings() -> Settings:
+def current_settings() -> Settings:
     """Return the running application's settings."""
     return cast(Settings, current_app.config["NEWSLETTER"])
 
@@ -277,7 +277,7 @@ def data_folder(name: str) -> Path:
     return packed if packed.is_dir() else package.parent / name
 
 
-def _gather(
+def _collect(
     given: Mapping[str, str], path: Path, problems: list[str]
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Collect each setting's text and where it stands; unknown names become problems."""

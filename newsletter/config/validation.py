@@ -1,4 +1,4 @@
-"""Settings that are right each, and wrong together."""
+"""Validation of settings that are each valid and conflict with each other."""
 
 from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
@@ -8,21 +8,21 @@ from urllib.parse import urlsplit
 from newsletter.config.parsers import is_ip_address, is_loopback
 
 
-def misfits(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the name of each setting that does not fit the others, and what to do."""
+def find_conflicts(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the name of each setting that conflicts with others, and what to do."""
     keys, selectors = values.get("dkim_key", ()), values.get("dkim_selector", ())
     if keys and len(keys) != len(selectors):
         yield "DKIM_SELECTOR", f"name one for each of the {len(keys)} keys in DKIM_KEY"
     if _is_misaligned(values):
         yield "BOUNCE_ADDRESS", "take the domain of SENDER_ADDRESS, or one below it"
     if values.get("passkeys"):
-        yield from _unready_for_passkeys(values)
+        yield from _check_passkeys(values)
     if values.get("oidc_issuer"):
-        yield from _unready_for_openid(values)
+        yield from _check_openid(values)
 
 
 def _is_misaligned(values: Mapping[str, Any]) -> bool:
-    """Tell whether SPF could not speak for the sender with this return path (RFC 7489, 3.1.2)."""
+    """Tell whether SPF is not aligned with the sender under this return path (RFC 7489, 3.1.2)."""
     theirs, ours = (
         values.get(name, "").rpartition("@")[2].lower() for name in ("bounce_address", "sender_address")
     )
@@ -31,7 +31,7 @@ def _is_misaligned(values: Mapping[str, Any]) -> bool:
     return not (theirs.endswith(f".{ours}") or ours.endswith(f".{theirs}"))
 
 
-def _unready_for_passkeys(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _check_passkeys(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Find what keeps every browser from making a passkey here."""
     if find_spec("webauthn") is None:
         yield "PASSKEYS", "a package is missing; pip install 'newsletter[passkeys]'"
@@ -42,7 +42,7 @@ def _unready_for_passkeys(values: Mapping[str, Any]) -> Iterator[tuple[str, str]
         yield "PASSKEYS", f"browsers make passkeys for names, over https or at localhost; {where}"
 
 
-def _unready_for_openid(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _check_openid(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     address = urlsplit(values["oidc_issuer"])
     if address.scheme != "https" and not is_loopback(address.hostname or ""):
         yield "OIDC_ISSUER", "give an address with https, as the provider writes it"

@@ -1,4 +1,4 @@
-"""Strides: how much of a long job goes into one transaction, so that others get to write in between."""
+"""Batches of long jobs: sized by measured time, so that other writers get the lock in between."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -12,59 +12,59 @@ from newsletter.db import is_sqlite
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """Of many people, those whose numbers lie between two, both included."""
+class IdRange:
+    """The part of a query for subscriber ids between ``low`` and ``high``, both included."""
 
-    everybody: sa.Select[Any]
+    query: sa.Select[Any]
     low: int
     high: int
 
-    def numbers(self) -> sa.Select[Any]:
-        """Return the query for their numbers."""
-        (number,) = self.everybody.selected_columns
-        return self.everybody.where(number.between(self.low, self.high))
+    def ids(self) -> sa.Select[Any]:
+        """Return the query for the ids in the range."""
+        (number,) = self.query.selected_columns
+        return self.query.where(number.between(self.low, self.high))
 
 
-#: Numbers of people, or a query for them where they are many, or a part of such a query.
-People = Sequence[int] | sa.Select[Any] | Span
-#: Hears how much of how much is done.
-Tell = Callable[[int, int], None]
+#: Ids of subscribers: a list, a query for them where they are many, or a range of such a query.
+People = Sequence[int] | sa.Select[Any] | IdRange
+#: Called with the amount done and the total.
+ProgressCallback = Callable[[int, int], None]
 
 #: A transaction of a long job aims at this many seconds: SQLite has one writer at a time, and in
 #: PostgreSQL only whoever wants the same rows waits.
-GOAL = 0.04
-GOAL_FOR_ROWS = 0.07
-#: The part of that time for which the lock is then left to others.
-PAUSE = 0.1
-LONGEST_PAUSE = 0.003
-#: It never takes less than one part in so many of what it began with: each step has a cost of its own.
-_SMALLEST = 5
+TARGET_SECONDS = 0.04
+TARGET_SECONDS_ROW_LOCKS = 0.07
+#: The share of a transaction's time for which the job then sleeps, so that others get the lock.
+PAUSE_SHARE = 0.1
+MAX_PAUSE_SECONDS = 0.003
+#: A batch never shrinks below the first size divided by this: each transaction has a fixed cost.
+_MIN_SIZE_DIVISOR = 5
 
 
-class Stride:
-    """A number of rows that grows and shrinks with how long the last ones took."""
+class BatchSizer:
+    """A batch size that adapts to how long the last transaction took."""
 
     def __init__(self, size: int, most: int = 200_000) -> None:
         self.size = size
-        self._least = max(1, size // _SMALLEST)
+        self._least = max(1, size // _MIN_SIZE_DIVISOR)
         self._most = most
 
     @contextmanager
-    def step(self) -> Iterator[int]:
+    def batch(self) -> Iterator[int]:
         """Yield how many rows to take in this transaction, which the block commits."""
         began = time.monotonic()
         yield self.size
         took = time.monotonic() - began
-        goal = GOAL_FOR_ROWS
+        goal = TARGET_SECONDS_ROW_LOCKS
         if is_sqlite():
-            goal = GOAL
+            goal = TARGET_SECONDS
             # Whoever waits for the write lock looks every half millisecond, and has to find it free.
-            time.sleep(min(took * PAUSE, LONGEST_PAUSE))
+            time.sleep(min(took * PAUSE_SHARE, MAX_PAUSE_SECONDS))
         if took > goal:
             self.size = max(self._least, int(self.size * goal / took))
         elif took < goal / 2:
             self.size = min(self._most, self.size * 3 // 2)
 
 
-def say_nothing(_done: int, _total: int) -> None:
-    """Tell nobody how far a job is."""
+def ignore_progress(_done: int, _total: int) -> None:
+    """Ignore the progress of a job: the default callback."""

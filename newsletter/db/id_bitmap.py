@@ -1,58 +1,58 @@
-"""Crowds: telling, for each of millions of rows, whether it is one of many people's.
+"""Conditions "this row belongs to one of these people", by index or by a bitmap of their ids.
 
-A purge looks for its people in every raw record there is. To find a number in a table, or in a table of
-hashes made anew for each piece of the walk, costs several times what it costs to look it up in a string
-with a place for each number: a byte on SQLite, which knows no bits, and a bit on PostgreSQL.
+A purge tests millions of raw records against many people. A join, or a hash table built anew for each
+batch, costs several times a look-up in a string with one place for each id: a byte on SQLite, which has
+no bit functions, and a bit on PostgreSQL.
 """
 
 from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from newsletter.db import db, is_sqlite, reading
-from newsletter.db.batching import People, Span
+from newsletter.db import db, is_sqlite, read_transactions
+from newsletter.db.batching import IdRange, People
 
-#: Beyond this number the string would cost more memory than it saves time.
-LARGEST = 16_000_000
-_IN = b"\x01"
+#: Beyond this id the bitmap would cost more memory than it saves time.
+MAX_BITMAP_ID = 16_000_000
+_SET_BYTE = b"\x01"
 _Column = sa.orm.InstrumentedAttribute[int] | sa.orm.InstrumentedAttribute[int | None]
 
 
-def theirs(column: _Column, people: People) -> sa.ColumnElement[bool]:
-    """Hold a column of numbers of people to these, where an index finds them."""
-    if isinstance(people, Span):
-        # With the span said of the column too, PostgreSQL walks that part of an index: it cannot know
+def in_people(column: _Column, people: People) -> sa.ColumnElement[bool]:
+    """Return the condition that a column of subscriber ids is one of these, by an index."""
+    if isinstance(people, IdRange):
+        # With the range repeated on the column PostgreSQL scans that part of an index: it cannot know
         # how few people it holds, and would read the whole table.
-        return sa.and_(column.between(people.low, people.high), column.in_(people.numbers()))
+        return sa.and_(column.between(people.low, people.high), column.in_(people.ids()))
     return column.in_(people)
 
 
-def marked(column: _Column, people: People) -> sa.ColumnElement[bool]:
-    """Hold a column to these people, as they are now, for a walk: build it once, use it often.
+def in_bitmap(column: _Column, people: People) -> sa.ColumnElement[bool]:
+    """Return the same condition for full scans, with the ids as they are now: build once, use often.
 
-    Ends the transaction under way, so that nobody waits while many numbers are read.
+    Rolls back the current transaction, so that no lock is held while many ids are read.
     """
     if not isinstance(people, sa.Select):
-        return theirs(column, people)
-    with reading():
+        return in_people(column, people)
+    with read_transactions():
         numbers = db.session.scalars(people).all()
         db.session.rollback()
-    if not numbers or max(numbers) > LARGEST:
-        return theirs(column, people)
+    if not numbers or max(numbers) > MAX_BITMAP_ID:
+        return in_people(column, people)
     if is_sqlite():
-        return sa.func.substr(_bytes(numbers), column + 1, 1) == _IN
-    found = sa.func.get_bit(_bits(numbers), column)
+        return sa.func.substr(_byte_map(numbers), column + 1, 1) == _SET_BYTE
+    found = sa.func.get_bit(_bit_map(numbers), column)
     return sa.case((column <= max(numbers), found), else_=0) == 1  # there is no bit beyond the last
 
 
-def _bytes(numbers: Sequence[int]) -> bytes:
+def _byte_map(numbers: Sequence[int]) -> bytes:
     marks = bytearray(max(numbers) + 1)
     for number in numbers:
         marks[number] = 1
     return bytes(marks)
 
 
-def _bits(numbers: Sequence[int]) -> bytes:
+def _bit_map(numbers: Sequence[int]) -> bytes:
     marks = bytearray(max(numbers) // 8 + 1)
     for number in numbers:
         marks[number >> 3] |= 1 << (number & 7)  # where PostgreSQL looks for it

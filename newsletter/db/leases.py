@@ -1,8 +1,8 @@
-"""Leases: who holds a row, and how a dead holder is noticed.
+"""Leases on rows, how a dead lease owner is detected, and named locks for jobs.
 
-A worker holds rows under its name until a moment. A sweep takes back what is held past that moment;
-what a process of this same machine held is taken back as soon as the process is gone. Work that only
-one process may do at all is held by name, for as long as that process lives.
+A worker leases rows under its owner name until an instant. A sweep takes back expired leases, and those
+of processes of this machine that are gone at once. A job that only one process may run takes a named
+lock, held for as long as that process lives.
 """
 
 import fcntl
@@ -17,33 +17,33 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db, is_sqlite
 
 #: Longer than the slowest SMTP dialogue (RFC 5321, 4.5.3.2: ten minutes for the answer to the final dot).
-LEASE = timedelta(minutes=20)
+LEASE_DURATION = timedelta(minutes=20)
 
 
 def owner() -> str:
-    """Return this process's name: host, pid and start, so that a reused pid is another owner."""
-    return _named(os.getpid())
+    """Return this process's owner name: host, pid and start time, so that a reused pid is another owner."""
+    return _owner_of(os.getpid())
 
 
 def dead_owners(names: Iterable[str]) -> list[str]:
-    """Return those of the names that belonged to processes of this machine that are gone."""
+    """Return the owner names of processes of this machine that no longer run."""
     return [name for name in names if _is_dead(name)]
 
 
 @contextmanager
-def alone(work: str) -> Iterator[bool]:
-    """Hold a piece of work, such as "purge"; yields False, at once, when somebody else holds it.
+def try_job_lock(work: str) -> Iterator[bool]:
+    """Try to take the named lock of a job, such as "purge"; yield at once whether it was taken.
 
-    Let go at the end of the block or of the process, however it ends: among the processes of one
-    machine with SQLite, among all machines with PostgreSQL.
+    Released at the end of the block, or of the process. It excludes the processes of one machine with
+    SQLite (flock), those of all machines with PostgreSQL (advisory lock).
     """
     if is_sqlite():
-        with (settings().instance_path / f"{work}.lock").open("ab") as file:
-            yield _lock(file.fileno())
+        with (current_settings().instance_path / f"{work}.lock").open("ab") as file:
+            yield _try_flock(file.fileno())
         return
     key = int.from_bytes(hashlib.sha256(work.encode()).digest()[:7])
     with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -55,7 +55,7 @@ def alone(work: str) -> Iterator[bool]:
                 connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
 
 
-def _lock(descriptor: int) -> bool:
+def _try_flock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -63,26 +63,26 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
-def earlier_boots(names: Iterable[str]) -> list[str]:
-    """Return those of the names that are not of this machine since it was started, whatever it was called.
+def owners_of_earlier_boots(names: Iterable[str]) -> list[str]:
+    """Return the owner names that do not carry the kernel's current boot id, whatever the host was called.
 
-    A container made anew on it has another name: what the one before wrote is still there.
+    A new container on the same machine has another host name and shares the boot id.
     """
-    return [name for name in names if _boot(name.rsplit(":", 2)[0]) != _boot(_host())]
+    return [name for name in names if _boot_id(name.rsplit(":", 2)[0]) != _boot_id(_host_id())]
 
 
 @cache
-def _named(pid: int) -> str:
-    return f"{_host()}:{pid}:{_started(pid)}"
+def _owner_of(pid: int) -> str:
+    return f"{_host_id()}:{pid}:{_start_ticks(pid)}"
 
 
 def _is_dead(name: str) -> bool:
     host, pid, started = name.rsplit(":", 2)
-    return host == _host() and _started(int(pid)) != started
+    return host == _host_id() and _start_ticks(int(pid)) != started
 
 
 @cache
-def _host() -> str:
+def _host_id() -> str:
     name = socket.gethostname()
     # A restarted machine or container keeps its name and counts its processes anew.
     with suppress(OSError):
@@ -91,21 +91,21 @@ def _host() -> str:
     return name
 
 
-def _boot(host: str) -> str:
+def _boot_id(host: str) -> str:
     return host.rpartition("-")[2]
 
 
-def _started(pid: int) -> str:
-    """Return when a process started, in the kernel's ticks; "" when there is none."""
+def _start_ticks(pid: int) -> str:
+    """Return when a process started, in clock ticks since boot; "" when it does not run."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
-        return _started_without_proc(pid)
+        return _start_without_proc(pid)
     # The second field is the program's name in brackets and may hold spaces.
     return stat.rpartition(")")[2].split()[19]
 
 
-def _started_without_proc(pid: int) -> str:
+def _start_without_proc(pid: int) -> str:
     if Path("/proc/self").exists():
         return ""
     try:

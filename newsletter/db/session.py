@@ -20,17 +20,17 @@ from sqlalchemy.engine import Connection, Dialect, Engine
 from sqlalchemy.orm import DeclarativeBase
 from sqlalchemy.types import TypeDecorator
 
-from newsletter.db.sqlite_write_lock import BEGIN_WRITING, BUSY_TIMEOUT, TurnTaking
+from newsletter.db.sqlite_write_lock import BEGIN_IMMEDIATE, BUSY_TIMEOUT, WriteLockConnection
 
 #: Marks a column that tells something about a person: it needs a retention rule, an export and an erasure.
 PERSONAL: dict[Any, Any] = {"personal": True}
 
-#: What SQLite calls that kind of auto_vacuum.
-_INCREMENTAL = 2
-#: How the next transaction begins on SQLite: as one that may write, unless somebody says otherwise.
-_begins: ContextVar[str] = ContextVar("begins", default=BEGIN_WRITING)
-#: Whether commits on SQLite wait for the disk, see ``surviving_kills``.
-_flushes: ContextVar[str] = ContextVar("flushes", default="FULL")
+#: The value of ``PRAGMA auto_vacuum`` for INCREMENTAL.
+_AUTO_VACUUM_INCREMENTAL = 2
+#: The statement that begins the next transaction on SQLite: BEGIN IMMEDIATE, or BEGIN for readers.
+_begin_statement: ContextVar[str] = ContextVar("begins", default=BEGIN_IMMEDIATE)
+#: SQLite's ``PRAGMA synchronous`` for the next transaction, see ``commits_without_fsync``.
+_synchronous_mode: ContextVar[str] = ContextVar("flushes", default="FULL")
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -100,68 +100,68 @@ def init_app(app: Flask) -> None:
         engine = db.engine
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin)
+        event.listen(engine, "begin", _begin_transaction)
 
 
 def engine_options(url: sa.URL) -> dict[str, Any]:
     """Return what the engine of a database needs to be made with."""
-    return {"connect_args": {"factory": TurnTaking}} if url.get_backend_name() == "sqlite" else {}
+    return {"connect_args": {"factory": WriteLockConnection}} if url.get_backend_name() == "sqlite" else {}
 
 
 @contextmanager
-def reading() -> Iterator[None]:
-    """Begin transactions inside without SQLite's write lock: readers then never wait for a writer."""
-    token = _begins.set("BEGIN")
+def read_transactions() -> Iterator[None]:
+    """Begin the transactions inside as readers (plain BEGIN), which never wait for SQLite's write lock."""
+    token = _begin_statement.set("BEGIN")
     try:
         yield
     finally:
-        _begins.reset(token)
+        _begin_statement.reset(token)
 
 
 @contextmanager
-def surviving_kills() -> Iterator[None]:
-    """Let commits inside survive the death of any process, but on SQLite not a power cut.
+def commits_without_fsync() -> Iterator[None]:
+    """Commit inside without fsync on SQLite (synchronous=NORMAL): safe from a kill, not from a power cut.
 
-    The next commit outside takes them to the disk with it. PostgreSQL commits as always.
+    The next commit outside flushes them too. PostgreSQL commits as always.
     """
-    token = _flushes.set("NORMAL")
+    token = _synchronous_mode.set("NORMAL")
     try:
         yield
     finally:
-        _flushes.reset(token)
+        _synchronous_mode.reset(token)
 
 
-def begin_reading() -> None:
-    """Let this thread's coming transactions begin as readers, until it says otherwise."""
-    _begins.set("BEGIN")
+def use_read_transactions() -> None:
+    """Begin this thread's next transactions as readers, until ``use_write_transactions``."""
+    _begin_statement.set("BEGIN")
 
 
-def begin_as_usual() -> None:
-    """Let this thread's next transaction begin as one that may write."""
-    _begins.set(BEGIN_WRITING)
+def use_write_transactions() -> None:
+    """Begin this thread's next transactions with the write lock (the default)."""
+    _begin_statement.set(BEGIN_IMMEDIATE)
 
 
-def begin_writing() -> None:
-    """End a reading transaction, so that the next one may write. Call it before the first change."""
-    begin_as_usual()
+def restart_for_writing() -> None:
+    """Roll back a read transaction, so that the next one may write. Call it before the first change."""
+    use_write_transactions()
     if db.session.registry.has():  # else there is no transaction, and none need be made to end it
         db.session.rollback()
 
 
 def is_sqlite() -> bool:
-    """Tell which engine the session talks to."""
+    """Tell whether the session's engine is SQLite."""
     return dialect().name == "sqlite"
 
 
 def dialect() -> Dialect:
-    """Return what the engine that the session talks to understands."""
+    """Return the SQL dialect of the session's engine."""
     return db.session.get_bind().dialect
 
 
-def among(column: sa.ColumnElement[Any], name: str, *, for_sqlite: bool) -> sa.ColumnElement[bool]:
-    """Hold a column to the list bound to ``name``, given as ``listed`` makes it.
+def in_list(column: sa.ColumnElement[Any], name: str, *, for_sqlite: bool) -> sa.ColumnElement[bool]:
+    """Return the condition "column is in the list bound to ``name``"; bind it with ``bind_list``.
 
-    The statement is the same however long the list is, so it is prepared once; IN is not.
+    The SQL text is the same for every length of list, so it is compiled and prepared once; IN is not.
     """
     if for_sqlite:
         each = sa.func.json_each(sa.bindparam(name, type_=sa.String)).table_valued("value")
@@ -169,39 +169,39 @@ def among(column: sa.ColumnElement[Any], name: str, *, for_sqlite: bool) -> sa.C
     return column == sa.any_(sa.bindparam(name, type_=postgresql.ARRAY(column.type)))
 
 
-def listed(values: Iterable[int] | Iterable[str]) -> str | list[int] | list[str]:
-    """Return a list as a statement with ``among`` takes it."""
+def bind_list(values: Iterable[int] | Iterable[str]) -> str | list[int] | list[str]:
+    """Return the value to bind for ``in_list``: a JSON array on SQLite, a list on PostgreSQL."""
     return json.dumps(list(values)) if is_sqlite() else list(values)  # type: ignore[return-value] # of one kind
 
 
 def insert_or_ignore(table: type[Base], *rows: dict[str, Any]) -> int:
-    """Insert rows, leaving those that a unique constraint already holds; return how many went in."""
+    """INSERT … ON CONFLICT DO NOTHING; return how many rows were inserted."""
     if not rows:
         return 0
-    return change(insert_ignoring(table), list(rows) if len(rows) > 1 else rows[0])
+    return execute_dml(insert_or_ignore_statement(table), list(rows) if len(rows) > 1 else rows[0])
 
 
-def insert_ignoring(table: type[Base]) -> sqlite.Insert | postgresql.Insert:
-    """Return an INSERT that leaves rows which a unique constraint already holds."""
-    return _insert_ignoring(table, for_sqlite=is_sqlite())
+def insert_or_ignore_statement(table: type[Base]) -> sqlite.Insert | postgresql.Insert:
+    """Return an INSERT … ON CONFLICT DO NOTHING in the engine's dialect."""
+    return _insert_or_ignore_statement(table, for_sqlite=is_sqlite())
 
 
 @cache
-def _insert_ignoring(table: type[Base], *, for_sqlite: bool) -> sqlite.Insert | postgresql.Insert:
+def _insert_or_ignore_statement(table: type[Base], *, for_sqlite: bool) -> sqlite.Insert | postgresql.Insert:
     target = table_of(table)
     insert = sqlite.insert(target) if for_sqlite else postgresql.insert(target)
     return insert.on_conflict_do_nothing()
 
 
 def table_of(model: type[Base]) -> sa.Table:
-    """Return the table of a model, for statements past the objects."""
+    """Return the table of a model, for statements of SQLAlchemy Core."""
     return cast(sa.Table, model.__table__)
 
 
-def change(
+def execute_dml(
     statement: sa.Insert | sa.Update | sa.Delete, rows: dict[str, Any] | list[dict[str, Any]] | None = None
 ) -> int:
-    """Run a statement past the objects in the session; return how many rows it made, met or deleted."""
+    """Run an INSERT, UPDATE or DELETE without synchronizing the session; return its rowcount."""
     # SQLAlchemy forgets the count of an INSERT unless it is asked to keep it.
     options = {"synchronize_session": False, "preserve_rowcount": True}
     result = db.session.execute(statement, rows, execution_options=options)
@@ -212,24 +212,24 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # we begin transactions ourselves, see _begin
     connection.execute(BUSY_TIMEOUT).close()
     # Counts only in a file without tables; said again, it would take the write lock.
-    if connection.execute("PRAGMA auto_vacuum").fetchone() != (_INCREMENTAL,):
+    if connection.execute("PRAGMA auto_vacuum").fetchone() != (_AUTO_VACUUM_INCREMENTAL,):
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL").close()
     # FULL: a consent that was answered survives a power cut. secure_delete: erased means zeroed.
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 
-def _begin(connection: Connection) -> None:
-    wanted = _flushes.get()
+def _begin_transaction(connection: Connection) -> None:
+    wanted = _synchronous_mode.get()
     if connection.info.get("flushes", "FULL") != wanted:
         connection.exec_driver_sql(f"PRAGMA synchronous={wanted}").close()
         connection.info["flushes"] = wanted
-    statement = connection.get_execution_options().get("begins") or _begins.get()
+    statement = connection.get_execution_options().get("begins") or _begin_statement.get()
     driver = connection.connection.driver_connection
-    if statement != BEGIN_WRITING or not isinstance(driver, TurnTaking):
+    if statement != BEGIN_IMMEDIATE or not isinstance(driver, WriteLockConnection):
         connection.exec_driver_sql(statement)
         return
     try:
-        driver.begin_writing()
+        driver.begin_immediate()
     except sqlite3.OperationalError as error:
         raise sa.exc.OperationalError(statement, None, error) from error

@@ -1,7 +1,7 @@
-"""Counts that only grow, for whoever watches the machines: what was refused, and what went out.
+"""Monotonic counters for metrics: counted in memory, added to the database every few seconds.
 
-A request must not wait for the database to be counted, so each process counts in memory and stores
-every few seconds: what it had counted since then is lost when it is killed.
+A request must not wait for the database to be counted. What a process has not flushed is lost when it
+is killed.
 """
 
 import threading
@@ -15,12 +15,12 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from newsletter.db import Base, db, is_sqlite, table_of
 
-_waiting: Counter[str] = Counter()
+_pending: Counter[str] = Counter()
 _lock = threading.Lock()
 
 
-class Tally(Base):
-    """How often something has happened since the database was made. No name tells of a person."""
+class CounterTotal(Base):
+    """The total of one counter since the database was created. Names hold no personal data."""
 
     __tablename__ = "tallies"
 
@@ -28,36 +28,36 @@ class Tally(Base):
     number: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
-def count(name: str, number: int = 1) -> None:
-    """Count something that happened in this process."""
+def increment(name: str, number: int = 1) -> None:
+    """Increment a counter of this process."""
     with _lock:
-        _waiting[name] += number
+        _pending[name] += number
 
 
-def store() -> None:
-    """Add what this process has counted to what all have. Commits; what cannot be stored is kept."""
+def flush() -> None:
+    """Add this process's counts to the stored totals. Commits; keeps the counts when that fails."""
     with _lock:
-        taken = Counter(_waiting)
-        _waiting.clear()
+        taken = Counter(_pending)
+        _pending.clear()
     if not taken:
         return
     try:
         for name, number in sorted(taken.items()):
-            db.session.execute(_add(), {"name": name, "number": number})
+            db.session.execute(_upsert(), {"name": name, "number": number})
         db.session.commit()
     except BaseException:
         with _lock:
-            _waiting.update(taken)
+            _pending.update(taken)
         raise
 
 
-def stored() -> Mapping[str, int]:
-    """Return what has been stored, by name."""
-    return dict(db.session.execute(sa.select(Tally.name, Tally.number)).all())
+def read_totals() -> Mapping[str, int]:
+    """Return the stored totals by name."""
+    return dict(db.session.execute(sa.select(CounterTotal.name, CounterTotal.number)).all())
 
 
-def _add() -> sqlite.Insert | postgresql.Insert:
-    table = table_of(Tally)
+def _upsert() -> sqlite.Insert | postgresql.Insert:
+    table = table_of(CounterTotal)
     insert = sqlite.insert(table) if is_sqlite() else postgresql.insert(table)
     return insert.on_conflict_do_update(
         index_elements=["name"], set_={"number": table.c.number + insert.excluded.number}

@@ -1,9 +1,9 @@
-"""Spool files: where something is safe before the database has heard of it.
+"""Loads append-only log files into the database, each line exactly once.
 
-A process appends lines to a file of its own and holds a lock on it; a file nobody holds is finished
-and will not grow. One loader moves whole lines into the database and stores how far it got in the
-same transaction, so a loader that is killed neither loses nor doubles. What has been loaded is
-blanked at once: the files hold nothing but what is still on its way.
+Each process appends lines to a file of its own and holds a lock (flock) on it; an unlocked file is
+finished and will not grow. A loader stores whole lines and the offset it reached in one transaction,
+so a killed loader neither loses nor doubles a line. Loaded lines are overwritten at once: the files
+hold only what is not in the database yet.
 """
 
 import contextlib
@@ -17,13 +17,13 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from newsletter.db import Base, db, reading
+from newsletter.db import Base, db, read_transactions
 
-_APPEND = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+_APPEND_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
 
 
 class SpoolOffset(Base):
-    """How far a spool file has been read, kept in the transaction that stored what was read."""
+    """How far a log file has been loaded, in bytes; written in the transaction that stored its lines."""
 
     __tablename__ = "spool_offsets"
 
@@ -31,12 +31,12 @@ class SpoolOffset(Base):
     offset: Mapped[int]
 
 
-def open_new(folder: Path, suffix: str) -> int:
-    """Return a descriptor of a new file, locked; its name begins with the time."""
+def create_log_file(folder: Path, suffix: str) -> int:
+    """Create a log file and return its locked descriptor; the name begins with the time in nanoseconds."""
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{time.time_ns():020}-{secrets.token_hex(4)}{suffix}"
     hidden = folder / f".{name}"
-    file = os.open(hidden, _APPEND, 0o600)
+    file = os.open(hidden, _APPEND_FLAGS, 0o600)
     # Locked before the loader can see it: an unlocked file is finished, and an empty one goes.
     fcntl.flock(file, fcntl.LOCK_EX)
     hidden.rename(folder / name)
@@ -44,8 +44,8 @@ def open_new(folder: Path, suffix: str) -> int:
 
 
 @contextlib.contextmanager
-def only_loader(folder: Path) -> Iterator[None]:
-    """Wait until no other process of this machine loads this spool, and keep others waiting."""
+def loader_lock(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder's loader, among the processes of this machine; waits for it."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "loader.lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -53,7 +53,7 @@ def only_loader(folder: Path) -> Iterator[None]:
 
 
 def is_finished(descriptor: int) -> bool:
-    """Tell whether the writer of an open spool file has let go of it."""
+    """Tell whether the writer of a log file has released its lock."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -70,11 +70,11 @@ def load(
     store: Callable[[bytes], int],
     rest: Callable[[], None] = lambda: None,
 ) -> int:
-    """Load what a spool held when asked, some of it at a time; return the sum of what ``store`` returned.
+    """Load all files of a folder as they are now; return the sum of what ``store`` returned. Commits.
 
-    ``store`` gets whole lines and changes rows in a transaction that is committed here. ``step`` bounds
-    the bytes of one transaction, and so the memory, however long the database was away. After each step
-    ``rest`` is called; others may load the same spool meanwhile, step by step too.
+    ``store`` gets whole lines and changes rows in a transaction that is committed here. ``step`` is the
+    most bytes read in one transaction, which bounds the memory after an outage of the database. ``rest``
+    is called after each commit; other processes may load the same folder meanwhile.
     """
     folder.mkdir(parents=True, exist_ok=True)
     # Hidden ones are still being opened.
@@ -82,8 +82,8 @@ def load(
     return sum(_load_file(path, step, store, rest) for path in files)
 
 
-def let_go(descriptor: int) -> None:
-    """Close a file so that it counts as finished at once, whoever else still has it open."""
+def release_file(descriptor: int) -> None:
+    """Unlock and close a file, so that it counts as finished at once."""
     # Closing alone keeps the lock for as long as another thread's flush of the same file takes.
     fcntl.flock(descriptor, fcntl.LOCK_UN)
     os.close(descriptor)
@@ -92,25 +92,25 @@ def let_go(descriptor: int) -> None:
 def _load_file(path: Path, step: int, store: Callable[[bytes], int], rest: Callable[[], None]) -> int:
     loaded, is_over = 0, False
     while not is_over:
-        with only_loader(path.parent):
-            number, is_over = _load_part(path, step, store)
+        with loader_lock(path.parent):
+            number, is_over = _load_step(path, step, store)
         loaded += number
         if number:
             rest()
     return loaded
 
 
-def _load_part(path: Path, step: int, store: Callable[[bytes], int]) -> tuple[int, bool]:
-    """Load a part of a file; return what ``store`` returned, and whether there was no more."""
+def _load_step(path: Path, step: int, store: Callable[[bytes], int]) -> tuple[int, bool]:
+    """Load one step of a file; return what ``store`` returned, and whether the end was reached."""
     try:
         file = path.open("r+b", buffering=0)
     except FileNotFoundError:  # another loader was at it too
         return 0, True
     with file:
         descriptor = file.fileno()
-        finished = is_finished(descriptor)  # asked first: what is written until then is loaded below
+        finished = is_finished(descriptor)  # before reading: what was written until now is loaded below
         number, is_over = (
-            _load_lines(descriptor, path.name, step, store) if _has_news(descriptor) else (0, True)
+            _load_lines(descriptor, path.name, step, store) if _has_unread(descriptor) else (0, True)
         )
     if is_over and finished:
         _remove(path)
@@ -118,8 +118,8 @@ def _load_part(path: Path, step: int, store: Callable[[bytes], int]) -> tuple[in
 
 
 def _load_lines(descriptor: int, name: str, step: int, store: Callable[[bytes], int]) -> tuple[int, bool]:
-    offset = _read_so_far(name)
-    _blank(descriptor, max(0, offset - step), offset)  # a loader was killed before it came to that
+    offset = _stored_offset(name)
+    _overwrite(descriptor, max(0, offset - step), offset)  # a loader was killed before it came to that
     data = os.pread(descriptor, step, offset)
     lines = data[: data.rfind(b"\n") + 1]
     if not lines:
@@ -127,7 +127,7 @@ def _load_lines(descriptor: int, name: str, step: int, store: Callable[[bytes], 
     number = store(lines)
     db.session.merge(SpoolOffset(file=name, offset=offset + len(lines)))
     db.session.commit()
-    _blank(descriptor, offset, offset + len(lines))
+    _overwrite(descriptor, offset, offset + len(lines))
     # What came since is for the next time: under load there is always a little more.
     return number, len(data) < step
 
@@ -140,19 +140,19 @@ def _remove(path: Path) -> None:
     db.session.commit()
 
 
-def _read_so_far(name: str) -> int:
-    with reading():
+def _stored_offset(name: str) -> int:
+    with read_transactions():
         offset = db.session.scalar(sa.select(SpoolOffset.offset).where(SpoolOffset.file == name)) or 0
         db.session.rollback()
     return offset
 
 
-def _has_news(descriptor: int) -> bool:
-    """Tell, without the database, whether a file has more than what was loaded and blanked."""
+def _has_unread(descriptor: int) -> bool:
+    """Tell, without the database, whether a file holds lines that are not loaded and overwritten."""
     size = os.fstat(descriptor).st_size
     return size > 0 and os.pread(descriptor, 2, max(0, size - 2)) not in {b"\n\n", b"\n"}
 
 
-def _blank(descriptor: int, start: int, end: int) -> None:
+def _overwrite(descriptor: int, start: int, end: int) -> None:
     """Overwrite what has been loaded with empty lines."""
     os.pwrite(descriptor, b"\n" * (end - start), start)

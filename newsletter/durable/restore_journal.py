@@ -1,12 +1,12 @@
-"""The journal: a file outside the database, so that a restored backup undoes nobody's wish.
+"""The restore journal: an append-only file outside the database, replayed after a backup is restored.
 
-It says who was erased, and who left, refused measuring, objected, was blocked or restricted since, who has
-another address, which requests are in the register, and whose access here has ended. A line has the
-keyed hash of the address, the number of the person and since when we knew them; never the address. It
-is on the disk before the database commits the act, and is forgotten with the backups.
+It records erasures, unsubscribing, refused tracking, objections, suppressions, restrictions, changes of
+address, rights requests, and ended staff access since the backup. An entry is one JSON line with the keyed
+hash of the address, the subscriber id and since when we knew the person; never the address. It is fsynced
+before the database commits the act, and deleted when no backup is older than it.
 
-What ends such a wish, as a ban lifted, is noted only after its commit: killed between the two, a
-restore is stricter than the person wanted, never laxer.
+What withdraws such an act, as lifting an objection, is written only after its commit: if the process is
+killed between the two, a restore is stricter than the person wanted, never laxer.
 """
 
 import fcntl
@@ -23,13 +23,13 @@ from typing import Any
 from sqlalchemy import event
 from sqlalchemy.orm import Session as AnySession
 
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import Session, db
 
 log = logging.getLogger(__name__)
 
-#: A line outlives the last backup that could hold its person by this much.
-SLACK = timedelta(days=7)
+#: An entry is kept this much longer than the last backup that could hold its person.
+BACKUP_MARGIN = timedelta(days=7)
 ERASED, LEFT, REFUSED, RESTRICTED, UNRESTRICTED = "erased", "left", "refused", "restricted", "unrestricted"
 SUPPRESSED, BANNED, LIFTED = "suppressed", "banned", "lifted"
 MOVED, REQUESTED = "moved", "requested"
@@ -39,7 +39,7 @@ _BEFORE, _AFTER = "journal_before", "journal_after"
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class JournalEntry:
     """One act, of one person or one address."""
 
     at: datetime
@@ -53,97 +53,97 @@ class Line:
     told: dict[str, Any] = field(default_factory=dict)
 
 
-def note(lines: Iterable[Line]) -> None:
-    """Append lines; they are on the disk when this returns."""
-    if text := "".join(_written(line) for line in lines):
-        with _alone() as path:
-            _append(path, text)
+def append(lines: Iterable[JournalEntry]) -> None:
+    """Append entries and fsync them. Raises OSError when they cannot be written."""
+    if text := "".join(_serialize(line) for line in lines):
+        with _locked() as path:
+            _append_text(path, text)
 
 
-def note_with_commit(line: Line) -> None:
-    """Append a line right before this transaction commits, and not at all if it does not."""
+def append_before_commit(line: JournalEntry) -> None:
+    """Append an entry just before this transaction commits; not at all after a rollback."""
     db.session.info.setdefault(_BEFORE, []).append(line)
 
 
-def note_after_commit(line: Line) -> None:
-    """Append a line right after this transaction has been committed."""
+def append_after_commit(line: JournalEntry) -> None:
+    """Append an entry just after this transaction has been committed."""
     db.session.info.setdefault(_AFTER, []).append(line)
 
 
-def read() -> Iterator[Line]:
-    """Return every line, oldest first; the stump of a write cut short is left out."""
-    yield from _read(settings().journal_path)
+def read() -> Iterator[JournalEntry]:
+    """Yield every entry, oldest first; an incomplete line of a write cut short is skipped."""
+    yield from _read(current_settings().journal_path)
 
 
-def erasures() -> list[Line]:
-    """Return who was erased."""
+def erasures() -> list[JournalEntry]:
+    """Return the entries of erasures."""
     return [line for line in read() if line.act == ERASED]
 
 
-def take_in(path: Path) -> int:
-    """Add the lines of another machine's journal that are not here yet; return how many."""
-    known = {_written(line) for line in read()}
-    fresh = [line for line in _read(path) if _written(line) not in known]
-    note(fresh)
+def merge_file(path: Path) -> int:
+    """Append the entries of another machine's journal that are missing here; return how many."""
+    known = {_serialize(line) for line in read()}
+    fresh = [line for line in _read(path) if _serialize(line) not in known]
+    append(fresh)
     return len(fresh)
 
 
-def forget_old(now: datetime) -> int:
-    """Drop the lines that no backup can need any more and return how many."""
-    oldest = now - timedelta(days=settings().keep_backups_days) - SLACK
-    with _alone() as path:  # what is appended meanwhile would be lost with the old file
+def delete_expired(now: datetime) -> int:
+    """Delete the entries that no backup can need any more and return how many."""
+    oldest = now - timedelta(days=current_settings().keep_backups_days) - BACKUP_MARGIN
+    with _locked() as path:  # what is appended meanwhile would be lost with the old file
         lines = list(_read(path))
         kept = [line for line in lines if line.at >= oldest]
         if len(kept) < len(lines):
-            _replace(path, "".join(_written(line) for line in kept))
+            _replace_file(path, "".join(_serialize(line) for line in kept))
     return len(lines) - len(kept)
 
 
 @event.listens_for(Session, "before_commit")
-def _note_before(session: AnySession) -> None:
+def _write_before_commit(session: AnySession) -> None:
     if lines := session.info.get(_BEFORE):
         session.flush()  # what cannot be written to the database is not written here either
         session.info[_BEFORE] = []
-        _note_or_complain(lines)
+        _append_or_log(lines)
 
 
 @event.listens_for(Session, "after_commit")
-def _note_after(session: AnySession) -> None:
+def _write_after_commit(session: AnySession) -> None:
     if not session.in_nested_transaction() and (lines := session.info.pop(_AFTER, None)):
-        _note_or_complain(lines)
+        _append_or_log(lines)
 
 
 @event.listens_for(Session, "after_rollback")
-def _forget(session: AnySession) -> None:
+def _discard_pending(session: AnySession) -> None:
     if session.in_nested_transaction():
         return  # a savepoint was given up, and what came before it still stands
     session.info.pop(_BEFORE, None)
     session.info.pop(_AFTER, None)
 
 
-def _note_or_complain(lines: list[Line]) -> None:
-    # Nobody is kept on a list because this disk is full; an erasure does wait, see ``note``.
+def _append_or_log(lines: list[JournalEntry]) -> None:
+    # Nobody is kept on a list because this disk is full; an erasure does fail, see ``append``.
     try:
-        note(lines)
+        append(lines)
     except OSError:
         log.exception("journal not written", extra={"lines": len(lines)})
 
 
 @contextmanager
-def _alone() -> Iterator[Path]:
-    path = settings().journal_path
+def _locked() -> Iterator[Path]:
+    path = current_settings().journal_path
     with path.with_name(f"{path.name}.lock").open("ab") as lock:
         fcntl.flock(lock.fileno(), fcntl.LOCK_EX)
         yield path
 
 
-def _append(path: Path, text: str) -> None:
+def _append_text(path: Path, text: str) -> None:
     is_new = not path.exists()
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     try:
         size = os.fstat(descriptor).st_size
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
-            text = "\n" + text  # a write was cut short here: a stump must not spoil the next line
+            text = "\n" + text  # a write was cut short here: its rest must not spoil the next line
         left = text.encode()
         while left:
             left = left[os.write(descriptor, left) :]
@@ -151,10 +151,10 @@ def _append(path: Path, text: str) -> None:
     finally:
         os.close(descriptor)
     if is_new:
-        _flush_folder(path.parent)
+        _fsync_folder(path.parent)
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace_file(path: Path, text: str) -> None:
     fresh = path.with_name(f".{path.name}.new")
     fresh.unlink(missing_ok=True)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -163,10 +163,10 @@ def _replace(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
-    _flush_folder(path.parent)
+    _fsync_folder(path.parent)
 
 
-def _flush_folder(folder: Path) -> None:
+def _fsync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -174,20 +174,20 @@ def _flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _read(path: Path) -> Iterator[Line]:
+def _read(path: Path) -> Iterator[JournalEntry]:
     if not path.exists():
         return
     with path.open(encoding="utf-8", errors="replace") as file:
         for text in file:
             try:
-                yield _line(json.loads(text))
+                yield _parse_entry(json.loads(text))
             except (ValueError, KeyError, TypeError):
                 continue
 
 
-def _line(found: dict[str, Any]) -> Line:
+def _parse_entry(found: dict[str, Any]) -> JournalEntry:
     since = found.get("since")
-    return Line(
+    return JournalEntry(
         datetime.fromisoformat(found["at"]),
         str(found["hash"]),
         str(found.get("act", ERASED)),  # lines once told of erasures alone
@@ -197,7 +197,7 @@ def _line(found: dict[str, Any]) -> Line:
     )
 
 
-def _written(line: Line) -> str:
+def _serialize(line: JournalEntry) -> str:
     whole: dict[str, Any] = {
         "at": line.at.isoformat(),
         "act": line.act,

@@ -1,7 +1,7 @@
-"""Who did what to whom. Only ever appended to, and sealed as the consent ledger is.
+"""The audit log: who did what to whom; append-only, in a hash chain as the consent ledger is.
 
-An act names a person by number. What else it tells of them stands in its personal part, which goes
-with the person and leaves a chain that still verifies.
+An entry names a person by id. Other personal data is in its personal part (``about``), which is erased
+with the person while the chain still verifies.
 """
 
 from collections.abc import Sequence
@@ -12,18 +12,18 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from newsletter import retention
-from newsletter.db import Base, change, db
-from newsletter.db.batching import People, Span
+from newsletter.db import Base, db, execute_dml
+from newsletter.db.batching import IdRange, People
 from newsletter.ledger import hash_chain
-from newsletter.ledger.hash_chain import Sealable, unsealed_index
-from newsletter.retention import kept
+from newsletter.ledger.hash_chain import SealedRow, unsealed_index
+from newsletter.retention import personal_data
 
 #: The name of the log's chain of seals.
 CHAIN = "audit"
 
 
-class AuditEntry(Sealable, Base):
-    """One act."""
+class AuditEntry(SealedRow, Base):
+    """One entry of the audit log."""
 
     __tablename__ = "audit"
     __table_args__ = (
@@ -40,7 +40,7 @@ class AuditEntry(Sealable, Base):
     object: Mapped[str | None]
     details: Mapped[dict[str, Any] | None]
     #: What it tells of a person; blanked when they go.
-    about: Mapped[dict[str, Any] | None] = mapped_column(info=kept(retention.AUDIT))
+    about: Mapped[dict[str, Any] | None] = mapped_column(info=personal_data(retention.AUDIT))
 
     def personal_part(self) -> dict[str, Any]:
         """What goes with the person."""
@@ -66,7 +66,7 @@ def record(
     about: dict[str, Any] | None = None,
     **details: Any,  # noqa: ANN401 - whatever JSON holds
 ) -> None:
-    """Append one act to the log, in the transaction of the act itself.
+    """Append an entry in the transaction of the act itself; the caller commits.
 
     What tells of a person belongs in ``about``: only that can be erased.
     """
@@ -78,10 +78,10 @@ def record(
 
 def seal_log() -> int:
     """Seal the acts not sealed yet and return how many. Commits."""
-    return hash_chain.seal_new(AuditEntry, CHAIN)
+    return hash_chain.seal_unsealed(AuditEntry, CHAIN)
 
 
-def verify_log() -> hash_chain.Verdict:
+def verify_log() -> hash_chain.ChainReport:
     """Check every act against its seal."""
     return hash_chain.verify(AuditEntry, CHAIN)
 
@@ -103,16 +103,16 @@ def export(subscriber_id: int) -> list[dict[str, Any]]:
 def erase(people: People) -> None:
     """Blank what the log tells of these people."""
     names: Sequence[str] | sa.Select[Any]
-    numbers = people.numbers() if isinstance(people, Span) else people
+    numbers = people.ids() if isinstance(people, IdRange) else people
     if isinstance(numbers, sa.Select):
         (number,) = numbers.selected_columns
         names = numbers.with_only_columns(sa.literal("subscriber:") + sa.cast(number, sa.String))
     else:
         names = [f"subscriber:{number}" for number in numbers]
     told = AuditEntry.about.is_not(None)
-    change(sa.update(AuditEntry).where(AuditEntry.object.in_(names), told).values(about=None, salt=None))
+    execute_dml(sa.update(AuditEntry).where(AuditEntry.object.in_(names), told).values(about=None, salt=None))
 
 
-def forget_before(moment: datetime) -> int:
-    """Delete the acts whose time is over and return how many. Commits after each batch."""
+def delete_before(moment: datetime) -> int:
+    """Delete the entries from before an instant and return how many. Commits after each batch."""
     return hash_chain.delete_rows(AuditEntry, CHAIN, AuditEntry.at < moment)

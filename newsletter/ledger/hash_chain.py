@@ -1,10 +1,10 @@
-"""Seals: a hash chain over rows that are only appended to, made so that a person can be erased from it.
+"""A hash chain (SHA-256) over append-only rows, from which a person can still be erased.
 
-Each row has a lasting part and a personal part. The chain runs over the lasting part and a salted
-digest of the personal one. Erasing the personal part and its salt leaves a row whose seal still
-verifies and from which nothing can be guessed; changing any other thing breaks the chain.
+Each row has a lasting part and a personal part. The chain covers the lasting part and a salted digest
+of the personal one. After the personal part and its salt are erased, the row still verifies and nothing
+can be guessed from it; any other change breaks the chain.
 
-Rows are sealed by a job soon after they were written, so that writing one waits for nobody.
+A job seals rows soon after they were written, so that writing a row needs no lock on the chain.
 """
 
 import hashlib
@@ -17,15 +17,15 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
-from newsletter.db import Base, change, db, is_sqlite
+from newsletter.db import Base, db, execute_dml, is_sqlite
 
 #: Rows sealed or checked at a time.
 BATCH = 500
-_FIRST = "0" * 64
+_GENESIS_DIGEST = "0" * 64
 
 
-class Sealable:
-    """The columns of a row that is sealed; mixed into its model."""
+class SealedRow:
+    """Mixin with the columns of a model whose rows are sealed."""
 
     id: Mapped[int] = mapped_column(primary_key=True)
     #: Makes the digest of the personal part unguessable; goes with that part.
@@ -43,7 +43,7 @@ class Sealable:
         raise NotImplementedError
 
 
-Row = TypeVar("Row", bound=Sealable)
+Row = TypeVar("Row", bound=SealedRow)
 
 
 class Seal(Base):
@@ -62,8 +62,8 @@ class Seal(Base):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a check of a chain found. ``broken`` names positions, in words."""
+class ChainReport:
+    """The result of verifying a chain. ``broken`` has a sentence for each broken position."""
 
     rows: int
     erased: int
@@ -73,21 +73,21 @@ class Verdict:
 
 
 def unsealed_index(table: str) -> sa.Index:
-    """Return the index by which the job finds what is not sealed yet."""
+    """Return the partial index by which the job finds rows that are not sealed yet."""
     open_rows = sa.text("NOT is_sealed")
     return sa.Index(f"ix_{table}_unsealed", "id", sqlite_where=open_rows, postgresql_where=open_rows)
 
 
-def seal_new(model: type[Row], chain: str) -> int:
+def seal_unsealed(model: type[Row], chain: str) -> int:
     """Seal every row that is not sealed yet, and return how many. Commits after each batch."""
     sealed = 0
     while True:
-        _take_turn(chain)
+        _lock_chain(chain)
         rows = _unsealed(model)
         if not rows:
             db.session.rollback()
             return sealed
-        position, last = _end_of(chain)
+        position, last = _head_of(chain)
         for row in rows:
             position += 1
             row.salt = secrets.token_hex(16)
@@ -100,31 +100,31 @@ def seal_new(model: type[Row], chain: str) -> int:
         sealed += len(rows)
 
 
-def verify(model: type[Row], chain: str) -> Verdict:
+def verify(model: type[Row], chain: str) -> ChainReport:
     """Walk a chain from its beginning and compare every row with its seal; changes nothing."""
     erased = deleted = count = 0
     broken: list[str] = []
-    last = _FIRST
-    for position, (seal, row) in enumerate(_walk(model, chain), start=1):
+    last = _GENESIS_DIGEST
+    for position, (seal, row) in enumerate(_iterate_chain(model, chain), start=1):
         count += 1
         if seal.position != position:
             broken.append(f"{chain} {position}: a seal is missing")
-            return Verdict(count, erased, deleted, _count_unsealed(model), broken)
+            return ChainReport(count, erased, deleted, _count_unsealed(model), broken)
         last = _digest(last, seal.row_digest)
         if seal.seal != last:
             broken.append(f"{chain} {position}: the seal does not follow from the one before")
             last = seal.seal
         deleted += row is None or seal.is_row_deleted
         erased += row is not None and row.salt is None
-        if fault := _fault(seal, row):
+        if fault := _find_fault(seal, row):
             broken.append(f"{chain} {position}: row {seal.row_id} {fault}")
     if (claimed := _count(model, model.is_sealed)) != count - deleted:
         broken.append(f"{chain}: {claimed} rows say that they are sealed, {count - deleted} are")
-    return Verdict(count, erased, deleted, _count_unsealed(model), broken)
+    return ChainReport(count, erased, deleted, _count_unsealed(model), broken)
 
 
-def _fault(seal: Seal, row: Sealable | None) -> str:
-    """Say what is wrong with a row, by its seal; nothing when nothing is."""
+def _find_fault(seal: Seal, row: SealedRow | None) -> str:
+    """Return what is wrong with a row compared with its seal; "" when nothing is."""
     if row is None or seal.is_row_deleted:
         return "is missing, or back" if (row is None) is not seal.is_row_deleted else ""
     if not row.is_sealed:
@@ -140,17 +140,19 @@ def _fault(seal: Seal, row: Sealable | None) -> str:
 
 
 def delete_rows(model: type[Row], chain: str, those: sa.ColumnElement[bool]) -> int:
-    """Delete rows whose time is over, so that the chain knows of it. Commits after each batch."""
+    """Delete rows whose retention has ended and mark that in the chain. Commits after each batch."""
     deleted = 0
     while ids := db.session.scalars(sa.select(model.id).where(those).order_by(model.id).limit(BATCH)).all():
-        change(sa.update(Seal).where(Seal.chain == chain, Seal.row_id.in_(ids)).values(is_row_deleted=True))
-        deleted += change(sa.delete(model).where(model.id.in_(ids)))
+        execute_dml(
+            sa.update(Seal).where(Seal.chain == chain, Seal.row_id.in_(ids)).values(is_row_deleted=True)
+        )
+        deleted += execute_dml(sa.delete(model).where(model.id.in_(ids)))
         db.session.commit()
     db.session.rollback()
     return deleted
 
 
-def _walk(model: type[Row], chain: str) -> Iterator[tuple[Seal, Row | None]]:
+def _iterate_chain(model: type[Row], chain: str) -> Iterator[tuple[Seal, Row | None]]:
     position = 0
     while True:
         seals = db.session.scalars(
@@ -169,8 +171,8 @@ def _walk(model: type[Row], chain: str) -> Iterator[tuple[Seal, Row | None]]:
         db.session.expunge_all()
 
 
-def _take_turn(chain: str) -> None:
-    """Let one process at a time seal a chain: on SQLite the write lock sees to it."""
+def _lock_chain(chain: str) -> None:
+    """Take the advisory lock of a chain until the commit; on SQLite the write lock does it."""
     if not is_sqlite():
         key = int.from_bytes(hashlib.sha256(chain.encode()).digest()[:7])
         db.session.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
@@ -189,14 +191,14 @@ def _count(model: type[Row], those: sa.ColumnElement[bool] | sa.orm.Instrumented
     return db.session.scalar(sa.select(sa.func.count()).select_from(model).where(those)) or 0
 
 
-def _end_of(chain: str) -> tuple[int, str]:
+def _head_of(chain: str) -> tuple[int, str]:
     last = db.session.scalar(
         sa.select(Seal).where(Seal.chain == chain).order_by(Seal.position.desc()).limit(1)
     )
-    return (last.position, last.seal) if last else (0, _FIRST)
+    return (last.position, last.seal) if last else (0, _GENESIS_DIGEST)
 
 
-def _row_digest(row: Sealable) -> str:
+def _row_digest(row: SealedRow) -> str:
     return _digest(row.personal_digest or "", {"id": row.id} | row.lasting_part())
 
 

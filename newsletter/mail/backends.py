@@ -1,4 +1,4 @@
-"""The way out: a mail server, or the built-in mailbox while there is none."""
+"""Mail backends: SMTP, or the built-in mailbox (a Maildir) while no mail server is set."""
 
 import mailbox
 import time
@@ -6,26 +6,26 @@ from pathlib import Path
 
 from flask import Flask
 
-from newsletter.config import Settings, settings
-from newsletter.mail.smtp.client import NewsMail, SmtpTransport
-from newsletter.mail.smtp.transport import Deed, Fault, Reply, Transport
+from newsletter.config import Settings, current_settings
+from newsletter.mail.smtp.client import NewsletterMail, SmtpTransport
+from newsletter.mail.smtp.transport import Fault, Reply, Transport, TransportSteps
 
 
 class MailboxTransport(Transport):
-    """Puts mails into the built-in mailbox, a Maildir in the instance folder."""
+    """Delivers into the built-in mailbox, a Maildir in the instance folder."""
 
     def __init__(self, folder: Path) -> None:
         self._maildir = mailbox.Maildir(folder)
 
     def open(self) -> None:
-        """Do nothing: it is always open."""
+        """Do nothing: a Maildir needs no connection."""
 
-    def opening(self) -> Deed[Reply | None]:
+    def connect_steps(self) -> TransportSteps[Reply | None]:
         """Do nothing."""
         yield from ()
         return None
 
-    def sending(
+    def send_steps(
         self,
         sender: str,
         recipient: str,
@@ -33,8 +33,8 @@ class MailboxTransport(Transport):
         *,
         following: tuple[str, str] | None = None,  # noqa: ARG002 - the interface's
         is_dotless: bool = False,  # noqa: ARG002
-    ) -> Deed[Reply]:
-        """Keep the message as a server would have got it, with its envelope on top."""
+    ) -> TransportSteps[Reply]:
+        """Store the message with its envelope as headers on top."""
         envelope = f"Return-Path: <{sender}>\r\nDelivered-To: {recipient}\r\n".encode("ascii")
         yield from ()
         try:
@@ -43,7 +43,7 @@ class MailboxTransport(Transport):
             return Reply(0, error.strerror or type(error).__name__, fault=Fault.UNREACHABLE)
         return Reply(250, f"kept {int(time.time())}")
 
-    def leaving(self) -> Deed[None]:
+    def quit_steps(self) -> TransportSteps[None]:
         """Close the folder."""
         self._maildir.close()
         yield from ()
@@ -51,13 +51,13 @@ class MailboxTransport(Transport):
 
 def init_app(app: Flask) -> None:
     """Set Flask-Mail up from the application's configuration."""
-    NewsMail().init_app(app)
+    NewsletterMail().init_app(app)
 
 
 def open_transport() -> Transport:
-    """Return the way out that the settings name, for the calling thread."""
-    if settings().uses_mailbox:
-        return MailboxTransport(mailbox_folder(settings()))
+    """Return the transport that the settings name, for the calling thread."""
+    if current_settings().uses_mailbox:
+        return MailboxTransport(mailbox_folder(current_settings()))
     return SmtpTransport()
 
 

@@ -1,16 +1,16 @@
-"""The company's look in mails: from one colour, all that stay readable on light and on dark ground."""
+"""Branding of mails: from one colour, shades with enough contrast on light and on dark ground."""
 
 from dataclasses import dataclass
 from functools import lru_cache
 
 from markupsafe import Markup
 
-from newsletter.config import settings
+from newsletter.config import current_settings
 
 LIGHT, DARK = "#ffffff", "#171f1c"
 _INK, _BLACK = "#05231b", "#000000"
 #: WCAG 2.2, 1.4.3: the least contrast of text.
-READABLE = 4.5
+MIN_CONTRAST = 4.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +33,20 @@ class Brand:
 
 def brand() -> Brand:
     """Return the look that the settings ask for."""
-    chosen = settings()
+    chosen = current_settings()
     return _brand(chosen.brand_logo, chosen.brand_colour, chosen.brand_font, chosen.brand_footer)
 
 
 @lru_cache(maxsize=8)
 def _brand(logo: str, colour: str, font: str, footer: str) -> Brand:
-    dark = _shade(colour, LIGHT, DARK)
+    dark = _readable_shade(colour, LIGHT, DARK)
     return Brand(
         logo=logo,
         colour=colour,
-        on_colour=_words_on(colour),
-        link=_shade(colour, _BLACK, LIGHT),
+        on_colour=_text_colour_on(colour),
+        link=_readable_shade(colour, _BLACK, LIGHT),
         dark=dark,
-        on_dark=_words_on(dark),
+        on_dark=_text_colour_on(dark),
         font=Markup(font),  # noqa: S704 - see Brand.font
         footer=footer,
     )
@@ -58,17 +58,17 @@ def contrast(one: str, other: str) -> float:
     return (lighter + 0.05) / (darker + 0.05)
 
 
-def _words_on(ground: str) -> str:
+def _text_colour_on(ground: str) -> str:
     best = max((LIGHT, _INK), key=lambda colour: contrast(colour, ground))
     # Where white cannot be read, black can.
-    return best if contrast(best, ground) >= READABLE else _BLACK
+    return best if contrast(best, ground) >= MIN_CONTRAST else _BLACK
 
 
-def _shade(colour: str, towards: str, ground: str) -> str:
+def _readable_shade(colour: str, towards: str, ground: str) -> str:
     """Mix a colour with another until it can be read on a ground."""
     for step in range(21):
         mixed = _mix(colour, towards, step / 20)
-        if contrast(mixed, ground) >= READABLE:
+        if contrast(mixed, ground) >= MIN_CONTRAST:
             return mixed
     return towards
 

@@ -1,4 +1,4 @@
-"""The built-in mailbox, for trying out.
+"""The built-in mailbox of development and trials: pages that show a Maildir.
 
 It exists only while no mail server is set, and only on a loopback address, because it shows every
 mail with its links.
@@ -17,24 +17,24 @@ from flask import Blueprint, Response, abort, render_template, request
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.config.parsers import is_loopback
 from newsletter.mail.backends import mailbox_folder
 
 bp = Blueprint("mailbox", __name__, url_prefix="/mailbox")
 
-SHOWN = 200
+MAX_SHOWN = 200
 #: Seconds and microseconds, as Maildir names its files.
 _ARRIVAL = re.compile(r"(\d+)\.M(\d+)")
 _LINK = re.compile(r"https?://[^\s<>\"]+")
 
 
 @bp.before_request
-def only_here() -> None:
-    """Answer to this machine only, by address and by name (a foreign name may point at loopback)."""
+def require_loopback() -> None:
+    """Answer 404 unless client and Host are loopback (against DNS rebinding)."""
     host = request.host.rpartition(":")[0] if not request.host.endswith("]") else request.host
     local = is_loopback(request.remote_addr or "") and is_loopback(host or request.host)
-    if not settings().uses_mailbox or not settings().is_local or not local:
+    if not current_settings().uses_mailbox or not current_settings().is_local or not local:
         abort(404)
 
 
@@ -42,7 +42,7 @@ def only_here() -> None:
 def index() -> ResponseReturnValue:
     folder = _folder()
     # A Maildir key begins with the time of arrival.
-    newest = sorted(folder.keys(), key=_arrival, reverse=True)[:SHOWN]
+    newest = sorted(folder.keys(), key=_arrival, reverse=True)[:MAX_SHOWN]
     return render_template(
         "mailbox/index.html", messages=[_summary(key, _parse(folder, key)) for key in newest]
     )
@@ -83,7 +83,7 @@ def raw(key: str) -> ResponseReturnValue:
 
 
 def _folder() -> "mailbox.Maildir":
-    return mailbox.Maildir(mailbox_folder(settings()))
+    return mailbox.Maildir(mailbox_folder(current_settings()))
 
 
 def _arrival(key: str) -> tuple[int, int, str]:
@@ -124,9 +124,9 @@ def _linked(text: str) -> Markup:
     )
 
 
-def forget_mails_to(addresses: set[str]) -> None:
-    """Remove the mails that the built-in mailbox keeps for these people, by casefolded address."""
-    folder = mailbox_folder(settings())
+def delete_mails_to(addresses: set[str]) -> None:
+    """Delete the mails to these addresses (casefolded) from the built-in mailbox."""
+    folder = mailbox_folder(current_settings())
     if not folder.is_dir() or not addresses:
         return
     maildir = mailbox.Maildir(folder)

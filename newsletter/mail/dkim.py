@@ -1,4 +1,4 @@
-"""Signing in process (RFC 6376, 8463): who holds the key vouches for every mail that leaves.
+"""DKIM signatures (RFC 6376; Ed25519: RFC 8463), made in process.
 
 Relaxed/relaxed and over the whole body. Each header of ``SIGNED`` is named once more than it occurs,
 so that nobody can add another one without breaking the signature.
@@ -20,23 +20,23 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from newsletter.config import Settings
 from newsletter.mail.message import sender_domain
 
-#: What a reader or a mail program goes by. Those that no mail of ours has are named too.
-SIGNED = (
+#: The headers that are signed (h=). Those that no mail of ours has are named too.
+SIGNED_HEADERS = (
     *("From", "To", "Cc", "Subject", "Date", "Message-ID", "Reply-To", "MIME-Version", "Content-Type"),
     *("List-Id", "List-Unsubscribe", "List-Unsubscribe-Post", "Feedback-ID"),
 )
 #: The length of lines in the header, and of what is folded into them.
-_LINE = 76
-_RUNS = re.compile(rb"  +")
+_LINE_LENGTH = 76
+_SPACE_RUNS = re.compile(rb"  +")
 _SPACES_OR_FOLDS = re.compile(rb"[ \t\r\n]+")
-_SIGNED_NAMES = tuple(name.lower().encode("ascii") for name in SIGNED)
+_SIGNED_NAMES = tuple(name.lower().encode("ascii") for name in SIGNED_HEADERS)
 
 
 class Key:
-    """One private key, and the selector under which its public half stands in DNS."""
+    """A private key and its selector in DNS."""
 
     def __init__(self, selector: str, pem: str) -> None:
-        # Looked through once already, when the settings were read.
+        # Validated once already, when the settings were read.
         key = load_pem_private_key(pem.encode("ascii"), password=None, unsafe_skip_rsa_key_validation=True)
         if not isinstance(key, RSAPrivateKey | Ed25519PrivateKey):
             raise TypeError("neither an RSA nor an Ed25519 key")
@@ -44,12 +44,12 @@ class Key:
 
     @property
     def algorithm(self) -> str:
-        """As the tag a= names it."""
+        """The algorithm, for the tag a=."""
         return "rsa-sha256" if isinstance(self._private, RSAPrivateKey) else "ed25519-sha256"
 
     @property
     def record(self) -> str:
-        """What has to stand in DNS under ``<selector>._domainkey.<domain>``."""
+        """The TXT record to publish under ``<selector>._domainkey.<domain>``."""
         public = self._private.public_key()
         if isinstance(self._private, RSAPrivateKey):
             kind, octets = "rsa", public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -88,11 +88,11 @@ class Signer:
             f"{listed};\r\n bh={digest};\r\n b="
         ).encode("ascii")
         signature = key.sign(lines + _relaxed_line(unsigned))
-        return unsigned + b"\r\n ".join(_pieces(signature)) + b"\r\n"
+        return unsigned + b"\r\n ".join(_signature_lines(signature)) + b"\r\n"
 
 
-def signer_of(chosen: Settings) -> Signer | None:
-    """Return who signs with these settings; None when that is left to the mail server."""
+def dkim_signer(chosen: Settings) -> Signer | None:
+    """Return the signer of these settings; None when signing is left to the mail server."""
     if not chosen.dkim_key:
         return None
     return _signer(chosen.dkim_domain or sender_domain(chosen), chosen.dkim_selector, chosen.dkim_key)
@@ -104,9 +104,9 @@ def _signer(domain: str, selectors: tuple[str, ...], pems: tuple[str, ...]) -> S
 
 
 def relaxed_body(body: bytes) -> bytes:
-    """Bring a body into the form that is hashed (RFC 6376, 3.4.4)."""
+    """Return the body in relaxed canonical form (RFC 6376, 3.4.4)."""
     # Runs alone: a pattern that finds single spaces as well, which are most, takes ten times as long.
-    body = _RUNS.sub(b" ", body.replace(b"\t", b" ")).replace(b" \r\n", b"\r\n")
+    body = _SPACE_RUNS.sub(b" ", body.replace(b"\t", b" ")).replace(b" \r\n", b"\r\n")
     if body.endswith(b"\r\n\r\n") or body == b"\r\n":
         body = body.rstrip(b"\r\n") + b"\r\n"
     return b"" if body == b"\r\n" else body
@@ -132,7 +132,7 @@ def _chosen_headers(head: bytes) -> tuple[list[bytes], bytes]:
 
 
 def _relaxed_line(line: bytes) -> bytes:
-    """Bring one header into the form that is signed, without its line end (RFC 6376, 3.4.2)."""
+    """Return one header in relaxed canonical form, without its line end (RFC 6376, 3.4.2)."""
     name, _colon, value = line.partition(b":")
     return name.strip().lower() + b":" + _SPACES_OR_FOLDS.sub(b" ", value).strip()
 
@@ -141,11 +141,13 @@ def _folded(text: str, separator: str, prefix: str) -> str:
     lines = [prefix]
     for number, word in enumerate(text.split(separator)):
         piece = separator + word if number else word
-        if len(lines[-1]) + len(piece) > _LINE:
+        if len(lines[-1]) + len(piece) > _LINE_LENGTH:
             lines.append(" ")
         lines[-1] += piece
     return "\r\n".join(lines)
 
 
-def _pieces(signature: bytes) -> list[bytes]:
-    return [signature[start : start + _LINE - 4] for start in range(0, len(signature), _LINE - 4)]
+def _signature_lines(signature: bytes) -> list[bytes]:
+    return [
+        signature[start : start + _LINE_LENGTH - 4] for start in range(0, len(signature), _LINE_LENGTH - 4)
+    ]

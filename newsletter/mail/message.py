@@ -1,4 +1,4 @@
-"""From a template to the bytes of a message (RFC 5322, RFC 2045, RFC 2369)."""
+"""Composes single mails: templates to a multipart/alternative message (RFC 5322, RFC 2045, RFC 2369)."""
 
 import re
 import secrets
@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import css_inline
 from flask import render_template
 
-from newsletter.config import Settings, settings
+from newsletter.config import Settings, current_settings
 from newsletter.mail.branding import brand
-from newsletter.web.i18n import language, speaking
+from newsletter.web.i18n import force_language, language
 
 
 class MailPolicy(EmailPolicy):
@@ -74,7 +74,7 @@ def start_message(*, subject: str, to: str, message_id: str, now: datetime) -> E
 
     Raises ValueError when a value would start a header of its own (CR, LF).
     """
-    chosen = settings()
+    chosen = current_settings()
     message = EmailMessage(policy=POLICY)
     local, _, domain = sender_address(chosen).rpartition("@")
     message["From"] = Address(chosen.sender_name, local, domain)
@@ -95,7 +95,7 @@ def compose(
     now: datetime,
 ) -> EmailMessage:
     """Write the mail of ``templates/mail/<template>/``, text first, in one language."""
-    with speaking(tongue):
+    with force_language(tongue):
         subject = " ".join(render_template(f"mail/{template}/subject.txt", **context).split())
         message = start_message(subject=subject, to=to, message_id=message_id, now=now)
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office replies, please

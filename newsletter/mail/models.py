@@ -1,4 +1,4 @@
-"""The outbox: every mail that is not part of a campaign. And how the world sees our mail."""
+"""Tables: the outbox of single mails (not campaigns), and the results of deliverability checks."""
 
 import enum
 from datetime import datetime
@@ -10,11 +10,11 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from newsletter import retention
 from newsletter.db import Base
-from newsletter.retention import kept, ruled
+from newsletter.retention import person_reference, personal_data
 
 
 class MailStatus(enum.Enum):
-    """Where a mail is on its way; the words are those of a delivery."""
+    """The status of a single mail; the words are those of a delivery."""
 
     QUEUED = "queued"
     SENDING = "sending"
@@ -29,7 +29,7 @@ UNDELIVERED = "status in ('failed', 'uncertain')"
 
 
 class OutboxMail(Base):
-    """A mail to one person, written when it is sent and not before.
+    """A mail to one person; its text is composed when it is sent.
 
     ``context`` holds the links, so it goes as soon as the mail has gone, and the address with it.
     """
@@ -54,14 +54,14 @@ class OutboxMail(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     #: NULL for mails to staff, and once the person has been erased.
     subscriber_id: Mapped[int | None] = mapped_column(
-        ForeignKey("subscribers.id", ondelete="SET NULL"), index=True, info=ruled(retention.MAIL)
+        ForeignKey("subscribers.id", ondelete="SET NULL"), index=True, info=person_reference(retention.MAIL)
     )
     #: The folder in templates/mail/.
     template: Mapped[str]
     language: Mapped[str]
     #: NULL once the mail has been accepted or has failed.
-    address: Mapped[str | None] = mapped_column(info=kept(retention.MAIL))
-    context: Mapped[dict[str, Any] | None] = mapped_column(info=kept(retention.MAIL))
+    address: Mapped[str | None] = mapped_column(info=personal_data(retention.MAIL))
+    context: Mapped[dict[str, Any] | None] = mapped_column(info=personal_data(retention.MAIL))
     #: Kept when the mail is tried again.
     message_id: Mapped[str]
     status: Mapped[MailStatus] = mapped_column(default=MailStatus.QUEUED)
@@ -77,25 +77,25 @@ class OutboxMail(Base):
 
 
 class Grade(enum.Enum):
-    """What is to be thought of one thing that was looked at."""
+    """The outcome of a deliverability check."""
 
     FINE = "fine"
     #: Nothing is wrong; somebody may want to know.
     NOTE = "note"
-    #: It could not be asked.
+    #: It could not be queried.
     UNKNOWN = "unknown"
     FAILED = "failed"
 
 
-class Standing(Base):
-    """What was last found of one thing that decides whether our mail arrives; nothing about anybody."""
+class DeliverabilityResult(Base):
+    """The last result of one deliverability check; no personal data."""
 
     __tablename__ = "standings"
 
     #: "spf", "dkim" and so on.
     code: Mapped[str] = mapped_column(primary_key=True)
     grade: Mapped[Grade]
-    #: Names the sentence, and what stands in it.
+    #: The key of the message, and its values.
     word: Mapped[str]
     details: Mapped[dict[str, Any]]
     checked_at: Mapped[datetime]

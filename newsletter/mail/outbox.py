@@ -1,7 +1,7 @@
-"""A mail is a row first: it is put here in the transaction of what it is about, and sent later.
+"""The transactional outbox of single mails: a row in the caller's transaction, sent later by a worker.
 
-The worker takes one mail under a lease, marks it ``sending`` and commits, hands it over, and
-records the answer. A mail found ``sending`` with its lease over becomes ``uncertain``.
+The worker claims one mail under a lease (status ``sending``) and commits, sends it, and records the
+reply. A mail found ``sending`` with an expired lease becomes ``uncertain`` and is never sent again.
 """
 
 import logging
@@ -14,29 +14,31 @@ import sqlalchemy as sa
 from blinker import Namespace
 
 from newsletter.clock import utcnow
-from newsletter.config import settings
-from newsletter.db import among, db, is_sqlite, listed, table_of
-from newsletter.db.leases import LEASE, dead_owners, owner
+from newsletter.config import current_settings
+from newsletter.db import bind_list, db, in_list, is_sqlite, table_of
+from newsletter.db.leases import LEASE_DURATION, dead_owners, owner
 from newsletter.mail.backends import open_transport
-from newsletter.mail.dkim import signer_of
+from newsletter.mail.dkim import dkim_signer
 from newsletter.mail.message import compose, make_message_id
 from newsletter.mail.models import MailStatus, OutboxMail
-from newsletter.mail.return_path import OUTBOX, return_paths
+from newsletter.mail.return_path import OUTBOX_CAMPAIGN, return_paths
 from newsletter.mail.smtp.transport import Reply, Transport
-from newsletter.wakeups import wake
+from newsletter.wakeups import wake_after_commit
 
 log = logging.getLogger(__name__)
 
-#: Gaps between tries; after the last one the mail has failed. Four days in all (RFC 5321, 4.5.4.1).
-RETRY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 180, 360, 720, 1440, 1440, 1440))
+#: Delays between tries; after the last one the mail has failed. Four days in all (RFC 5321, 4.5.4.1).
+RETRY_DELAYS = tuple(
+    timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 180, 360, 720, 1440, 1440, 1440)
+)
 
 
-#: Sent with ``mail`` and ``now`` in the transaction that records the answer.
-accepted = Namespace().signal("accepted")
+#: Signal with ``mail`` and ``now``, sent in the transaction that records the reply.
+mail_accepted = Namespace().signal("accepted")
 
 
 _OUTBOX = table_of(OutboxMail)
-_POST = sa.insert(_OUTBOX)
+_INSERT = sa.insert(_OUTBOX)
 
 
 def enqueue(
@@ -62,7 +64,7 @@ def enqueue(
         )
     )
     db.session.add(mail)
-    wake("outbox")
+    wake_after_commit("outbox")
     return mail
 
 
@@ -76,40 +78,40 @@ def mail_row(
     context: dict[str, Any],
     due_at: datetime | None = None,
 ) -> dict[str, Any]:
-    """Return the columns of a mail to be sent at ``due_at`` or now, for ``post``."""
+    """Return the columns of a mail to be sent at ``due_at`` or now, for ``enqueue_many``."""
     return {
         "subscriber_id": subscriber_id,
         "template": template,
         "language": language,
         "address": to,
         "context": context,
-        "message_id": make_message_id(settings()),
+        "message_id": make_message_id(current_settings()),
         "created_at": now,
         "due_at": due_at or now,
     }
 
 
-def post(mails: Sequence[dict[str, Any]]) -> None:
-    """Do as ``enqueue`` with many mails, at a fraction of its cost."""
+def enqueue_many(mails: Sequence[dict[str, Any]]) -> None:
+    """Insert many mails in one statement, in the caller's transaction."""
     if mails:
-        db.session.connection().execute(_POST, mails)
-        wake("outbox")
+        db.session.connection().execute(_INSERT, mails)
+        wake_after_commit("outbox")
 
 
-def last_written(template: str, subscriber_ids: Sequence[int]) -> dict[int, datetime]:
+def last_enqueued(template: str, subscriber_ids: Sequence[int]) -> dict[int, datetime]:
     """Return when a mail of a kind was last put in the outbox, for each person who was ever sent one."""
-    written = _last_written(for_sqlite=is_sqlite())
-    sought = {"template": template, "subscriber_ids": listed(subscriber_ids)}
+    written = _last_enqueued(for_sqlite=is_sqlite())
+    sought = {"template": template, "subscriber_ids": bind_list(subscriber_ids)}
     return {row[0]: row[1] for row in db.session.connection().execute(written, sought)}
 
 
 @cache
-def _last_written(*, for_sqlite: bool) -> sa.Select[int, datetime]:
+def _last_enqueued(*, for_sqlite: bool) -> sa.Select[int, datetime]:
     newest = sa.func.max(_OUTBOX.c.created_at, type_=_OUTBOX.c.created_at.type)
     return (
         sa.select(_OUTBOX.c.subscriber_id, newest)
         .where(
-            among(_OUTBOX.c.subscriber_id, "subscriber_ids", for_sqlite=for_sqlite),
+            in_list(_OUTBOX.c.subscriber_id, "subscriber_ids", for_sqlite=for_sqlite),
             _OUTBOX.c.template == sa.bindparam("template"),
         )
         .group_by(_OUTBOX.c.subscriber_id)
@@ -121,7 +123,7 @@ def deliver_due(now: datetime | None = None) -> int:
     accepted = 0
     with open_transport() as transport:
         while (mail := _claim(now or utcnow())) is not None:
-            reply = _write_and_send(mail, transport, now or utcnow())
+            reply = _compose_and_send(mail, transport, now or utcnow())
             _record(mail, reply, now or utcnow())
             accepted += reply.is_accepted
             if reply.code == 0 and not reply.is_uncertain:
@@ -130,8 +132,8 @@ def deliver_due(now: datetime | None = None) -> int:
 
 
 def release_expired(now: datetime) -> None:
-    """Settle what a dead process held: in flight when it died means that nobody knows."""
-    abandoned = sa.or_(OutboxMail.leased_until < now, OutboxMail.leased_by.in_(dead_owners(_owners())))
+    """Make mails that a dead process was sending ``uncertain``. Commits."""
+    abandoned = sa.or_(OutboxMail.leased_until < now, OutboxMail.leased_by.in_(dead_owners(_lease_owners())))
     result = db.session.execute(
         sa.update(OutboxMail)
         .where(OutboxMail.status == MailStatus.SENDING, abandoned)
@@ -149,7 +151,7 @@ def release_expired(now: datetime) -> None:
     db.session.commit()
 
 
-def _owners() -> Sequence[str]:
+def _lease_owners() -> Sequence[str]:
     held = sa.select(OutboxMail.leased_by).where(OutboxMail.leased_by.is_not(None)).distinct()
     return [name for name in db.session.scalars(held) if name]
 
@@ -169,7 +171,7 @@ def _claim(now: datetime) -> OutboxMail | None:
             status=MailStatus.SENDING,
             attempts=OutboxMail.attempts + 1,
             leased_by=owner(),
-            leased_until=now + LEASE,
+            leased_until=now + LEASE_DURATION,
         )
         .returning(OutboxMail)
         .execution_options(populate_existing=True)
@@ -178,19 +180,19 @@ def _claim(now: datetime) -> OutboxMail | None:
     return mail
 
 
-def _write_and_send(mail: OutboxMail, transport: Transport, now: datetime) -> Reply:
+def _compose_and_send(mail: OutboxMail, transport: Transport, now: datetime) -> Reply:
     if mail.address is None:
         return Reply(550, "no address")  # erased between the claim and now
     try:
-        message = _write(mail, mail.address, now)
+        message = _compose_message(mail, mail.address, now)
     except Exception:
         # A mistake of ours in one template must not hold up the mails behind it.
         log.exception("mail not written", extra={"mail_id": mail.id, "template": mail.template})
         return Reply(554, "not written")
-    return transport.send(return_paths().of(OUTBOX, mail.id), mail.address, message)
+    return transport.send(return_paths().of(OUTBOX_CAMPAIGN, mail.id), mail.address, message)
 
 
-def _write(mail: OutboxMail, address: str, now: datetime) -> bytes:
+def _compose_message(mail: OutboxMail, address: str, now: datetime) -> bytes:
     if mail.context and "raw" in mail.context:
         return str(mail.context["raw"]).encode("ascii")  # a test mail, compiled and signed as newsletters are
     context = {
@@ -205,7 +207,7 @@ def _write(mail: OutboxMail, address: str, now: datetime) -> bytes:
         message_id=mail.message_id,
         now=mail.created_at,
     )
-    signer = signer_of(settings())
+    signer = dkim_signer(current_settings())
     return signer.sign(message.as_bytes(), now=now) if signer else message.as_bytes()
 
 
@@ -214,11 +216,11 @@ def _record(mail: OutboxMail, reply: Reply, now: datetime) -> None:
     mail.reply_code = reply.code or None
     if reply.is_accepted:
         mail.status, mail.accepted_at = MailStatus.ACCEPTED, now
-        accepted.send(mail=mail, now=now)
+        mail_accepted.send(mail=mail, now=now)
     elif reply.is_uncertain:
         mail.status = MailStatus.UNCERTAIN
-    elif reply.is_retryable and mail.attempts <= len(RETRY_AFTER):
-        mail.status, mail.due_at = MailStatus.QUEUED, now + RETRY_AFTER[mail.attempts - 1]
+    elif reply.is_retryable and mail.attempts <= len(RETRY_DELAYS):
+        mail.status, mail.due_at = MailStatus.QUEUED, now + RETRY_DELAYS[mail.attempts - 1]
     else:
         mail.status = MailStatus.FAILED
     if mail.status is not MailStatus.QUEUED:

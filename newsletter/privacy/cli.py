@@ -8,28 +8,27 @@ import click
 from flask import current_app, render_template
 from flask.cli import AppGroup
 
-from newsletter.cli.report import report, write_privately
+from newsletter.cli.report import report, write_private_file
 from newsletter.clock import utcnow
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.errors import NewsletterError
 from newsletter.ledger import audit
 from newsletter.ledger.audit import verify_log
-from newsletter.privacy.export.collect import as_csv, as_json, read_copy
-from newsletter.privacy.export.labels import sections
-from newsletter.privacy.proof.consent import as_data, read_proof
+from newsletter.privacy.export.collect import as_csv, as_json, read_data_export
+from newsletter.privacy.export.labels import data_sections
+from newsletter.privacy.proof.consent import proof_as_dict, read_proof
 from newsletter.privacy.proof.removal import remove_proof
 from newsletter.privacy.retention.erasure import erase_person
-from newsletter.privacy.retention.purge import STAGES, last_run
-from newsletter.privacy.retention.purge import purge as run_purge
-from newsletter.privacy.retention.purge_selection import left_out, preview
+from newsletter.privacy.retention.purge import STAGES, last_run, run_purge
+from newsletter.privacy.retention.purge_selection import count_left_out, preview_purge
 from newsletter.privacy.retention.schedule import schedule_lines
 from newsletter.privacy.retention.staff_accounts import clear_account
 from newsletter.staff import personal_data as staff_records
 from newsletter.staff.accounts import UnknownAccount, find_account, get_account
 from newsletter.staff.models import Staff
 from newsletter.subscribers.consent.evidence import verify_ledger
-from newsletter.web.i18n import speaking
+from newsletter.web.i18n import force_language
 
 privacy = AppGroup("privacy", help="Purge, erase, answer, and prove.")
 
@@ -39,7 +38,7 @@ privacy = AppGroup("privacy", help="Purge, erase, answer, and prove.")
 @report
 def schedule(language: str) -> tuple[object, str]:
     """Show what is kept, how long, since when, and what happens then."""
-    with speaking(language):
+    with force_language(language):
         lines = schedule_lines(everything=True)
     blocks = [
         f"{line.what}\n  {line.how_long}. Since: {line.since}. Then: {line.then}.\n"
@@ -57,9 +56,11 @@ def purge(dry_run: bool, any_day: bool) -> tuple[object, str]:  # noqa: FBT001 -
     """Delete everyone who left, and the raw opens and clicks of past years."""
     if dry_run:
         now = utcnow()
-        counts, passed = preview(now), left_out(now)
+        counts, passed = preview_purge(now), count_left_out(now)
         db.session.rollback()
-        return counts | {"left_out": passed, "dry_run": True}, _report("Would delete: ", counts, passed)
+        return counts | {"left_out": passed, "dry_run": True}, _format_summary(
+            "Would delete: ", counts, passed
+        )
     unseen = not sys.stderr.isatty()
     with click.progressbar(length=len(STAGES) * 1000, file=sys.stderr, hidden=unseen) as bar:
 
@@ -69,7 +70,7 @@ def purge(dry_run: bool, any_day: bool) -> tuple[object, str]:  # noqa: FBT001 -
 
         counts = run_purge(now=utcnow(), actor="console", any_day=any_day, progress=tell)
     passed = last_run().left_out or {}
-    return counts | {"left_out": passed, "dry_run": False}, _report("Deleted: ", counts, passed)
+    return counts | {"left_out": passed, "dry_run": False}, _format_summary("Deleted: ", counts, passed)
 
 
 @privacy.command("erase")
@@ -78,7 +79,7 @@ def purge(dry_run: bool, any_day: bool) -> tuple[object, str]:  # noqa: FBT001 -
 def erase(address: str) -> tuple[object, str]:
     """Erase one person at once."""
     counts = erase_person(address, now=utcnow(), actor="console")
-    return counts, "Erased: " + _in_words(counts)
+    return counts, "Erased: " + _format_counts(counts)
 
 
 @privacy.command("access")
@@ -93,15 +94,15 @@ def erase(address: str) -> tuple[object, str]:
 @report
 def access(address: str, out: Path, language: str | None) -> tuple[object, str]:
     """Write everything held on one person to a file."""
-    data = read_copy(address, now=utcnow(), actor="console")
+    data = read_data_export(address, now=utcnow(), actor="console")
     db.session.commit()
     writers = {".json": as_json, ".csv": as_csv}
     if out.suffix in writers:
         text = writers[out.suffix](data)
     else:
-        with speaking(language or settings().languages[0]):
-            text = render_template("privacy/copy_file.html", sections=sections(data), styles=_styles())
-    write_privately(out, [text])
+        with force_language(language or current_settings().languages[0]):
+            text = render_template("privacy/copy_file.html", sections=data_sections(data), styles=_styles())
+    write_private_file(out, [text])
     return {"file": str(out)}, f"Wrote {out}."
 
 
@@ -119,15 +120,15 @@ def proof(address: str, language: str | None, out: Path | None) -> tuple[object,
     found = read_proof(address, actor="console", now=utcnow())
     db.session.commit()
     if out is None:
-        return as_data(found), "\n".join(
+        return proof_as_dict(found), "\n".join(
             f"{fact.at:%Y-%m-%d %H:%M:%S}Z  {fact.kind:<9} {fact.purpose:<10} {fact.list_name or '-'}"
             for fact in found.facts
         )
-    with speaking(language or settings().languages[0]):
+    with force_language(language or current_settings().languages[0]):
         page = render_template(
             "privacy/proof.html", proof=found, printed_at=utcnow(), standalone=True, styles=_styles()
         )
-    write_privately(out, [page])
+    write_private_file(out, [page])
     return {"file": str(out)}, f"Wrote {out}; print it from a browser."
 
 
@@ -168,11 +169,11 @@ def _styles() -> str:
     return "".join((folder / name).read_text(encoding="utf-8") for name in names)
 
 
-def _report(begins: str, counts: dict[str, int], passed: dict[str, int]) -> str:
-    return begins + _in_words(counts) + ". Left out: " + _in_words(passed) + "."
+def _format_summary(begins: str, counts: dict[str, int], passed: dict[str, int]) -> str:
+    return begins + _format_counts(counts) + ". Left out: " + _format_counts(passed) + "."
 
 
-def _in_words(counts: dict[str, int]) -> str:
+def _format_counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{number} {kind}" for kind, number in counts.items())
 
 
@@ -182,11 +183,11 @@ def _in_words(counts: dict[str, int]) -> str:
 @report
 def access_staff(address: str, out: Path) -> tuple[object, str]:
     """Write everything held on a member of staff to a file."""
-    account, now = _account(address), utcnow()
+    account, now = _get_account(address), utcnow()
     data = {"copied_at": now.isoformat()} | staff_records.export(account)
     audit.record("personal data read", actor="console", now=now, object=f"staff:{account.id}")
     db.session.commit()
-    write_privately(out, [as_json(data)])
+    write_private_file(out, [as_json(data)])
     return {"file": str(out)}, f"Wrote {out}."
 
 
@@ -195,12 +196,12 @@ def access_staff(address: str, out: Path) -> tuple[object, str]:
 @report
 def erase_staff(address: str) -> tuple[object, str]:
     """Clear a closed staff account of its person; the audit log keeps its number."""
-    account = _account(address)
+    account = _get_account(address)
     clear_account(account, now=utcnow(), actor="console")
     return {"account": account.email}, f"Cleared. The audit log names the account by this: {account.email}"
 
 
-def _account(address: str) -> Staff:
+def _get_account(address: str) -> Staff:
     found = find_account(address)
     if found is None:
         raise UnknownAccount

@@ -1,27 +1,27 @@
-"""The clocks of data protection: January, due dates, and what has a daily clock of its own.
+"""Legal deadlines (GDPR art. 12(3) and 33) and the dates of the January purge.
 
-Days and months are those of the business time zone; instants are UTC.
+Dates and months are those of the business time zone; instants are aware UTC.
 """
 
 import calendar
 from datetime import UTC, date, datetime, timedelta
 
-from newsletter.config import settings
+from newsletter.config import current_settings
 
 JANUARY = 1
-#: A breach is to be reported within this time of its being noticed (GDPR art. 33).
-BREACH_HOURS = timedelta(hours=72)
+#: A breach must be reported within this time after it was noticed (GDPR art. 33).
+BREACH_REPORT_PERIOD = timedelta(hours=72)
 #: A request is to be answered within this many days, or one calendar month where that is less.
-ANSWER_DAYS = 30
+RESPONSE_DAYS = 30
 #: What one extension adds (GDPR art. 12(3)).
 EXTENSION_MONTHS = 2
-#: How long before its day an unanswered request is pointed out.
-WARN_DAYS = 7
+#: Days before its due date from which an open request is in the reminders.
+REMINDER_DAYS = 7
 
 
 def local_day(now: datetime) -> date:
     """Return the day of an instant in the business time zone."""
-    return now.astimezone(settings().timezone).date()
+    return now.astimezone(current_settings().timezone).date()
 
 
 def add_months(day: date, months: int) -> date:
@@ -30,29 +30,29 @@ def add_months(day: date, months: int) -> date:
     return date(year, month + 1, min(day.day, calendar.monthrange(year, month + 1)[1]))
 
 
-def due_on(received_at: datetime) -> date:
+def response_due_on(received_at: datetime) -> date:
     """Return the last day to answer: 30 days or one calendar month, whichever is earlier (RD-2)."""
     day = local_day(received_at)
-    return min(day + timedelta(days=ANSWER_DAYS), add_months(day, 1))
+    return min(day + timedelta(days=RESPONSE_DAYS), add_months(day, 1))
 
 
-def extended_due_on(received_at: datetime) -> date:
-    """Return the last day to answer after the one extension, counted from the first day."""
-    return add_months(due_on(received_at), EXTENSION_MONTHS)
+def extended_response_due_on(received_at: datetime) -> date:
+    """Return the due date after the one extension, counted from receipt."""
+    return add_months(response_due_on(received_at), EXTENSION_MONTHS)
 
 
 def is_january(now: datetime) -> bool:
     """Tell whether it is January in the business time zone."""
-    return now.astimezone(settings().timezone).month == JANUARY
+    return now.astimezone(current_settings().timezone).month == JANUARY
 
 
-def is_due_time(now: datetime) -> bool:
+def is_purge_due(now: datetime) -> bool:
     """Tell whether this January's purge may begin."""
-    local = now.astimezone(settings().timezone)
-    return local.month == JANUARY and (local.day, local.hour, local.minute) >= settings().purge_at
+    local = now.astimezone(current_settings().timezone)
+    return local.month == JANUARY and (local.day, local.hour, local.minute) >= current_settings().purge_at
 
 
-def is_last_day(now: datetime) -> bool:
+def is_last_purge_day(now: datetime) -> bool:
     """Tell whether it is 31 January, after which the purge is late."""
     day = local_day(now)
     return (day.month, day.day) == (JANUARY, 31)
@@ -60,17 +60,17 @@ def is_last_day(now: datetime) -> bool:
 
 def start_of_year(now: datetime) -> datetime:
     """Return the first instant of the year."""
-    zone = settings().timezone
+    zone = current_settings().timezone
     return datetime(now.astimezone(zone).year, 1, 1, tzinfo=zone).astimezone(UTC)
 
 
 def end_of_year_after(now: datetime, years: int) -> datetime:
-    """Return the first instant after the so manieth year from now."""
-    zone = settings().timezone
+    """Return the first instant after the end of the year ``years`` from now."""
+    zone = current_settings().timezone
     return datetime(now.astimezone(zone).year + years + 1, 1, 1, tzinfo=zone).astimezone(UTC)
 
 
 def months_before(now: datetime, months: int) -> datetime:
-    """Return the instant so many months ago, by the calendar."""
-    local = now.astimezone(settings().timezone)
+    """Return the instant ``months`` calendar months ago."""
+    local = now.astimezone(current_settings().timezone)
     return datetime.combine(add_months(local.date(), -months), local.time(), local.tzinfo).astimezone(UTC)

@@ -1,4 +1,4 @@
-"""Breaches: whom they concern, the clock of 72 hours, and the record (GDPR art. 33, 34)."""
+"""Personal data breaches: whom they affect, the 72-hour deadline, and the record (GDPR art. 33 and 34)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,21 +10,21 @@ from newsletter.db import db
 from newsletter.durable import restore_journal
 from newsletter.errors import N_, NewsletterError, NotFound
 from newsletter.ledger import audit
-from newsletter.privacy.deadlines import BREACH_HOURS
+from newsletter.privacy.deadlines import BREACH_REPORT_PERIOD
 from newsletter.privacy.models import Incident
 from newsletter.subscribers.models import Subscriber
 
 STEPS = ("reported", "told", "closed")
 
 
-class TimesWrong(NewsletterError):
+class InvalidPeriod(NewsletterError):
     """The end lies before the beginning."""
 
     message = N_("Enter a beginning and an end, the end not before the beginning.")
 
 
 class DescriptionMissing(NewsletterError):
-    """An incident says what happened."""
+    """A breach needs a description."""
 
     message = N_("Describe what happened.")
 
@@ -34,12 +34,12 @@ class UnknownIncident(NotFound):
 
 
 @dataclass(frozen=True, slots=True)
-class Affected:
-    """Whose data was here at any time between two instants."""
+class AffectedPeople:
+    """The people whose data was held at any time between two instants."""
 
-    #: Still here, as (number, address).
+    #: Those not erased, as (id, address).
     people: Sequence[tuple[int, str]]
-    #: Erased since; as long as the journal knows of them.
+    #: Those erased since, as far back as the restore journal goes.
     erased_count: int
 
     @property
@@ -48,10 +48,10 @@ class Affected:
         return len(self.people) + self.erased_count
 
 
-def who_was_affected(began_at: datetime, ended_at: datetime) -> Affected:
-    """Return whose data was held between two instants; raise TimesWrong."""
+def find_affected(began_at: datetime, ended_at: datetime) -> AffectedPeople:
+    """Return whose data was held between two instants; raise InvalidPeriod."""
     if ended_at < began_at:
-        raise TimesWrong
+        raise InvalidPeriod
     rows = db.session.execute(
         sa.select(Subscriber.id, Subscriber.address)
         .where(Subscriber.created_at <= ended_at)
@@ -59,7 +59,7 @@ def who_was_affected(began_at: datetime, ended_at: datetime) -> Affected:
     )
     gone = [line for line in restore_journal.erasures() if line.at >= began_at]
     erased = {line.id for line in gone if line.since is not None and line.since <= ended_at}
-    return Affected([(row.id, row.address) for row in rows], len(erased))
+    return AffectedPeople([(row.id, row.address) for row in rows], len(erased))
 
 
 def record_incident(
@@ -73,7 +73,7 @@ def record_incident(
     effects: str = "",
     measures: str = "",
 ) -> Incident:
-    """Enter a breach; raise DescriptionMissing or TimesWrong."""
+    """Enter a breach; raise DescriptionMissing or InvalidPeriod."""
     if not description.strip():
         raise DescriptionMissing
     made = Incident(
@@ -83,7 +83,7 @@ def record_incident(
         began_at=began_at,
         ended_at=ended_at,
         noticed_at=noticed_at,
-        affected_count=who_was_affected(began_at, ended_at).count,
+        affected_count=find_affected(began_at, ended_at).count,
         actor=actor,
     )
     db.session.add(made)
@@ -92,8 +92,8 @@ def record_incident(
     return made
 
 
-def describe(number: int, *, effects: str, measures: str, now: datetime, actor: str) -> Incident:
-    """Write down what is known by now of effects and measures, while the incident is open."""
+def update_incident(number: int, *, effects: str, measures: str, now: datetime, actor: str) -> Incident:
+    """Update effects and measures of an open breach; raise UnknownIncident."""
     found = db.session.get(Incident, number, with_for_update=True)
     if found is None or found.closed_at is not None:
         raise UnknownIncident
@@ -102,8 +102,8 @@ def describe(number: int, *, effects: str, measures: str, now: datetime, actor: 
     return found
 
 
-def settle(number: int, step: str, *, now: datetime, actor: str) -> Incident:
-    """Note a step: told the authority ("reported"), told the people ("told"), or all done ("closed")."""
+def record_step(number: int, step: str, *, now: datetime, actor: str) -> Incident:
+    """Record a step: authority notified ("reported"), people notified ("told"), or "closed"."""
     found = db.session.get(Incident, number, with_for_update=True)
     if found is None or step not in STEPS:
         raise UnknownIncident
@@ -113,16 +113,16 @@ def settle(number: int, step: str, *, now: datetime, actor: str) -> Incident:
     return found
 
 
-def all_incidents() -> Sequence[Incident]:
+def list_incidents() -> Sequence[Incident]:
     """Return every incident, newest first."""
     return db.session.scalars(sa.select(Incident).order_by(Incident.id.desc())).all()
 
 
 def hours_left(incident: Incident, now: datetime) -> int:
-    """Return how many whole hours are left to report it; less than none once they are over."""
-    return int((report_by(incident) - now) // timedelta(hours=1))
+    """Return how many whole hours are left to report a breach; negative once they are over."""
+    return int((report_due_at(incident) - now) // timedelta(hours=1))
 
 
-def report_by(incident: Incident) -> datetime:
-    """Return until when the authority must be told."""
-    return incident.noticed_at + BREACH_HOURS
+def report_due_at(incident: Incident) -> datetime:
+    """Return by when the authority must be notified."""
+    return incident.noticed_at + BREACH_REPORT_PERIOD

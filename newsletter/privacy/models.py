@@ -1,4 +1,4 @@
-"""Purge runs, the rights desk, notices, incidents, and the slots that let a job run once."""
+"""Tables of data protection: purge runs, rights requests, notices, breaches, and slots of once-only jobs."""
 
 import enum
 from datetime import date, datetime
@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from newsletter import retention
 from newsletter.db import Base
-from newsletter.retention import kept, ruled
+from newsletter.retention import person_reference, personal_data
 
 
 class PurgeRun(Base):
@@ -23,29 +23,29 @@ class PurgeRun(Base):
     #: NULL while it runs, or after it was killed; the next run finishes it.
     finished_at: Mapped[datetime | None]
     counts: Mapped[dict[str, Any] | None]
-    #: How many were passed over, by reason.
+    #: How many were left out, by reason.
     left_out: Mapped[dict[str, Any] | None]
     #: Where it stands, as {"stage", "done", "total"}; NULL before the first step.
     progress: Mapped[dict[str, Any] | None]
-    #: True once everyone whose turn it is has been written down; what comes later waits a year.
+    #: True once the people to delete are stored in purge_people; later ones wait a year.
     is_gathered: Mapped[bool] = mapped_column(default=False)
     #: Who started it: "staff:7", "console" or "system".
     actor: Mapped[str] = mapped_column(default="system")
 
 
-class PurgePerson(Base):
-    """Someone whose turn it is in the run under way, so that a killed run goes on with the same people."""
+class PurgeCandidate(Base):
+    """A subscriber selected by the running purge, so that a killed run continues with the same people."""
 
     __tablename__ = "purge_people"
     __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy's own class-level setting
 
     subscriber_id: Mapped[int] = mapped_column(
-        primary_key=True, autoincrement=False, info=ruled(retention.RUN)
+        primary_key=True, autoincrement=False, info=person_reference(retention.RUN)
     )
 
 
 class JobSlot(Base):
-    """A job that has been taken for a period, such as ("purge", "2027")."""
+    """A job claimed for a period, such as ("purge", "2027"), or a flag such as ("restore", "replay")."""
 
     __tablename__ = "job_slots"
 
@@ -55,7 +55,7 @@ class JobSlot(Base):
 
 
 class RequestKind(enum.Enum):
-    """What a person asks for."""
+    """The right a person exercises (GDPR art. 15 to 21)."""
 
     ACCESS = "access"
     PORTABILITY = "portability"
@@ -66,9 +66,9 @@ class RequestKind(enum.Enum):
 
 
 class RequestStatus(enum.Enum):
-    """A request's life."""
+    """Status of a request."""
 
-    #: Waits for the link that shows whose mailbox it is.
+    #: Not yet confirmed through the link sent to the mailbox.
     UNPROVEN = "unproven"
     OPEN = "open"
     DONE = "done"
@@ -78,7 +78,7 @@ class RequestStatus(enum.Enum):
 
 
 class RightsRequest(Base):
-    """A line of the register of requests. After an erasure a keyed hash stands for the person."""
+    """One rights request in the register. After an erasure only the keyed hash identifies the person."""
 
     __tablename__ = "rights_requests"
     __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - its number stands in letters
@@ -88,13 +88,13 @@ class RightsRequest(Base):
     status: Mapped[RequestStatus] = mapped_column(index=True)
     #: NULL when nobody has the address, and once the person has gone.
     subscriber_id: Mapped[int | None] = mapped_column(
-        ForeignKey("subscribers.id", ondelete="SET NULL"), index=True, info=ruled(retention.DESK)
+        ForeignKey("subscribers.id", ondelete="SET NULL"), index=True, info=person_reference(retention.DESK)
     )
     #: Where the answer goes; NULL once the person has gone.
-    address: Mapped[str | None] = mapped_column(info=kept(retention.DESK))
-    address_hash: Mapped[str] = mapped_column(index=True, info=ruled(retention.DESK))
+    address: Mapped[str | None] = mapped_column(info=personal_data(retention.DESK))
+    address_hash: Mapped[str] = mapped_column(index=True, info=person_reference(retention.DESK))
     #: What the person wrote, or the value to put right.
-    details: Mapped[str | None] = mapped_column(info=kept(retention.DESK))
+    details: Mapped[str | None] = mapped_column(info=personal_data(retention.DESK))
     #: Of an objection, with commas between; empty for other kinds.
     scopes: Mapped[str] = mapped_column(default="")
     #: How it came: own_page, form, mail, phone, letter or visit.
@@ -105,7 +105,7 @@ class RightsRequest(Base):
     due_on: Mapped[date]
     #: Set when the person was told, within the first month, that it takes two months more.
     extended_at: Mapped[datetime | None]
-    extension_reason: Mapped[str | None] = mapped_column(info=kept(retention.DESK))
+    extension_reason: Mapped[str | None] = mapped_column(info=personal_data(retention.DESK))
     #: When and how it was made sure who asks: mailbox, staff; NULL until then.
     identified_at: Mapped[datetime | None]
     identified_by: Mapped[str | None]
@@ -115,9 +115,9 @@ class RightsRequest(Base):
     handler: Mapped[str | None]
     #: Of a refusal.
     reason_code: Mapped[str | None]
-    reason_text: Mapped[str | None] = mapped_column(info=kept(retention.DESK))
+    reason_text: Mapped[str | None] = mapped_column(info=personal_data(retention.DESK))
     #: The letter as it went out, to be printed again; goes with the person.
-    reply: Mapped[str | None] = mapped_column(info=kept(retention.DESK))
+    reply: Mapped[str | None] = mapped_column(info=personal_data(retention.DESK))
     #: mail or print.
     reply_by: Mapped[str | None]
     #: The link by which the right address is confirmed, and when it was; NULL where none was put right.
@@ -125,31 +125,31 @@ class RightsRequest(Base):
     address_confirmed_at: Mapped[datetime | None]
 
 
-class Ban(Base):
-    """What an address has objected to (RD-8). It survives erasure, so it is kept as a keyed hash."""
+class Objection(Base):
+    """What an address has objected to (RD-8; GDPR art. 21). Kept as a keyed hash, as it survives erasure."""
 
     __tablename__ = "bans"
 
-    address_hash: Mapped[str] = mapped_column(primary_key=True, info=ruled(retention.SUPPRESSION))
+    address_hash: Mapped[str] = mapped_column(primary_key=True, info=person_reference(retention.SUPPRESSION))
     scope: Mapped[str] = mapped_column(primary_key=True)
     created_at: Mapped[datetime]
 
 
 class Hold(Base):
-    """A reason of a third party's why a person's data must stay: no purge and no erasure meanwhile."""
+    """A hold: a reason why a person's data must be kept. No purge and no erasure while it is active."""
 
     __tablename__ = "holds"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     subscriber_id: Mapped[int] = mapped_column(
-        ForeignKey("subscribers.id", ondelete="CASCADE"), index=True, info=ruled(retention.HOLD)
+        ForeignKey("subscribers.id", ondelete="CASCADE"), index=True, info=person_reference(retention.HOLD)
     )
     #: law, invoice, collection or claim.
     reason_code: Mapped[str]
-    text: Mapped[str] = mapped_column(info=kept(retention.HOLD))
+    text: Mapped[str] = mapped_column(info=personal_data(retention.HOLD))
     created_at: Mapped[datetime]
     actor: Mapped[str]
-    #: NULL while it stands.
+    #: NULL while it is active.
     ended_at: Mapped[datetime | None]
 
 
@@ -160,20 +160,22 @@ class Disclosure(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     subscriber_id: Mapped[int] = mapped_column(
-        ForeignKey("subscribers.id", ondelete="CASCADE"), index=True, info=ruled(retention.DISCLOSURE)
+        ForeignKey("subscribers.id", ondelete="CASCADE"),
+        index=True,
+        info=person_reference(retention.DISCLOSURE),
     )
-    recipient: Mapped[str] = mapped_column(info=kept(retention.DISCLOSURE))
+    recipient: Mapped[str] = mapped_column(info=personal_data(retention.DISCLOSURE))
     #: Where to write to the recipient; NULL where it is told by other means.
     contact: Mapped[str | None]
-    what: Mapped[str] = mapped_column(info=kept(retention.DISCLOSURE))
-    why: Mapped[str] = mapped_column(info=kept(retention.DISCLOSURE))
+    what: Mapped[str] = mapped_column(info=personal_data(retention.DISCLOSURE))
+    why: Mapped[str] = mapped_column(info=personal_data(retention.DISCLOSURE))
     ground: Mapped[str]
     at: Mapped[datetime]
     actor: Mapped[str]
 
 
 class Told(enum.Enum):
-    """Who is told."""
+    """Who is notified."""
 
     RECIPIENT = "recipient"
     #: Where we had the data from, when it was wrong there.
@@ -181,7 +183,7 @@ class Told(enum.Enum):
 
 
 class NotificationTask(Base):
-    """Somebody who is to be told of a rectification, erasure or restriction (GDPR art. 19)."""
+    """A recipient or source to notify of a rectification, erasure or restriction (GDPR art. 19)."""
 
     __tablename__ = "notification_tasks"
 
@@ -190,7 +192,7 @@ class NotificationTask(Base):
     kind: Mapped[Told] = mapped_column(default=Told.RECIPIENT)
     recipient: Mapped[str]
     #: What they are told; it names the person, so it goes once they have been.
-    letter: Mapped[str | None] = mapped_column(info=kept(retention.TOLD))
+    letter: Mapped[str | None] = mapped_column(info=personal_data(retention.TOLD))
     created_at: Mapped[datetime]
     #: NULL until they were told.
     done_at: Mapped[datetime | None]
@@ -199,15 +201,17 @@ class NotificationTask(Base):
 
 
 class Statement(Base):
-    """What a person says is wrong in the evidence, which is sealed and cannot change (GDPR art. 16)."""
+    """A person's statement of what is wrong in the evidence, which is sealed (GDPR art. 16)."""
 
     __tablename__ = "statements"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     subscriber_id: Mapped[int] = mapped_column(
-        ForeignKey("subscribers.id", ondelete="CASCADE"), index=True, info=ruled(retention.EVIDENCE)
+        ForeignKey("subscribers.id", ondelete="CASCADE"),
+        index=True,
+        info=person_reference(retention.EVIDENCE),
     )
-    text: Mapped[str] = mapped_column(info=kept(retention.EVIDENCE))
+    text: Mapped[str] = mapped_column(info=personal_data(retention.EVIDENCE))
     created_at: Mapped[datetime]
     actor: Mapped[str]
 

@@ -1,18 +1,18 @@
-"""What the rights desk itself holds on a person: how it is exported, how it is erased."""
+"""Export and erasure of what the register of requests itself holds on a person."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from newsletter.db import change, db
+from newsletter.db import db, execute_dml
 from newsletter.db.batching import People
-from newsletter.db.id_bitmap import theirs
+from newsletter.db.id_bitmap import in_people
 from newsletter.privacy.models import (
-    Ban,
     Disclosure,
     Hold,
     NotificationTask,
+    Objection,
     RequestKind,
     RightsRequest,
     Statement,
@@ -21,15 +21,19 @@ from newsletter.subscribers.models import Subscriber
 
 
 def export(subscriber: Subscriber) -> dict[str, Any]:
-    """Return the requests of a person, what was disclosed, what holds their data, and their bans."""
+    """Return the requests of a person, what was disclosed, their holds and objections."""
     requests = db.session.scalars(
         sa.select(RightsRequest)
         .where(RightsRequest.subscriber_id == subscriber.id)
         .order_by(RightsRequest.id)
     )
-    bans = sa.select(Ban.scope).where(Ban.address_hash == subscriber.address_hash).order_by(Ban.scope)
+    bans = (
+        sa.select(Objection.scope)
+        .where(Objection.address_hash == subscriber.address_hash)
+        .order_by(Objection.scope)
+    )
     return {
-        "requests": [_request(request) for request in requests],
+        "requests": [_request_data(request) for request in requests],
         "disclosures": [
             {
                 "at": row.at.isoformat(),
@@ -53,17 +57,17 @@ def export(subscriber: Subscriber) -> dict[str, Any]:
             {"created_at": said.created_at.isoformat(), "text": said.text}
             for said in _rows(Statement, subscriber)
         ],
-        "told": [_told(task) for task in _tasks(subscriber)],
+        "told": [_notification_data(task) for task in _notification_tasks(subscriber)],
         "bans": [{"scope": scope} for scope in db.session.scalars(bans)],
     }
 
 
 def erase(people: People) -> None:
-    """Blank what the register of requests says of these people; their lines stay under the hash."""
-    _let_go_of_letters(people)
-    change(
+    """Blank personal data in these people's requests; the rows stay, under the address hash."""
+    _blank_notification_letters(people)
+    execute_dml(
         sa.update(RightsRequest)
-        .where(theirs(RightsRequest.subscriber_id, people))
+        .where(in_people(RightsRequest.subscriber_id, people))
         .values(
             address=None,
             details=None,
@@ -74,18 +78,20 @@ def erase(people: People) -> None:
         )
     )
     for table in (Disclosure, Hold, Statement):
-        change(sa.delete(table).where(theirs(table.subscriber_id, people)))
+        execute_dml(sa.delete(table).where(in_people(table.subscriber_id, people)))
 
 
-def _let_go_of_letters(people: People) -> None:
-    """Blank the letters to others, but for those that ask them to erase the person too."""
+def _blank_notification_letters(people: People) -> None:
+    """Blank the letters to recipients, except those that ask them to erase the person too."""
     requests = sa.select(RightsRequest.id).where(
-        theirs(RightsRequest.subscriber_id, people), RightsRequest.kind != RequestKind.ERASURE
+        in_people(RightsRequest.subscriber_id, people), RightsRequest.kind != RequestKind.ERASURE
     )
-    change(sa.update(NotificationTask).where(NotificationTask.request_id.in_(requests)).values(letter=None))
+    execute_dml(
+        sa.update(NotificationTask).where(NotificationTask.request_id.in_(requests)).values(letter=None)
+    )
 
 
-def _tasks(subscriber: Subscriber) -> Sequence[NotificationTask]:
+def _notification_tasks(subscriber: Subscriber) -> Sequence[NotificationTask]:
     return db.session.scalars(
         sa.select(NotificationTask)
         .join(RightsRequest, RightsRequest.id == NotificationTask.request_id)
@@ -94,7 +100,7 @@ def _tasks(subscriber: Subscriber) -> Sequence[NotificationTask]:
     ).all()
 
 
-def _told(task: NotificationTask) -> dict[str, Any]:
+def _notification_data(task: NotificationTask) -> dict[str, Any]:
     return {
         "recipient": task.recipient,
         "request": task.request_id,
@@ -104,7 +110,7 @@ def _told(task: NotificationTask) -> dict[str, Any]:
     }
 
 
-def _request(request: RightsRequest) -> dict[str, Any]:
+def _request_data(request: RightsRequest) -> dict[str, Any]:
     return {
         "number": request.id,
         "kind": request.kind.value,

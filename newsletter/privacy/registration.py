@@ -28,5 +28,5 @@ def register(app: Flask, _settings: Settings) -> None:
         app.register_blueprint(views.bp)
     for command in (privacy, backup_cli.backup, backup_cli.restore):
         app.cli.add_command(command)
-    letters.listen()
-    own_requests.listen()
+    letters.connect_signals()
+    own_requests.connect_signals()

@@ -1,8 +1,8 @@
-"""Rate limits that hold across processes.
+"""Rate limits shared by all processes, on a SQLite file or Redis.
 
-``limits`` counts in memory or in Redis; one machine with several processes needs neither. This
-storage counts in a small SQLite file of its own, one atomic statement a hit, beside the database
-and not in it: a flood at the door then never touches the database's write lock.
+The package ``limits`` counts in memory or in Redis; one machine with several processes needs neither.
+This storage counts in a SQLite file of its own, one atomic statement a hit, so that a flood of requests
+never touches the write lock of the main database.
 """
 
 import hmac
@@ -30,21 +30,21 @@ from newsletter.web.app import client_ip
 
 log = logging.getLogger(__name__)
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Answer")
 
 
-def visitor() -> str:
-    """Name whom a limit counts, by a keyed hash: the file of the counts holds no address of anybody."""
-    return visitor_at(client_ip())
+def client_key() -> str:
+    """Return the key of the requesting client: a keyed hash of its network, so that no address is stored."""
+    return client_key_of(client_ip())
 
 
-def visitor_at(ip: str) -> str:
-    """Do as ``visitor`` for an address."""
+def client_key_of(ip: str) -> str:
+    """Return the key of a client by its IP address."""
     key = str(current_app.secret_key).encode()
     return hmac.digest(key, b"visitor " + _network_of(ip).encode(), "sha256").hex()[:32]
 
 
-def network() -> str:
+def client_network() -> str:
     """Return the address, or with IPv6 the network, as each home has 2**64 addresses."""
     return _network_of(client_ip())
 
@@ -65,7 +65,7 @@ def init_app(app: Flask, chosen: Settings) -> None:
     shared = chosen.queue_url.startswith(("redis://", "rediss://"))
     at = chosen.queue_url if shared else f"sqlitefile://{quote(str(chosen.instance_path / 'limits.db'))}"
     app.extensions["newsletter.ratelimit.limiter"] = storage_from_string(at)
-    # A dead counter must not close the door: each process then counts for itself.
+    # Without its storage a limit must not refuse everybody: each process then counts in memory.
     app.extensions["newsletter.limits.spare"] = MemoryStorage()
 
 
@@ -76,102 +76,104 @@ def storage() -> Storage:
 
 
 @cache
-def items_of(rule: str) -> tuple[RateLimitItem, ...]:
+def parse_rule(rule: str) -> tuple[RateLimitItem, ...]:
     """Return the limits of a rule such as ``5/minute;20/hour``, the shortest window first."""
     return tuple(sorted(parse_many(rule), key=RateLimitItem.get_expiry))
 
 
-def add(item: RateLimitItem, *key: str) -> int:
-    """Count one and return the sum in the running window, atomically over all processes."""
-    return _ask(lambda storage: storage.incr(item.key_for(*key), item.get_expiry()))
+def increment(item: RateLimitItem, *key: str) -> int:
+    """Count a hit and return the sum of the current window, atomically over all processes."""
+    return _call_storage(lambda storage: storage.incr(item.key_for(*key), item.get_expiry()))
 
 
-def sum_of(item: RateLimitItem, *key: str) -> int:
-    """Return the sum in the running window."""
-    return _ask(lambda storage: storage.get(item.key_for(*key)))
+def current_count(item: RateLimitItem, *key: str) -> int:
+    """Return the sum of the current window."""
+    return _call_storage(lambda storage: storage.get(item.key_for(*key)))
 
 
-def end_of(item: RateLimitItem, *key: str) -> float:
-    """Return when the running window ends, in seconds since the epoch."""
-    return _ask(lambda storage: storage.get_expiry(item.key_for(*key)))
+def reset_time(item: RateLimitItem, *key: str) -> float:
+    """Return when the current window ends, in seconds since the epoch."""
+    return _call_storage(lambda storage: storage.get_expiry(item.key_for(*key)))
 
 
 def has_room(rule: str, *key: str) -> bool:
     """Tell whether every limit of a rule such as ``1/day;3/30day`` would let one more in."""
-    return all(sum_of(item, *key) < item.amount for item in items_of(rule))
+    return all(current_count(item, *key) < item.amount for item in parse_rule(rule))
 
 
-def take(rule: str, *key: str) -> bool:
-    """Count one under a rule and tell whether there was room. The first word of the key names the limit.
+def hit(rule: str, *key: str) -> bool:
+    """Count a hit under a rule and tell whether all its limits allow it. ``key[0]`` names the limit.
 
-    Of many at once, only as many as the limit allows are told so. What the shortest limit refuses
-    does not count under the longer ones.
+    Exact under concurrency. A hit that the shortest window refuses does not count in the longer ones.
     """
-    has_room = all(add(item, *key) <= item.amount for item in items_of(rule))
+    has_room = all(increment(item, *key) <= item.amount for item in parse_rule(rule))
     if not has_room:
-        counters.count(f"limit {key[0]}")
+        counters.increment(f"limit {key[0]}")
     return has_room
 
 
-def admit(rule: str, *key: str) -> None:
-    """Do as ``take``, and raise TooManyRequests, which says when to return, where there was no room."""
-    if not take(rule, *key):
-        raise TooManyRequests(retry_after=seconds_until_room(rule, *key))
+def enforce(rule: str, *key: str) -> None:
+    """Count a hit; raise TooManyRequests (429 with Retry-After) where a limit of the rule is exceeded."""
+    if not hit(rule, *key):
+        raise TooManyRequests(retry_after=retry_after(rule, *key))
 
 
-def take_turn(rule: str, *key: str, since: float, until: float) -> float | None:
-    """Count one in the first window with room, running or to come, and return when its turn is.
+def reserve_slot(rule: str, *key: str, since: float, until: float) -> float | None:
+    """Count one in the first window with room, current or future, and return the start of that slot.
 
     Instants are seconds since the epoch; None when there is no room before ``until``.
     """
-    turn: float | None = since
-    for item in items_of(rule):
-        turn = turn and _turn_of(item, key, turn, until)
-    if turn is None:
-        counters.count(f"limit {key[0]}")
-    return turn
+    slot: float | None = since
+    for item in parse_rule(rule):
+        slot = slot and _slot_in(item, key, slot, until)
+    if slot is None:
+        counters.increment(f"limit {key[0]}")
+    return slot
 
 
-def _turn_of(item: RateLimitItem, key: tuple[str, ...], since: float, until: float) -> float | None:
+def _slot_in(item: RateLimitItem, key: tuple[str, ...], since: float, until: float) -> float | None:
     length = item.get_expiry()
     for number in range(int(since // length), int(until // length) + 1):
         name, ends = item.key_for(*key, str(number)), (number + 1) * length
-        if _ask(lambda storage, name=name, ends=ends: storage.incr(name, ends - since)) <= item.amount:  # type: ignore[misc]
+        if (
+            _call_storage(lambda storage, name=name, ends=ends: storage.incr(name, ends - since))
+            <= item.amount
+        ):  # type: ignore[misc]
             return max(since, number * length)
     return None
 
 
-def give_back(rule: str, *key: str) -> None:
-    """Forget what was counted under a rule."""
-    for item in items_of(rule):
+def clear_counts(rule: str, *key: str) -> None:
+    """Delete the counts of a key under a rule, so that it begins anew."""
+    for item in parse_rule(rule):
         name = item.key_for(*key)
-        _ask(lambda storage, name=name: storage.clear(name))  # type: ignore[misc]
+        _call_storage(lambda storage, name=name: storage.clear(name))  # type: ignore[misc]
 
 
-def seconds_until_room(rule: str, *key: str) -> int:
-    """Return how long a rule refuses from now on; at least a second."""
-    full = [item for item in items_of(rule) if sum_of(item, *key) >= item.amount]
-    ends = max((end_of(item, *key) for item in full), default=0.0)
+def retry_after(rule: str, *key: str) -> int:
+    """Return for how many seconds a rule still refuses, for Retry-After; at least 1."""
+    full = [item for item in parse_rule(rule) if current_count(item, *key) >= item.amount]
+    ends = max((reset_time(item, *key) for item in full), default=0.0)
     return max(1, math.ceil(ends - time.time()))
 
 
-def together() -> AbstractContextManager[None]:
-    """Count everything inside at a fraction of the cost of each for itself. Keep it short: others wait."""
+def batch_writes() -> AbstractContextManager[None]:
+    """Write all hits inside in one transaction of the storage. Keep it short: other processes wait."""
     counts = storage()
-    return counts.together() if isinstance(counts, SqliteFileStorage) else nullcontext()
+    return counts.batch_writes() if isinstance(counts, SqliteFileStorage) else nullcontext()
 
 
 def is_first_use(name: str, seconds: int) -> bool:
-    """Tell, once in all processes within so many seconds, that something had not been used before."""
-    return _ask(lambda storage: storage.incr(f"used/{name}", seconds)) == 1
+    """Return True for the first use of a name within ``seconds``, over all processes."""
+    return _call_storage(lambda storage: storage.incr(f"used/{name}", seconds)) == 1
 
 
-def forget_ended() -> None:
-    """Remove ended windows: their keys hold addresses of clients."""
-    _ask(lambda storage: storage.check())
+def delete_expired() -> None:
+    """Delete the counts of windows that have ended: their keys stand for clients."""
+    _call_storage(lambda storage: storage.check())
 
 
-def _ask(question: Callable[[Storage], Answer]) -> Answer:
+def _call_storage(question: Callable[[Storage], Result]) -> Result:
     counts = storage()
     try:
         return question(counts)
@@ -211,8 +213,8 @@ class SqliteFileStorage(Storage):
         return int(row[0])
 
     @contextmanager
-    def together(self) -> Iterator[None]:
-        """Do everything inside in one transaction, which also an exception ends well."""
+    def batch_writes(self) -> Iterator[None]:
+        """Run everything inside in one transaction; it is committed after an exception too."""
         with suppress(sqlite3.Error):
             self._connection().execute("begin immediate").close()
         try:

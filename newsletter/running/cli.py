@@ -9,16 +9,16 @@ import click
 from flask import Flask, current_app
 from flask.cli import AppGroup, with_appcontext
 
-from newsletter.cli.report import Refusal, report
+from newsletter.cli.report import CommandRefused, report
 from newsletter.clock import utcnow
-from newsletter.config import settings
-from newsletter.config.instance import remember_base_url
+from newsletter.config import current_settings
+from newsletter.config.instance import save_base_url
 from newsletter.db import db
 from newsletter.errors import StartRefused
 from newsletter.running import migrations, supervisor
-from newsletter.running.demo import fill
-from newsletter.running.doctor.report import examine
-from newsletter.running.periodic import load_for_ever, work_until_idle
+from newsletter.running.demo import fill_database
+from newsletter.running.doctor.report import run_checks
+from newsletter.running.periodic import run_loader, work_until_idle
 from newsletter.staff.accounts import has_staff, invitation_url, invite
 from newsletter.staff.models import Role
 from newsletter.subscribers.lists import create_first_lists
@@ -48,17 +48,17 @@ _workers = click.option(
 @with_appcontext
 def run(host: str, port: int, workers: int) -> None:
     """Migrate, then serve pages and work, all in one go. Ctrl-C stops everything."""
-    _start_checks(host, port)
-    _settle_base_url(host, port)
+    _check_start(host, port)
+    _set_default_base_url(host, port)
     migrations.upgrade()
     click.echo(_prepare_first_run())
-    app = _this_app()
+    app = _current_app_object()
     members = {
-        "pages": partial(supervisor.serve_pages, app, host, port, workers),
-        "loader": partial(load_for_ever, app),
-        "worker": partial(supervisor.serve_jobs, app),
+        "pages": partial(supervisor.serve_web, app, host, port, workers),
+        "loader": partial(run_loader, app),
+        "worker": partial(supervisor.run_worker, app),
     }
-    supervisor.Family(app, members).run()
+    supervisor.Supervisor(app, members).run()
 
 
 @click.command()
@@ -68,14 +68,14 @@ def run(host: str, port: int, workers: int) -> None:
 @with_appcontext
 def web(host: str, port: int, workers: int) -> None:
     """Serve pages and load this machine's hits."""
-    _start_checks(host, port)
-    _settle_base_url(host, port)
-    app = _this_app()
+    _check_start(host, port)
+    _set_default_base_url(host, port)
+    app = _current_app_object()
     members = {
-        "pages": partial(supervisor.serve_pages, app, host, port, workers),
-        "loader": partial(load_for_ever, app),
+        "pages": partial(supervisor.serve_web, app, host, port, workers),
+        "loader": partial(run_loader, app),
     }
-    supervisor.Family(app, members).run()
+    supervisor.Supervisor(app, members).run()
 
 
 @click.command()
@@ -86,16 +86,16 @@ def web(host: str, port: int, workers: int) -> None:
 @with_appcontext
 def worker(until_idle: bool, number: int) -> None:  # noqa: FBT001 - click passes flags
     """Send mails and run the jobs."""
-    app = _this_app()
+    app = _current_app_object()
     if until_idle and number > 1:
         raise click.UsageError("--until-idle is for one process.")
     if until_idle:
         click.echo(f"{work_until_idle()} mails accepted; nothing more is due.")
     elif number == 1:
-        supervisor.serve_jobs(app)
+        supervisor.run_worker(app)
     else:
         names = [f"worker-{position}" for position in range(1, number + 1)]
-        supervisor.Family(app, {name: partial(supervisor.serve_jobs, app) for name in names}).run()
+        supervisor.Supervisor(app, {name: partial(supervisor.run_worker, app) for name in names}).run()
 
 
 @database.command("upgrade")
@@ -103,7 +103,7 @@ def worker(until_idle: bool, number: int) -> None:  # noqa: FBT001 - click passe
 def upgrade() -> tuple[object, str]:
     """Bring the database to this version's shape."""
     migrations.upgrade()
-    return {"revision": migrations.newest()}, "The database has this version's shape."
+    return {"revision": migrations.head_revision()}, "The database has this version's shape."
 
 
 @database.command("revision", hidden=True)
@@ -120,7 +120,7 @@ def revision(name: str, message: str) -> tuple[object, str]:
 @report
 def check() -> tuple[object, str]:
     """Tell whether the newest migration equals the models."""
-    differences = migrations.differences()
+    differences = migrations.model_differences()
     if differences:
         raise StartRefused(reason="The models differ from the newest migration:\n" + "\n".join(differences))
     return {"differences": []}, "The newest migration equals the models."
@@ -138,48 +138,48 @@ def check() -> tuple[object, str]:
 @report
 def doctor(mail_to: str | None, folder: Path | None) -> tuple[object, str, int]:
     """Show every setting with its source, and what is wrong; exit 1 when something has failed."""
-    return examine(utcnow(), mail_to, folder)
+    return run_checks(utcnow(), mail_to, folder)
 
 
 @click.command()
 @report
 def demo() -> tuple[object, str]:
     """Fill an empty database with lists, subscribers and sent campaigns to look at."""
-    counts = fill(utcnow())
+    counts = fill_database(utcnow())
     return counts, "Made " + ", ".join(f"{number} {what}" for what, number in counts.items()) + "."
 
 
-def _this_app() -> Flask:
+def _current_app_object() -> Flask:
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - Flask's documented way out of the context
     return app
 
 
-def _start_checks(host: str, port: int) -> None:
+def _check_start(host: str, port: int) -> None:
     try:
         supervisor.require_free_port(host, port)
         # Read once before the start: a loader that cannot read them stores nothing.
-        Networks.of(settings().relay_ranges, settings().scanner_ranges)
+        Networks.of(current_settings().relay_ranges, current_settings().scanner_ranges)
     except StartRefused as error:
-        raise Refusal(error) from error
+        raise CommandRefused(error) from error
 
 
-def _settle_base_url(host: str, port: int) -> None:
+def _set_default_base_url(host: str, port: int) -> None:
     """Without BASE_URL the pages are where we listen: for this process, its forks and later commands."""
-    chosen = settings()
+    chosen = current_settings()
     if "base_url" in chosen.sources:
         return
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not listened on
     base_url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
-    remember_base_url(chosen.instance_path, base_url)
+    save_base_url(chosen.instance_path, base_url)
     current_app.config["NEWSLETTER"] = replace(chosen, base_url=base_url)
 
 
 def _prepare_first_run() -> str:
     """Make what a newcomer needs, and return what to tell them: where to go."""
-    base_url = settings().base_url
+    base_url = current_settings().base_url
     create_first_lists(utcnow())
     lines = [f"Subscribe   {base_url}/subscribe"]
-    if settings().uses_mailbox and settings().is_local:
+    if current_settings().uses_mailbox and current_settings().is_local:
         lines.append(f"Mailbox     {base_url}/mailbox   (no mail server is set: mails stay here)")
     lines.append(f"Staff       {base_url}/staff/")
     if not has_staff():

@@ -1,4 +1,4 @@
-"""``/healthz``, ``/readyz`` and ``/metrics``: is this process alive, can it do its work, and how is it."""
+"""``/healthz``, ``/readyz`` and ``/metrics``: liveness, readiness and Prometheus metrics."""
 
 import logging
 import shutil
@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import Forbidden, NotFound
 
 from newsletter.clock import utcnow
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.config.parsers import is_loopback
 from newsletter.db import db
 from newsletter.mail.models import MailStatus, OutboxMail
@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 bp = Blueprint("health", __name__)
 
 #: A mail that has waited so long for its first try tells that no worker is running.
-OLDEST_WAITING = timedelta(minutes=15)
-LEAST_DISK = 100 * 1024 * 1024
+MAX_MAIL_WAIT = timedelta(minutes=15)
+MIN_DISK_BYTES = 100 * 1024 * 1024
 
 
 def init_app(app: Flask) -> None:
@@ -41,39 +41,39 @@ def healthz() -> ResponseReturnValue:
 def readyz() -> ResponseReturnValue:
     """Answer 503 when this process cannot serve; what only needs a look is named in ``warnings``."""
     try:
-        migrated = migrations.current() == migrations.newest()
+        migrated = migrations.current_revision() == migrations.head_revision()
     except SQLAlchemyError:
         log.exception("database not reachable")
         return jsonify(status="database not reachable"), 503
     if not migrated:
         return jsonify(status="migrations are due"), 503
-    if shutil.disk_usage(settings().instance_path).free < LEAST_DISK:
+    if shutil.disk_usage(current_settings().instance_path).free < MIN_DISK_BYTES:
         return jsonify(status="the disk is full"), 503
-    return jsonify(status="ok", warnings=warnings(utcnow()))
+    return jsonify(status="ok", warnings=list_warnings(utcnow()))
 
 
-def warnings(now: datetime) -> list[str]:
+def list_warnings(now: datetime) -> list[str]:
     """Name what does not stop the pages but does stop the work."""
     oldest = db.session.scalar(
         sa.select(sa.func.min(OutboxMail.due_at)).where(
             OutboxMail.status == MailStatus.QUEUED, OutboxMail.attempts == 0
         )
     )
-    return ["mails wait and no worker takes them"] if oldest and oldest < now - OLDEST_WAITING else []
+    return ["mails wait and no worker takes them"] if oldest and oldest < now - MAX_MAIL_WAIT else []
 
 
 @bp.get("/.well-known/security.txt")
 def security_txt() -> ResponseReturnValue:
     """Say where to report a weakness (RFC 9116)."""
-    contact = settings().privacy_contact or settings().sender_address
+    contact = current_settings().privacy_contact or current_settings().sender_address
     if not contact:
         raise NotFound
     expires = (utcnow() + timedelta(days=180)).strftime("%Y-%m-%dT%H:%M:%SZ")
     lines = (
-        f"Contact: {f'mailto:{contact}' if '@' in contact and ' ' not in contact else settings().base_url}",
+        f"Contact: {f'mailto:{contact}' if '@' in contact and ' ' not in contact else current_settings().base_url}",
         f"Expires: {expires}",
-        f"Preferred-Languages: {', '.join(settings().languages)}",
-        f"Canonical: {settings().base_url}/.well-known/security.txt",
+        f"Preferred-Languages: {', '.join(current_settings().languages)}",
+        f"Canonical: {current_settings().base_url}/.well-known/security.txt",
     )
     return Response("\n".join(lines) + "\n", content_type="text/plain; charset=utf-8")
 

@@ -1,6 +1,6 @@
-"""Figures for Prometheus, read from the ledgers when asked for: every process gives the same answer.
+"""Prometheus metrics, read from the database at each scrape: every process gives the same answer.
 
-Counts and ages only; no label names a person, an address or a token.
+Counts and ages only; no label contains a person, an address or a token.
 """
 
 import shutil
@@ -14,19 +14,19 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from newsletter.campaigns.models import Campaign, CampaignStatus, CampaignTotals
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.durable import counters
 from newsletter.mail.models import MailStatus, OutboxMail
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.staff.models import StaffSession
 from newsletter.subscribers.signup import queue
-from newsletter.tracking.hit_log import lost_hits, waiting_bytes
+from newsletter.tracking.hit_log import lost_hits, pending_bytes
 
 #: What is on its way or needs somebody; the rest only grows.
 _OPEN_MAILS = (MailStatus.QUEUED, MailStatus.SENDING, MailStatus.FAILED, MailStatus.UNCERTAIN)
-_OPEN_DELIVERIES = (DeliveryStatus.QUEUED, DeliveryStatus.SENDING, DeliveryStatus.DEFERRED)
-_TOTALS = (
+_PENDING_DELIVERIES = (DeliveryStatus.QUEUED, DeliveryStatus.SENDING, DeliveryStatus.DEFERRED)
+_TOTAL_COLUMNS = (
     "recipients",
     "accepted",
     "failed",
@@ -41,32 +41,32 @@ _TOTALS = (
 def render(now: datetime) -> bytes:
     """Return the figures in Prometheus's text format."""
     registry = CollectorRegistry()
-    registry.register(_Ledgers(now))
+    registry.register(_DatabaseCollector(now))
     return generate_latest(registry)
 
 
-class _Ledgers(Collector):
-    """What stands in our tables, as Prometheus wants to see it."""
+class _DatabaseCollector(Collector):
+    """Prometheus collector that reads the database."""
 
     def __init__(self, now: datetime) -> None:
         self._now = now
 
     def collect(self) -> Iterator[Metric]:
         """Yield every figure."""
-        yield from _mails(self._now)
-        yield from _totals()
-        yield from _counters()
-        yield _plain(
+        yield from _mail_metrics(self._now)
+        yield from _campaign_totals()
+        yield from _counter_metrics()
+        yield _gauge(
             "newsletter_staff_sessions",
             "Sessions of staff that have not been ended",
             db.session.scalar(sa.select(sa.func.count()).where(StaffSession.ended_at.is_(None))) or 0,
         )
-        yield from _this_machine()
+        yield from _machine_metrics()
 
 
-def _mails(now: datetime) -> Iterator[Metric]:
+def _mail_metrics(now: datetime) -> Iterator[Metric]:
     """Yield what is on its way, and how long the oldest has been waiting."""
-    yield _by_status(
+    yield _gauge_by_status(
         "newsletter_outbox_mails",
         "Single mails on their way or in need of a look",
         sa.select(OutboxMail.status, sa.func.count())
@@ -78,66 +78,68 @@ def _mails(now: datetime) -> Iterator[Metric]:
             OutboxMail.status == MailStatus.QUEUED, OutboxMail.due_at <= now
         )
     )
-    yield _plain(
+    yield _gauge(
         "newsletter_outbox_oldest_seconds",
         "How long the oldest mail that is due has been waiting",
         (now - oldest).total_seconds() if oldest else 0.0,
     )
-    yield _by_status(
+    yield _gauge_by_status(
         "newsletter_deliveries",
         "Campaign mails on their way",
         sa.select(Delivery.status, sa.func.count())
-        .where(Delivery.status.in_(_OPEN_DELIVERIES), Delivery.campaign_id.in_(_under_way()))
+        .where(Delivery.status.in_(_PENDING_DELIVERIES), Delivery.campaign_id.in_(_active_campaign_ids()))
         .group_by(Delivery.status),
     )
-    yield _by_status(
+    yield _gauge_by_status(
         "newsletter_campaigns",
         "Campaigns by status",
         sa.select(Campaign.status, sa.func.count()).group_by(Campaign.status),
     )
 
 
-def _this_machine() -> Iterator[Metric]:
+def _machine_metrics() -> Iterator[Metric]:
     """Yield what the instance folder of the machine that answers holds."""
-    yield _plain(
+    yield _gauge(
         "newsletter_disk_free_bytes",
         "Room left where the instance folder is",
-        shutil.disk_usage(settings().instance_path).free,
+        shutil.disk_usage(current_settings().instance_path).free,
     )
-    yield _plain(
+    yield _gauge(
         "newsletter_signups_waiting",
         "Signups of this machine that have been answered and not stored yet",
-        queue.waiting(settings().instance_path),
+        queue.waiting(current_settings().instance_path),
     )
-    yield _plain(
+    yield _gauge(
         "newsletter_spool_bytes",
         "Opens and clicks of this machine not loaded yet",
-        waiting_bytes(settings().instance_path / "spool"),
+        pending_bytes(current_settings().instance_path / "spool"),
     )
     yield CounterMetricFamily(
         "newsletter_hits_lost",
         "Opens and clicks of this machine that were answered and could not be written down",
-        value=lost_hits(settings().instance_path),
+        value=lost_hits(current_settings().instance_path),
     )
 
 
-def _under_way() -> sa.Select[int]:
+def _active_campaign_ids() -> sa.Select[int]:
     return sa.select(Campaign.id).where(Campaign.status.in_((CampaignStatus.SENDING, CampaignStatus.PAUSED)))
 
 
-def _totals() -> Iterator[Metric]:
+def _campaign_totals() -> Iterator[Metric]:
     sums = db.session.execute(
-        sa.select(*[sa.func.coalesce(sa.func.sum(getattr(CampaignTotals, name)), 0) for name in _TOTALS])
+        sa.select(
+            *[sa.func.coalesce(sa.func.sum(getattr(CampaignTotals, name)), 0) for name in _TOTAL_COLUMNS]
+        )
     ).one()
     family = GaugeMetricFamily("newsletter_totals", "Of all campaigns together", labels=["what"])
-    for name, value in zip(_TOTALS, sums, strict=True):
+    for name, value in zip(_TOTAL_COLUMNS, sums, strict=True):
         family.add_metric([name], float(value))
     yield family
 
 
-def _counters() -> Iterator[Metric]:
+def _counter_metrics() -> Iterator[Metric]:
     """Yield what only grows: the rate is what the one who asks makes of two answers."""
-    stored = counters.stored()
+    stored = counters.read_totals()
     sent = sa.select(sa.func.coalesce(sa.func.sum(CampaignTotals.accepted), 0))
     mails = CounterMetricFamily("newsletter_mails_accepted", "Mails taken by a mail server", labels=["kind"])
     mails.add_metric(["campaign"], float(db.session.scalar(sent) or 0))
@@ -154,12 +156,12 @@ def _counters() -> Iterator[Metric]:
         yield family
 
 
-def _by_status(name: str, what: str, counted: sa.Select[Any, int]) -> Metric:
+def _gauge_by_status(name: str, what: str, counted: sa.Select[Any, int]) -> Metric:
     family = GaugeMetricFamily(name, what, labels=["status"])
     for status, count in db.session.execute(counted):
         family.add_metric([status.value], float(count))
     return family
 
 
-def _plain(name: str, what: str, value: float) -> Metric:
+def _gauge(name: str, what: str, value: float) -> Metric:
     return GaugeMetricFamily(name, what, value=value)

@@ -1,7 +1,7 @@
-"""The processes: the pages, the loader, the worker, and the parent that keeps them together.
+"""Process supervision: web server, loader, worker, and the parent that restarts them.
 
-Children are forks of a parent that has already loaded the program, so they start at once and share
-its memory. A child whose parent is gone ends too: nothing keeps the port after a kill.
+Children are forks of a parent that has loaded the program, so they start at once and share its memory. A
+child whose parent is gone ends too: nothing keeps the port after a kill.
 """
 
 import ctypes
@@ -25,38 +25,38 @@ from huey.consumer import Consumer
 
 from newsletter.db import db
 from newsletter.errors import StartRefused
-from newsletter.running.periodic import alarm, store_looks_for_ever, sweep
+from newsletter.running.periodic import campaign_timer, flush_counters_forever, sweep
 from newsletter.sending.worker import deliver
 from newsletter.wakeups import queue, wake_now
 
 log = logging.getLogger(__name__)
 
 #: A child that dies is started again, but not more often than this.
-RESTART_SECONDS = 1.0
-STOP_SECONDS = 30.0
+RESTART_DELAY = 1.0
+STOP_TIMEOUT = 30.0
 #: In each process for pages: while one waits for the disk, the other works. More get in their way.
-THREADS = 2
+THREADS_PER_WORKER = 2
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
-class PortTaken(StartRefused):
-    """Something else listens there."""
+class PortInUse(StartRefused):
+    """The port is in use."""
 
 
 def require_free_port(host: str, port: int) -> None:
-    """Raise PortTaken when nobody could listen there."""
+    """Raise PortInUse when nobody could listen there."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise PortTaken(
+            raise PortInUse(
                 reason=f"Port {port} on {host} cannot be used: {error.strerror}. Choose another with --port."
             ) from error
 
 
-def serve_pages(app: Flask, host: str, port: int, workers: int) -> None:
+def serve_web(app: Flask, host: str, port: int, workers: int) -> None:
     """Serve the pages until told to stop: WSGI, two threads a worker."""
     from granian.constants import Interfaces  # noqa: PLC0415 - 4 MB, and a worker needs none of it
     from granian.server import Server  # noqa: PLC0415 - as above
@@ -68,14 +68,14 @@ def serve_pages(app: Flask, host: str, port: int, workers: int) -> None:
         port=port,
         interface=Interfaces.WSGI,
         workers=workers,
-        blocking_threads=THREADS,
+        blocking_threads=THREADS_PER_WORKER,
         respawn_failed_workers=True,
         workers_kill_timeout=5,
         log_enabled=False,
-    ).serve(target_loader=partial(_start_pages, app), wrap_loader=False)
+    ).serve(target_loader=partial(_init_web_worker, app), wrap_loader=False)
 
 
-def serve_jobs(app: Flask) -> None:
+def run_worker(app: Flask) -> None:
     """Run the jobs that the queue wakes, and the sweep of each minute, until told to stop."""
     huey = queue(app)
 
@@ -86,9 +86,9 @@ def serve_jobs(app: Flask) -> None:
 
     with app.app_context():
         wake_now("sweep")  # whatever was left lying is due now
-    threading.Thread(target=alarm.ring_for_ever, args=(app,), name="alarm", daemon=True).start()
+    threading.Thread(target=campaign_timer.run_forever, args=(app,), name="alarm", daemon=True).start()
     # Two threads: single mails do not wait behind a campaign. TERM lets a running job finish.
-    _Consumer(huey, workers=2, max_delay=1.0, graceful_signal="TERM", shutdown_timeout=STOP_SECONDS).run()
+    _Consumer(huey, workers=2, max_delay=1.0, graceful_signal="TERM", shutdown_timeout=STOP_TIMEOUT).run()
 
 
 class _Consumer(Consumer):  # type: ignore[misc]
@@ -96,11 +96,11 @@ class _Consumer(Consumer):  # type: ignore[misc]
 
     def stop(self, graceful: bool = False) -> None:  # noqa: FBT001, FBT002 - huey's signature
         """Stop taking jobs, and let those that run end soon."""
-        deliver.halt()
+        deliver.stop_sending()
         super().stop(graceful)
 
 
-class Family:
+class Supervisor:
     """Child processes that are started together, kept alive, and stopped together."""
 
     def __init__(self, app: Flask, members: Mapping[str, Callable[[], None]]) -> None:
@@ -118,39 +118,39 @@ class Family:
         gc.collect()
         gc.freeze()
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._stop)
+            signal.signal(number, self._request_stop)
         try:
             while not self._stopping:
                 for name in self._members:
-                    self._keep(name)
+                    self._ensure_running(name)
                 time.sleep(0.2)
         finally:
-            self._end()
+            self._stop_children()
 
-    def _keep(self, name: str) -> None:
+    def _ensure_running(self, name: str) -> None:
         child = self._children.get(name)
         if child is not None and child.is_alive():
             return
         if child is not None:
             log.error("process died", extra={"process_name": name, "code": child.exitcode})
-            time.sleep(RESTART_SECONDS)
+            time.sleep(RESTART_DELAY)
         fork = multiprocessing.get_context("fork")
-        self._children[name] = fork.Process(target=self._become, args=(name,), name=name)
+        self._children[name] = fork.Process(target=self._run_child, args=(name,), name=name)
         self._children[name].start()
 
-    def _become(self, name: str) -> None:
+    def _run_child(self, name: str) -> None:
         # A group of its own: Ctrl-C reaches only the parent, which stops its children in good order.
         os.setpgid(0, 0)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
-        _start_child(self._app)
+        _init_child(self._app)
         self._members[name]()
 
-    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+    def _request_stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
 
-    def _end(self) -> None:
-        deadline = time.monotonic() + STOP_SECONDS
+    def _stop_children(self) -> None:
+        deadline = time.monotonic() + STOP_TIMEOUT
         # The loader after all others: it then loads what the pages have left behind.
         for is_loader in (False, True):
             children = [child for name, child in self._children.items() if (name == "loader") is is_loader]
@@ -162,15 +162,15 @@ class Family:
                     child.kill()
 
 
-def _start_pages(app: Flask) -> Flask:
+def _init_web_worker(app: Flask) -> Flask:
     """Make a fork one that serves pages, with a thread that stores what it has counted."""
     threading.Thread(
-        target=store_looks_for_ever, args=(_start_child(app),), name="looks", daemon=True
+        target=flush_counters_forever, args=(_init_child(app),), name="looks", daemon=True
     ).start()
     return app
 
 
-def _start_child(app: Flask) -> Flask:
+def _init_child(app: Flask) -> Flask:
     """Make a fork independent of the connections of its parent, and dependent on its life."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

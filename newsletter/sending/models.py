@@ -1,4 +1,4 @@
-"""Deliveries: one campaign to one subscriber, true after any crash."""
+"""Tables of sending: deliveries (one campaign to one subscriber), and the days of warm-up."""
 
 import enum
 from datetime import date, datetime
@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from newsletter import retention
 from newsletter.db import Base
-from newsletter.retention import kept, ruled
+from newsletter.retention import person_reference, personal_data
 
 
 class DeliveryStatus(enum.Enum):
@@ -22,9 +22,9 @@ class DeliveryStatus(enum.Enum):
     ACCEPTED = "accepted"
     DEFERRED = "deferred"
     FAILED = "failed"
-    #: Left, suppressed or restricted before the mail was handed over.
+    #: Unsubscribed, suppressed or restricted before the mail was sent.
     SKIPPED = "skipped"
-    #: We died between the final dot and the answer: never sent again by itself.
+    #: The process died between the final dot and the reply: never retried automatically.
     UNCERTAIN = "uncertain"
     BOUNCED = "bounced"
     COMPLAINED = "complained"
@@ -40,8 +40,8 @@ class Delivery(Base):
     __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy's own class-level setting
 
     campaign_id: Mapped[int] = mapped_column(ForeignKey("campaigns.id", ondelete="CASCADE"), primary_key=True)
-    #: Deleted by the walk of a purge, not by a cascade: that would need an index of its own.
-    subscriber_id: Mapped[int] = mapped_column(primary_key=True, info=ruled(retention.DELIVERY))
+    #: Deleted by the purge's scan, not by a cascade: that would need an index of its own.
+    subscriber_id: Mapped[int] = mapped_column(primary_key=True, info=person_reference(retention.DELIVERY))
     edition_id: Mapped[int]
     #: The list it is sent on behalf of: what "unsubscribe" in it means, and its List-Id.
     list_id: Mapped[int]
@@ -54,26 +54,26 @@ class Delivery(Base):
     accepted_at: Mapped[datetime | None]
     #: The server's last answer; NULL before any.
     reply_code: Mapped[int | None]
-    #: What it said, where it did not accept the mail: it may name the person. Addresses are cut out.
-    reply_text: Mapped[str | None] = mapped_column(info=kept(retention.DELIVERY))
+    #: Its text, where it did not accept the mail: it may name the person. Addresses are redacted.
+    reply_text: Mapped[str | None] = mapped_column(info=personal_data(retention.DELIVERY))
     #: When staff decided to leave an uncertain one as it is; NULL while that is open.
     decided_at: Mapped[datetime | None]
-    #: True when the copy carried the picture and tracked links.
+    #: True when the message carried the pixel and tracked links.
     is_measured: Mapped[bool] = mapped_column(default=False)
     first_open_at: Mapped[datetime | None]
     first_click_at: Mapped[datetime | None]
     unsubscribed_at: Mapped[datetime | None]
 
 
-#: Still on the way.
-PENDING = (DeliveryStatus.QUEUED, DeliveryStatus.DEFERRED, DeliveryStatus.SENDING)
+#: Statuses of deliveries that are not final yet.
+PENDING_STATUSES = (DeliveryStatus.QUEUED, DeliveryStatus.DEFERRED, DeliveryStatus.SENDING)
 
 
 class SendingDay(Base):
-    """How many newsletters were handed over on one day of the business time zone, while warming up."""
+    """How many newsletters were reserved on one day of the business time zone, during warm-up."""
 
     __tablename__ = "sending_days"
 
     day: Mapped[date] = mapped_column(primary_key=True)
-    #: Set aside by workers in small lots; what one did not use goes back.
+    #: Reserved by workers in small amounts; unused ones are returned.
     taken: Mapped[int]

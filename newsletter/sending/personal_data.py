@@ -1,18 +1,18 @@
-"""What sending holds on a person: which campaigns went to them, and what became of each."""
+"""Personal data of sending: deliveries to a person; their export and erasure."""
 
 from typing import Any
 
 import sqlalchemy as sa
 
 from newsletter.campaigns.models import Campaign, Edition
-from newsletter.db import change, db
-from newsletter.db.batching import People, Stride, Tell, say_nothing
-from newsletter.db.id_bitmap import marked
+from newsletter.db import db, execute_dml
+from newsletter.db.batching import BatchSizer, People, ProgressCallback, ignore_progress
+from newsletter.db.id_bitmap import in_bitmap
 from newsletter.sending.models import Delivery
 from newsletter.subscribers.models import Subscriber
 
-#: Deliveries looked at in one transaction at first, so that others get to write.
-STEP = 20_000
+#: Subscriber ids scanned in one transaction at first, so that others get to write.
+BATCH_SIZE = 20_000
 
 
 def export(subscriber: Subscriber) -> dict[str, Any]:
@@ -40,14 +40,14 @@ def export(subscriber: Subscriber) -> dict[str, Any]:
     }
 
 
-def erase(people: People, *, tell: Tell = say_nothing) -> int:
-    """Delete the deliveries to these people, campaign by campaign along the key; return how many.
+def erase(people: People, *, tell: ProgressCallback = ignore_progress) -> int:
+    """Delete the deliveries to these people, scanning the key campaign by campaign; return how many.
 
-    Commits in steps. The campaigns' totals stay as they are.
+    Commits in batches. The campaigns' totals stay as they are.
     """
     campaigns = db.session.scalars(sa.select(Campaign.id).order_by(Campaign.id)).all()
-    going = marked(Delivery.subscriber_id, people)
-    deleted, stride = 0, Stride(STEP)
+    going = in_bitmap(Delivery.subscriber_id, people)
+    deleted, sizer = 0, BatchSizer(BATCH_SIZE)
     for done, campaign_id in enumerate(campaigns, start=1):
         campaign = Delivery.campaign_id == campaign_id
         # Asked apart: SQLite answers either from an end of the key, and both by walking all of it.
@@ -57,17 +57,17 @@ def erase(people: People, *, tell: Tell = say_nothing) -> int:
         )
         db.session.rollback()
         while low is not None and last is not None and low <= last:
-            with stride.step() as size:
+            with sizer.batch() as size:
                 these = Delivery.subscriber_id.between(low, low + size - 1)
-                deleted += change(sa.delete(Delivery).where(campaign, these, going))
+                deleted += execute_dml(sa.delete(Delivery).where(campaign, these, going))
                 db.session.commit()
             low += size
         tell(done, len(campaigns))
     return deleted
 
 
-def forget_readers(campaign_id: int) -> None:
-    """Forget when each person first opened and clicked a campaign. Commits in steps."""
+def delete_first_actions(campaign_id: int) -> None:
+    """Blank when each person first opened and clicked a campaign. Commits in batches."""
     low, last = (
         0,
         db.session.scalar(
@@ -75,14 +75,14 @@ def forget_readers(campaign_id: int) -> None:
         ),
     )
     while last is not None and low <= last:
-        change(
+        execute_dml(
             sa.update(Delivery)
             .where(
                 Delivery.campaign_id == campaign_id,
-                Delivery.subscriber_id.between(low, low + STEP - 1),
+                Delivery.subscriber_id.between(low, low + BATCH_SIZE - 1),
                 sa.or_(Delivery.first_open_at.is_not(None), Delivery.first_click_at.is_not(None)),
             )
             .values(first_open_at=None, first_click_at=None)
         )
         db.session.commit()
-        low += STEP
+        low += BATCH_SIZE

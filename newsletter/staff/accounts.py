@@ -1,7 +1,7 @@
-"""Accounts are personal, and only the person ever knows the password.
+"""Staff accounts: invitation, password reset, role, closing. Nobody but the person ever sets the password.
 
-An account begins as an invitation: a link that works once and lets its holder choose a password. A
-forgotten password is replaced the same way; nobody else ever sets one.
+An account begins as an invitation: a one-time link whose holder chooses a password. A forgotten password is
+replaced in the same way.
 """
 
 import secrets
@@ -11,21 +11,26 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from newsletter.config import settings
-from newsletter.db import change, db, insert_or_ignore
+from newsletter.config import current_settings
+from newsletter.db import db, execute_dml, insert_or_ignore
 from newsletter.durable import restore_journal
-from newsletter.durable.restore_journal import Line
+from newsletter.durable.restore_journal import JournalEntry
 from newsletter.errors import N_, LinkExpired, NewsletterError, NotFound
 from newsletter.ledger import audit
 from newsletter.mail import outbox
 from newsletter.staff.auth import sessions
-from newsletter.staff.auth.access import UNDERTAKING, make_password_hash, make_uniquifier, normalize_address
-from newsletter.staff.auth.passwords import require_good
-from newsletter.staff.models import LIMITABLE, Role, Staff, StaffInvitation, StaffReset
+from newsletter.staff.auth.access import (
+    UNDERTAKING_VERSION,
+    make_password_hash,
+    make_uniquifier,
+    normalize_address,
+)
+from newsletter.staff.auth.passwords import validate_password
+from newsletter.staff.models import LIMITABLE_ROLES, Role, Staff, StaffInvitation, StaffReset
 from newsletter.web.signed_tokens import hash_secret
 
-INVITATION_LASTS = timedelta(hours=24)
-RESET_LASTS = timedelta(minutes=60)
+INVITATION_LIFETIME = timedelta(hours=24)
+RESET_LIFETIME = timedelta(minutes=60)
 
 
 class AccountExists(NewsletterError):
@@ -69,13 +74,13 @@ def has_staff() -> bool:
     return db.session.scalar(sa.select(Staff.id).limit(1)) is not None
 
 
-def all_accounts() -> Sequence[Staff]:
+def list_accounts() -> Sequence[Staff]:
     """Return every account that is somebody's, the closed ones last."""
-    theirs = sa.select(Staff).where(Staff.cleared_at.is_(None))
-    return db.session.scalars(theirs.order_by(Staff.active.desc(), Staff.email)).all()
+    accounts = sa.select(Staff).where(Staff.cleared_at.is_(None))
+    return db.session.scalars(accounts.order_by(Staff.active.desc(), Staff.email)).all()
 
 
-def open_invitations(now: datetime) -> Sequence[StaffInvitation]:
+def list_open_invitations(now: datetime) -> Sequence[StaffInvitation]:
     """Return the invitations that wait for their person."""
     waiting = (
         StaffInvitation.used_at.is_(None),
@@ -127,7 +132,7 @@ def invite(
             role=role,
             lists=lists,
             created_at=now,
-            expires_at=now + INVITATION_LASTS,
+            expires_at=now + INVITATION_LIFETIME,
         )
     )
     limited: dict[str, Any] = {"lists": lists} if lists else {}
@@ -135,7 +140,7 @@ def invite(
     return token
 
 
-def name_of(actor: str) -> str:
+def actor_display_name(actor: str) -> str:
     """Return what staff call the one who did something: an address, or "console" and the like."""
     kind, _colon, number = actor.partition(":")
     found = db.session.get(Staff, int(number)) if kind == "staff" and number.isdecimal() else None
@@ -153,16 +158,16 @@ def invite_by_mail(
         to=address,
         language=language,
         now=now,
-        context={"url": invitation_url(token), "expires_at": (now + INVITATION_LASTS).isoformat()},
+        context={"url": invitation_url(token), "expires_at": (now + INVITATION_LIFETIME).isoformat()},
     )
 
 
 def invitation_url(token: str) -> str:
     """Return the address of an invitation."""
-    return f"{settings().base_url}/staff/first/{token}"
+    return f"{current_settings().base_url}/staff/first/{token}"
 
 
-def find_invitation(token: str, *, now: datetime, lock: bool = False) -> StaffInvitation:
+def get_invitation(token: str, *, now: datetime, lock: bool = False) -> StaffInvitation:
     """Return an invitation that can still be used; raise InvitationUsed."""
     statement = sa.select(StaffInvitation).where(
         StaffInvitation.token_hash == hash_secret(token.encode()),
@@ -181,7 +186,7 @@ def accept_invitation(invitation: StaffInvitation, *, address: str, password: st
     Raises AddressInvalid, PasswordRefused or AccountExists.
     """
     address = normalize_address(invitation.address or address)
-    require_good(password, address=address)
+    validate_password(password, address=address)
     row = {
         "email": address,
         "password": make_password_hash(password),
@@ -193,7 +198,7 @@ def accept_invitation(invitation: StaffInvitation, *, address: str, password: st
         "created_at": now,
         "recovery_hashes": [],
         "undertaken_at": now,
-        "undertaking_version": UNDERTAKING,
+        "undertaking_version": UNDERTAKING_VERSION,
     }
     if not insert_or_ignore(Staff, row):
         raise AccountExists
@@ -203,16 +208,16 @@ def accept_invitation(invitation: StaffInvitation, *, address: str, password: st
     return made
 
 
-def give_undertaking(account: Staff, *, now: datetime) -> None:
+def record_undertaking(account: Staff, *, now: datetime) -> None:
     """Record that somebody undertakes to keep personal data confidential."""
-    account.undertaken_at, account.undertaking_version = now, UNDERTAKING
-    audit.record("undertaking given", actor=f"staff:{account.id}", now=now, version=UNDERTAKING)
+    account.undertaken_at, account.undertaking_version = now, UNDERTAKING_VERSION
+    audit.record("undertaking given", actor=f"staff:{account.id}", now=now, version=UNDERTAKING_VERSION)
 
 
 # --- passwords --------------------------------------------------------------------------------------
 
 
-def start_reset(account: Staff, *, now: datetime, actor: str) -> str:
+def create_password_reset(account: Staff, *, now: datetime, actor: str) -> str:
     """Return the token of a link that replaces the password; an older link ends."""
     token = secrets.token_urlsafe(24)
     db.session.execute(sa.delete(StaffReset).where(StaffReset.staff_id == account.id))
@@ -221,31 +226,31 @@ def start_reset(account: Staff, *, now: datetime, actor: str) -> str:
             token_hash=hash_secret(token.encode()),
             staff_id=account.id,
             created_at=now,
-            expires_at=now + RESET_LASTS,
+            expires_at=now + RESET_LIFETIME,
         )
     )
     audit.record("password reset asked for", actor=actor, now=now, object=f"staff:{account.id}")
     return token
 
 
-def mail_reset(account: Staff, *, now: datetime, actor: str, language: str) -> None:
+def send_password_reset(account: Staff, *, now: datetime, actor: str, language: str) -> None:
     """Send an account's owner a link that replaces the password."""
-    token = start_reset(account, now=now, actor=actor)
+    token = create_password_reset(account, now=now, actor=actor)
     outbox.enqueue(
         "staff_reset",
         to=account.email,
         language=language,
         now=now,
-        context={"url": reset_url(token), "expires_at": (now + RESET_LASTS).isoformat()},
+        context={"url": reset_url(token), "expires_at": (now + RESET_LIFETIME).isoformat()},
     )
 
 
 def reset_url(token: str) -> str:
     """Return the address of a link that replaces a password."""
-    return f"{settings().base_url}/staff/reset/{token}"
+    return f"{current_settings().base_url}/staff/reset/{token}"
 
 
-def find_reset(token: str, *, now: datetime, lock: bool = False) -> StaffReset:
+def get_password_reset(token: str, *, now: datetime, lock: bool = False) -> StaffReset:
     """Return a reset that can still be used; raise ResetUsed."""
     statement = (
         sa.select(StaffReset)
@@ -273,10 +278,10 @@ def reset_password(reset: StaffReset, password: str, *, now: datetime) -> Staff:
 
 def change_password(account: Staff, password: str, *, now: datetime) -> None:
     """Replace a password; its owner is told by mail. Raises PasswordRefused."""
-    require_good(password, address=account.email)
+    validate_password(password, address=account.email)
     account.password = make_password_hash(password)
     audit.record("password changed", actor=f"staff:{account.id}", now=now, object=f"staff:{account.id}")
-    tell(account, "password", now=now)
+    notify_owner(account, "password", now=now)
 
 
 # --- levels, closing, signing out -------------------------------------------------------------------
@@ -290,7 +295,7 @@ def change_role(account: Staff, role: Role, *, now: datetime, actor: str) -> Non
     if role is not Role.ADMIN:
         _require_another_admin(account)
     before, account.role = account.role, role
-    if role not in LIMITABLE:
+    if role not in LIMITABLE_ROLES:
         account.lists = None
     sign_out_everywhere(account, now=now)
     audit.record(
@@ -303,42 +308,42 @@ def change_role(account: Staff, role: Role, *, now: datetime, actor: str) -> Non
     )
 
 
-def close(account: Staff, *, now: datetime, actor: str) -> None:
-    """Let an account in no more, at once. Its row stays: the audit log names it."""
+def close_account(account: Staff, *, now: datetime, actor: str) -> None:
+    """Close an account at once. Its row stays: the audit log refers to it."""
     _require_another_admin(account)
     account.active, account.closed_at = False, now
     sign_out_everywhere(account, now=now)
-    change(sa.delete(StaffReset).where(StaffReset.staff_id == account.id))
-    restore_journal.note_with_commit(line_of(account, restore_journal.ACCOUNT_CLOSED, now))
+    execute_dml(sa.delete(StaffReset).where(StaffReset.staff_id == account.id))
+    restore_journal.append_before_commit(journal_entry(account, restore_journal.ACCOUNT_CLOSED, now))
     audit.record("staff account closed", actor=actor, now=now, object=f"staff:{account.id}")
 
 
-def reopen(account: Staff, *, now: datetime, actor: str) -> None:
+def reopen_account(account: Staff, *, now: datetime, actor: str) -> None:
     """Let a closed account in again; raise AccountCleared."""
     if account.cleared_at is not None:
         raise AccountCleared
     account.active, account.closed_at = True, None
-    restore_journal.note_after_commit(line_of(account, restore_journal.ACCOUNT_OPENED, now))
+    restore_journal.append_after_commit(journal_entry(account, restore_journal.ACCOUNT_OPENED, now))
     audit.record("staff account reopened", actor=actor, now=now, object=f"staff:{account.id}")
 
 
-def line_of(account: Staff, act: str, now: datetime) -> Line:
-    """Return what the journal outside the database says of an account: its number alone."""
-    return Line(now, f"staff:{account.id}", act, account.id, account.created_at)
+def journal_entry(account: Staff, act: str, now: datetime) -> JournalEntry:
+    """Return the restore journal's entry on an account: its id alone."""
+    return JournalEntry(now, f"staff:{account.id}", act, account.id, account.created_at)
 
 
 def sign_out_everywhere(account: Staff, *, now: datetime) -> int:
     """End every session of an account, and return how many there were."""
     account.fs_uniquifier = make_uniquifier()
-    return sessions.end_all(account, now=now)
+    return sessions.end_sessions(account, now=now)
 
 
-def tell(account: Staff, what: str, *, now: datetime) -> None:
-    """Write to an account's owner that something about it has changed."""
+def notify_owner(account: Staff, what: str, *, now: datetime) -> None:
+    """Mail an account's owner that something about it has changed."""
     outbox.enqueue(
         "staff_changed",
         to=account.email,
-        language=settings().languages[0],
+        language=current_settings().languages[0],
         now=now,
         context={"what": what, "changed_at": now.isoformat()},
     )

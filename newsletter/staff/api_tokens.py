@@ -1,4 +1,4 @@
-"""Keys for programs: what each may do, on which lists, and until when."""
+"""API tokens: which scopes each has, for which lists, and until when."""
 
 import secrets
 from collections.abc import Iterable, Sequence
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from newsletter.db import db
 from newsletter.durable import restore_journal
-from newsletter.durable.restore_journal import Line
+from newsletter.durable.restore_journal import JournalEntry
 from newsletter.errors import N_, NewsletterError, NotFound
 from newsletter.ledger import audit
 from newsletter.staff.models import ApiToken
@@ -31,10 +31,10 @@ SCOPES = {
     "requests:write": "Enter a request about a person's data.",
     "metrics:read": "Read /metrics from elsewhere than this machine.",
 }
-PREFIX = "nl_"
-LONGEST_LIFE = timedelta(days=731)
+TOKEN_PREFIX = "nl_"
+MAX_LIFETIME = timedelta(days=731)
 #: So that not every call is a write.
-USED_EVERY = timedelta(minutes=1)
+LAST_USED_INTERVAL = timedelta(minutes=1)
 
 
 class TokenInvalid(NewsletterError):
@@ -61,9 +61,9 @@ def create_token(
     """Make a token and return it with its secret, which is kept nowhere. Raises TokenInvalid."""
     name, chosen = " ".join(name.split())[:100], sorted(set(scopes))
     life = timedelta(days=days)
-    if not name or not chosen or set(chosen) - set(SCOPES) or not timedelta() < life <= LONGEST_LIFE:
+    if not name or not chosen or set(chosen) - set(SCOPES) or not timedelta() < life <= MAX_LIFETIME:
         raise TokenInvalid
-    secret = PREFIX + secrets.token_urlsafe(32)
+    secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
     made = ApiToken(
         name=name,
         token_hash=hash_secret(secret.encode()),
@@ -82,25 +82,25 @@ def create_token(
 
 def find_token(secret: str, *, now: datetime) -> ApiToken | None:
     """Return the token of a secret while it is good."""
-    if not secret.startswith(PREFIX):
+    if not secret.startswith(TOKEN_PREFIX):
         return None
     found = db.session.scalar(
         sa.select(ApiToken).where(ApiToken.token_hash == hash_secret(secret.encode("utf-8", "replace")))
     )
-    return found if found is not None and is_good(found, now=now) else None
+    return found if found is not None and is_valid(found, now=now) else None
 
 
-def is_good(token: ApiToken, *, now: datetime) -> bool:
+def is_valid(token: ApiToken, *, now: datetime) -> bool:
     """Tell whether a token still opens anything."""
     return token.revoked_at is None and now < token.expires_at
 
 
-def was_just_used(token: ApiToken, *, now: datetime) -> bool:
+def was_recently_used(token: ApiToken, *, now: datetime) -> bool:
     """Tell whether its last use has been noted a moment ago."""
-    return token.last_used_at is not None and now < token.last_used_at + USED_EVERY
+    return token.last_used_at is not None and now < token.last_used_at + LAST_USED_INTERVAL
 
 
-def all_tokens() -> Sequence[ApiToken]:
+def list_tokens() -> Sequence[ApiToken]:
     """Return every token, newest first."""
     return db.session.scalars(sa.select(ApiToken).order_by(ApiToken.id.desc())).all()
 
@@ -112,7 +112,7 @@ def revoke_token(number: int, *, now: datetime, actor: str) -> ApiToken:
         raise UnknownToken(id=number)
     if found.revoked_at is None:
         found.revoked_at = now
-        line = Line(now, f"token:{number}", restore_journal.TOKEN_REVOKED, number, found.created_at)
-        restore_journal.note_with_commit(line)
+        line = JournalEntry(now, f"token:{number}", restore_journal.TOKEN_REVOKED, number, found.created_at)
+        restore_journal.append_before_commit(line)
         audit.record("token revoked", actor=actor, now=now, object=f"token:{number}")
     return found

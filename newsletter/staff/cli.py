@@ -1,4 +1,4 @@
-"""``newsletter staff …``: letting people in, and what only someone at the machine can mend."""
+"""``newsletter staff …``: invitations, and repairs that only someone at the console can make."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -30,7 +30,7 @@ _lists = click.option("--list", "lists", multiple=True, help="Only these lists, 
 @report
 def create(address: str, role: str, lists: Sequence[str]) -> tuple[object, str]:
     """Print a one-time link with which a person makes their account."""
-    chosen, limited = Role(role), list_access.checked(Role(role), lists or None)
+    chosen, limited = Role(role), list_access.validate_lists(Role(role), lists or None)
     token = accounts.invite(
         chosen, address=normalize_address(address), lists=limited, now=utcnow(), actor=CONSOLE
     )
@@ -56,7 +56,7 @@ def show() -> tuple[object, str]:
             "second_step": row.has_second_step,
             "passkeys": row.passkey_count,
         }
-        for row in accounts.all_accounts()
+        for row in accounts.list_accounts()
     ]
     lines = [
         f"{row['address']}  {row['role']}"
@@ -74,7 +74,7 @@ def show() -> tuple[object, str]:
 @report
 def change_role(address: str, role: str) -> tuple[object, str]:
     """Give an account another level; its owner is logged out."""
-    accounts.change_role(_account(address), Role(role), now=utcnow(), actor=CONSOLE)
+    accounts.change_role(_get_account(address), Role(role), now=utcnow(), actor=CONSOLE)
     db.session.commit()
     return {"address": address, "role": role}, f"{address} is {role} now."
 
@@ -85,8 +85,8 @@ def change_role(address: str, role: str) -> tuple[object, str]:
 @report
 def change_lists(address: str, lists: Sequence[str]) -> tuple[object, str]:
     """Limit an account to lists, or without --list to none; its owner is logged out."""
-    account = _account(address)
-    list_access.limit(account, lists or None, now=utcnow(), actor=CONSOLE)
+    account = _get_account(address)
+    list_access.limit_to_lists(account, lists or None, now=utcnow(), actor=CONSOLE)
     db.session.commit()
     said = ", ".join(account.lists or ["all lists"])
     return {"address": address, "lists": account.lists}, f"{address} sees {said} now."
@@ -97,7 +97,7 @@ def change_lists(address: str, lists: Sequence[str]) -> tuple[object, str]:
 @report
 def close(address: str) -> tuple[object, str]:
     """Let an account in no more."""
-    accounts.close(_account(address), now=utcnow(), actor=CONSOLE)
+    accounts.close_account(_get_account(address), now=utcnow(), actor=CONSOLE)
     db.session.commit()
     return {"address": address, "open": False}, f"The account of {address} is closed."
 
@@ -107,7 +107,7 @@ def close(address: str) -> tuple[object, str]:
 @report
 def reopen(address: str) -> tuple[object, str]:
     """Let a closed account in again."""
-    accounts.reopen(_account(address), now=utcnow(), actor=CONSOLE)
+    accounts.reopen_account(_get_account(address), now=utcnow(), actor=CONSOLE)
     db.session.commit()
     return {"address": address, "open": True}, f"The account of {address} is open."
 
@@ -117,7 +117,7 @@ def reopen(address: str) -> tuple[object, str]:
 @report
 def reset(address: str) -> tuple[object, str]:
     """Print a one-time link with which a person chooses a new password."""
-    token = accounts.start_reset(_account(address), now=utcnow(), actor=CONSOLE)
+    token = accounts.create_password_reset(_get_account(address), now=utcnow(), actor=CONSOLE)
     db.session.commit()
     link = accounts.reset_url(token)
     return {"address": address, "link": link}, f"Give this link to {address}; it works once:\n{link}"
@@ -128,8 +128,8 @@ def reset(address: str) -> tuple[object, str]:
 @report
 def forget_second_step(address: str) -> tuple[object, str]:
     """Take second step and passkeys away from somebody who has lost phone and recovery codes."""
-    account, now = _account(address), utcnow()
-    two_factor.forget(account, now=now, actor=CONSOLE)
+    account, now = _get_account(address), utcnow()
+    two_factor.disable(account, now=now, actor=CONSOLE)
     accounts.sign_out_everywhere(account, now=now)
     db.session.commit()
     return {"address": address, "second_step": False}, f"{address} sets the second step up anew."
@@ -140,7 +140,7 @@ def forget_second_step(address: str) -> tuple[object, str]:
 @report
 def sign_out(address: str) -> tuple[object, str]:
     """End every session of an account."""
-    ended = accounts.sign_out_everywhere(_account(address), now=utcnow())
+    ended = accounts.sign_out_everywhere(_get_account(address), now=utcnow())
     db.session.commit()
     return {"address": address, "ended": ended}, f"{ended} sessions of {address} ended."
 
@@ -149,10 +149,10 @@ def sign_out(address: str) -> tuple[object, str]:
 @with_appcontext
 def write_matrix() -> None:
     """Print docs/roles.md."""
-    click.echo(matrix.write(current_app._get_current_object()), nl=False)  # type: ignore[attr-defined]  # noqa: SLF001 - Flask's documented way out of the context
+    click.echo(matrix.render_markdown(current_app._get_current_object()), nl=False)  # type: ignore[attr-defined]  # noqa: SLF001 - Flask's documented way out of the context
 
 
-def _account(address: str) -> Staff:
+def _get_account(address: str) -> Staff:
     found = accounts.find_account(address)
     if found is None:
         raise accounts.UnknownAccount

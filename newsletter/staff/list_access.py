@@ -1,4 +1,4 @@
-"""Staff who are limited to lists: of the other lists they see nothing and touch nothing (SS-2)."""
+"""Staff limited to some lists: they see and change nothing of the others (SS-2)."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -9,7 +9,7 @@ from newsletter.db import db
 from newsletter.errors import N_, NewsletterError
 from newsletter.ledger import audit
 from newsletter.staff.accounts import sign_out_everywhere
-from newsletter.staff.models import LIMITABLE, Role, Staff, StaffInvitation
+from newsletter.staff.models import LIMITABLE_ROLES, Role, Staff, StaffInvitation
 
 #: The lists stand above this domain.
 _LISTS = sa.table("lists", sa.column("id"), sa.column("slug", sa.String), sa.column("name", sa.String))
@@ -27,37 +27,37 @@ class ListsMissing(NewsletterError):
     message = N_("Choose at least one list.")
 
 
-def known_lists() -> Sequence[tuple[str, str]]:
+def list_choices() -> Sequence[tuple[str, str]]:
     """Return slug and name of every list, oldest first."""
     rows = db.session.execute(sa.select(_LISTS.c.slug, _LISTS.c.name).order_by(_LISTS.c.id))
     return [(slug, name) for slug, name in rows]
 
 
-def names_of(account: Staff | StaffInvitation) -> list[str] | None:
+def allowed_list_names(account: Staff | StaffInvitation) -> list[str] | None:
     """Return the names of the lists somebody is limited to; None means all."""
     if account.lists is None:
         return None
-    return [name for slug, name in known_lists() if slug in account.lists]
+    return [name for slug, name in list_choices() if slug in account.lists]
 
 
-def checked(role: Role, lists: Iterable[str] | None) -> list[str] | None:
+def validate_lists(role: Role, lists: Iterable[str] | None) -> list[str] | None:
     """Return to which lists somebody of a level may be limited; raise NotLimitable or ListsMissing."""
     if lists is None:
         return None
     chosen = sorted(set(lists))
-    if role not in LIMITABLE:
+    if role not in LIMITABLE_ROLES:
         raise NotLimitable
-    if not chosen or set(chosen) - {slug for slug, _name in known_lists()}:
+    if not chosen or set(chosen) - {slug for slug, _name in list_choices()}:
         raise ListsMissing
     return chosen
 
 
-def limit(account: Staff, lists: Iterable[str] | None, *, now: datetime, actor: str) -> None:
+def limit_to_lists(account: Staff, lists: Iterable[str] | None, *, now: datetime, actor: str) -> None:
     """Limit an account to lists, or with None to none, at once: its sessions end.
 
     Raises NotLimitable or ListsMissing.
     """
-    before, account.lists = account.lists, checked(account.role, lists)
+    before, account.lists = account.lists, validate_lists(account.role, lists)
     sign_out_everywhere(account, now=now)
     audit.record(
         "staff lists changed",

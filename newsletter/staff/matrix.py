@@ -1,4 +1,4 @@
-"""Which level may use which endpoint, as one table: the page in the docs, and what the crawl is held to."""
+"""The table of endpoints and roles: written to docs/roles.md, and checked by the crawl test."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from newsletter.staff.auth.access import guarded_endpoints
 from newsletter.staff.models import Role
 
 EVERYBODY = "everybody"
-_HEAD = """\
+_HEADER = """\
 # Levels and endpoints
 
 Written by `newsletter staff matrix`; a test holds that this page is right, and another that every endpoint
@@ -30,7 +30,7 @@ class Row:
     by_list: bool
 
 
-def rows(app: Flask) -> Iterator[Row]:
+def matrix_rows(app: Flask) -> Iterator[Row]:
     """Yield every guarded endpoint, by path and method."""
     found = {
         (path, method, access)
@@ -42,15 +42,15 @@ def rows(app: Flask) -> Iterator[Row]:
         yield Row(method, path, levels, access.fresh, access.by_list or access.unfinished)
 
 
-def write(app: Flask) -> str:
+def render_markdown(app: Flask) -> str:
     """Return the table as Markdown."""
     names = [role.value for role in Role]
     lines = [
-        _HEAD,
+        _HEADER,
         f"| | | {EVERYBODY} | {' | '.join(names)} | again | lists |",
         "|---|---|" + "---|" * (len(names) + 3),
     ]
-    for row in rows(app):
+    for row in matrix_rows(app):
         open_to = row.levels | (frozenset(names) if EVERYBODY in row.levels else frozenset())
         said = [*(name in open_to for name in (EVERYBODY, *names)), row.again, row.by_list]
         cells = ["yes" if is_so else "" for is_so in said]

@@ -1,4 +1,4 @@
-"""Staff accounts, the links that make and mend them, and the sessions in which they work."""
+"""Tables of staff: accounts, passkeys, invitations, password resets, sessions, API tokens."""
 
 import enum
 from datetime import datetime
@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, column_property, mapped_column, relationship
 
 from newsletter import retention
 from newsletter.db import Base
-from newsletter.retention import kept, ruled
+from newsletter.retention import person_reference, personal_data
 
 
 class Role(enum.Enum):
@@ -24,7 +24,7 @@ class Role(enum.Enum):
 
 
 #: Levels that can be limited to some lists. Who answers for people answers for all of each.
-LIMITABLE = frozenset({Role.VIEWER, Role.EDITOR, Role.SENDER})
+LIMITABLE_ROLES = frozenset({Role.VIEWER, Role.EDITOR, Role.SENDER})
 
 
 class NamedRole(RoleMixin):
@@ -41,16 +41,16 @@ class StaffPasskey(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     staff_id: Mapped[int] = mapped_column(
-        ForeignKey("staff.id", ondelete="CASCADE"), index=True, info=ruled(retention.STAFF)
+        ForeignKey("staff.id", ondelete="CASCADE"), index=True, info=person_reference(retention.STAFF)
     )
     #: What its device calls it, in URL-safe base64.
-    credential: Mapped[str] = mapped_column(unique=True, info=kept(retention.STAFF))
+    credential: Mapped[str] = mapped_column(unique=True, info=personal_data(retention.STAFF))
     #: In COSE's form (RFC 9053).
-    public_key: Mapped[bytes] = mapped_column(info=kept(retention.STAFF))
+    public_key: Mapped[bytes] = mapped_column(info=personal_data(retention.STAFF))
     #: How often it has signed, as its device says; those that are kept on several devices always say 0.
     sign_count: Mapped[int] = mapped_column(BigInteger)
     #: What its owner calls it.
-    name: Mapped[str] = mapped_column(info=kept(retention.STAFF))
+    name: Mapped[str] = mapped_column(info=personal_data(retention.STAFF))
     created_at: Mapped[datetime]
     #: NULL until it has been used.
     last_used_at: Mapped[datetime | None]
@@ -63,9 +63,9 @@ class Staff(Base, UserMixin):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     #: Once the account has been cleared, "staff:7" stands here, as in the audit log.
-    email: Mapped[str] = mapped_column(unique=True, info=kept(retention.STAFF))
+    email: Mapped[str] = mapped_column(unique=True, info=personal_data(retention.STAFF))
     #: Argon2id.
-    password: Mapped[str] = mapped_column(info=kept(retention.STAFF))
+    password: Mapped[str] = mapped_column(info=personal_data(retention.STAFF))
     #: False once the account has been closed; its row stays, as the audit log names it.
     active: Mapped[bool] = mapped_column(default=True)
     #: When it was closed; NULL while it is open.
@@ -77,15 +77,19 @@ class Staff(Base, UserMixin):
     role: Mapped[Role]
     created_at: Mapped[datetime]
     #: The authenticator's secret, encrypted; NULL until it has been set up.
-    totp_secret: Mapped[str | None] = mapped_column(info=kept(retention.STAFF))
+    totp_secret: Mapped[str | None] = mapped_column(info=personal_data(retention.STAFF))
     #: The time step of the last code that was accepted: no code works twice.
     totp_counter: Mapped[int | None]
     #: Hashes of the recovery codes that are left.
-    recovery_hashes: Mapped[list[str]] = mapped_column(JSON, default=list, info=kept(retention.STAFF))
+    recovery_hashes: Mapped[list[str]] = mapped_column(
+        JSON, default=list, info=personal_data(retention.STAFF)
+    )
     #: What devices with a passkey call this account, telling nothing of it; NULL until the first passkey.
-    passkey_handle: Mapped[str | None] = mapped_column(info=kept(retention.STAFF))
+    passkey_handle: Mapped[str | None] = mapped_column(info=personal_data(retention.STAFF))
     #: The provider of OpenID Connect and its number for this person; NULL until first used.
-    openid_subject: Mapped[str | None] = mapped_column(index=True, unique=True, info=kept(retention.STAFF))
+    openid_subject: Mapped[str | None] = mapped_column(
+        index=True, unique=True, info=personal_data(retention.STAFF)
+    )
     #: When the undertaking to keep personal data confidential was given, and to which words.
     undertaken_at: Mapped[datetime | None]
     undertaking_version: Mapped[int | None]
@@ -125,7 +129,7 @@ class StaffInvitation(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     token_hash: Mapped[str] = mapped_column(unique=True)
     #: Whose account it makes; NULL lets the holder choose, for the very first.
-    address: Mapped[str | None] = mapped_column(info=kept(retention.INVITATION))
+    address: Mapped[str | None] = mapped_column(info=personal_data(retention.INVITATION))
     role: Mapped[Role]
     #: The slugs of the lists its account is limited to; NULL means all.
     lists: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
@@ -142,7 +146,7 @@ class StaffReset(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     token_hash: Mapped[str] = mapped_column(unique=True)
     staff_id: Mapped[int] = mapped_column(
-        ForeignKey("staff.id", ondelete="CASCADE"), index=True, info=ruled(retention.INVITATION)
+        ForeignKey("staff.id", ondelete="CASCADE"), index=True, info=person_reference(retention.INVITATION)
     )
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
@@ -159,12 +163,12 @@ class StaffSession(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     token_hash: Mapped[str] = mapped_column(unique=True)
     staff_id: Mapped[int] = mapped_column(
-        ForeignKey("staff.id", ondelete="CASCADE"), index=True, info=ruled(retention.STAFF_SESSION)
+        ForeignKey("staff.id", ondelete="CASCADE"), index=True, info=person_reference(retention.STAFF_SESSION)
     )
     #: The keyed hash of the network it was begun from, to know it again.
-    network: Mapped[str] = mapped_column(info=kept(retention.STAFF_SESSION))
+    network: Mapped[str] = mapped_column(info=personal_data(retention.STAFF_SESSION))
     #: What the browser calls itself.
-    agent: Mapped[str] = mapped_column(info=kept(retention.STAFF_SESSION))
+    agent: Mapped[str] = mapped_column(info=personal_data(retention.STAFF_SESSION))
     started_at: Mapped[datetime]
     seen_at: Mapped[datetime]
     #: When its owner last gave the password or a code.

@@ -1,6 +1,6 @@
-"""What is held on members of staff: how it is exported, and how it is erased.
+"""Export and erasure of personal data on members of staff.
 
-The row of an account stays, as its number stands in the audit log and must never be another person's.
+The row of an account stays, as the audit log refers to its id, which must never be another person's.
 """
 
 from collections.abc import Sequence
@@ -9,15 +9,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from newsletter.config import settings
-from newsletter.db import change, db
+from newsletter.config import current_settings
+from newsletter.db import db, execute_dml
 from newsletter.durable import restore_journal
 from newsletter.errors import N_, NewsletterError
 from newsletter.ledger import audit
 from newsletter.ledger.audit import AuditEntry
-from newsletter.mail.dev_mailbox import forget_mails_to
+from newsletter.mail.dev_mailbox import delete_mails_to
 from newsletter.mail.models import OutboxMail
-from newsletter.staff.accounts import line_of
+from newsletter.staff.accounts import journal_entry
 from newsletter.staff.auth.access import make_uniquifier
 from newsletter.staff.models import Staff, StaffInvitation, StaffPasskey, StaffReset, StaffSession
 
@@ -30,15 +30,15 @@ class AccountOpen(NewsletterError):
 
 def export(account: Staff) -> dict[str, Any]:
     """Return everything held on a member of staff but what only proves who logs in, instants as ISO 8601."""
-    theirs = sa.or_(AuditEntry.actor == f"staff:{account.id}", AuditEntry.object == f"staff:{account.id}")
+    of_account = sa.or_(AuditEntry.actor == f"staff:{account.id}", AuditEntry.object == f"staff:{account.id}")
     return {
-        "account": _account(account),
+        "account": _account_data(account),
         "passkeys": [
             {
                 "name": key.name,
                 "credential": key.credential,
                 "created_at": key.created_at.isoformat(),
-                "last_used_at": _text(key.last_used_at),
+                "last_used_at": _isoformat(key.last_used_at),
             }
             for key in _rows(StaffPasskey, StaffPasskey.staff_id == account.id)
         ],
@@ -48,7 +48,7 @@ def export(account: Staff) -> dict[str, Any]:
                 "network": row.network,
                 "started_at": row.started_at.isoformat(),
                 "seen_at": row.seen_at.isoformat(),
-                "ended_at": _text(row.ended_at),
+                "ended_at": _isoformat(row.ended_at),
             }
             for row in _rows(StaffSession, StaffSession.staff_id == account.id)
         ],
@@ -58,7 +58,7 @@ def export(account: Staff) -> dict[str, Any]:
         ],
         "acts": [
             {"at": entry.at.isoformat(), "by": entry.actor, "action": entry.action, "object": entry.object}
-            for entry in _rows(AuditEntry, theirs)
+            for entry in _rows(AuditEntry, of_account)
         ],
     }
 
@@ -79,45 +79,45 @@ def erase(account: Staff, *, now: datetime, actor: str) -> None:
     account.recovery_hashes = []
     account.cleared_at = now
     for table in (StaffPasskey, StaffSession, StaffReset):
-        change(sa.delete(table).where(table.staff_id == account.id))
-    change(sa.delete(StaffInvitation).where(StaffInvitation.address == address))
-    _forget_mails(address)
-    restore_journal.note_with_commit(line_of(account, restore_journal.ACCOUNT_CLEARED, now))
+        execute_dml(sa.delete(table).where(table.staff_id == account.id))
+    execute_dml(sa.delete(StaffInvitation).where(StaffInvitation.address == address))
+    _delete_mails_to(address)
+    restore_journal.append_before_commit(journal_entry(account, restore_journal.ACCOUNT_CLEARED, now))
     audit.record("staff account cleared", actor=actor, now=now, object=f"staff:{account.id}")
 
 
-def closed_before(moment: datetime) -> Sequence[Staff]:
+def accounts_closed_before(moment: datetime) -> Sequence[Staff]:
     """Return the accounts closed before then that are not cleared yet, locked."""
     due = sa.select(Staff).where(Staff.closed_at < moment, Staff.cleared_at.is_(None))
     return db.session.scalars(due.order_by(Staff.id).with_for_update(of=Staff)).all()
 
 
-def forget_links(now: datetime) -> int:
+def delete_expired_links(now: datetime) -> int:
     """Delete the invitations and the links for a new password that no longer work; return how many."""
     return sum(
-        change(sa.delete(table).where(sa.or_(table.expires_at <= now, table.used_at.is_not(None))))
+        execute_dml(sa.delete(table).where(sa.or_(table.expires_at <= now, table.used_at.is_not(None))))
         for table in (StaffInvitation, StaffReset)
     )
 
 
-def _forget_mails(address: str) -> None:
-    if settings().uses_mailbox:
-        forget_mails_to({address.casefold()})
+def _delete_mails_to(address: str) -> None:
+    if current_settings().uses_mailbox:
+        delete_mails_to({address.casefold()})
     to_them = sa.func.lower(OutboxMail.address) == address.lower()
-    change(sa.update(OutboxMail).where(to_them).values(address=None, context=None))
+    execute_dml(sa.update(OutboxMail).where(to_them).values(address=None, context=None))
 
 
-def _account(account: Staff) -> dict[str, Any]:
+def _account_data(account: Staff) -> dict[str, Any]:
     return {
         "number": account.id,
         "address": account.email,
         "role": account.role.value,
         "lists": account.lists,
         "created_at": account.created_at.isoformat(),
-        "closed_at": _text(account.closed_at),
+        "closed_at": _isoformat(account.closed_at),
         "has_second_step": account.has_second_step,
         "openid_subject": account.openid_subject,
-        "undertaken_at": _text(account.undertaken_at),
+        "undertaken_at": _isoformat(account.undertaken_at),
         "undertaking_version": account.undertaking_version,
     }
 
@@ -126,5 +126,5 @@ def _rows(table: type[Any], condition: sa.ColumnElement[bool]) -> Sequence[Any]:
     return db.session.scalars(sa.select(table).where(condition).order_by(table.id)).all()
 
 
-def _text(moment: datetime | None) -> str | None:
+def _isoformat(moment: datetime | None) -> str | None:
     return moment.isoformat() if moment else None

@@ -1,4 +1,4 @@
-"""``newsletter tokens …``: keys for programs."""
+"""``newsletter tokens …``: create, list and revoke API tokens."""
 
 from collections.abc import Sequence
 
@@ -48,11 +48,11 @@ def show() -> tuple[object, str]:
             "prefix": token.prefix,
             "scopes": token.scopes,
             "lists": token.lists,
-            "good": api_tokens.is_good(token, now=now),
+            "good": api_tokens.is_valid(token, now=now),
             "expires_at": token.expires_at.isoformat(),
             "last_used_at": token.last_used_at.isoformat() if token.last_used_at else None,
         }
-        for token in api_tokens.all_tokens()
+        for token in api_tokens.list_tokens()
     ]
     lines = [
         f"{row['id']}  {row['prefix']}…  {row['name']}  {'good' if row['good'] else 'over'}" for row in rows

@@ -1,4 +1,4 @@
-"""Roll-ups: figures as plain numbers, which stay when people and their records have gone."""
+"""Roll-up tables: figures as plain numbers, which stay when people and raw records are deleted."""
 
 from datetime import date, datetime
 

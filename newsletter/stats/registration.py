@@ -17,5 +17,5 @@ def register(app: Flask, _settings: Settings) -> None:
         app.register_blueprint(views.bp)
     campaigns.add_command(campaign_stats)
     app.cli.add_command(stats)
-    ingest.listen()
-    funnel_months.listen()
+    ingest.connect_signals()
+    funnel_months.connect_signals()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from email_validator import EmailNotValidError, validate_email
 
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.errors import AddressInvalid
 
 LONGEST = 254  # RFC 5321, 4.5.3.1.3, less the angle brackets
@@ -45,12 +45,12 @@ def parse_address(text: str) -> Address:
 
 def hash_address(key: str) -> str:
     """Return the keyed hash under which an address is suppressed and its proof is kept."""
-    return hmac.digest(settings().suppression_key.encode(), key.encode(), "sha256").hex()
+    return hmac.digest(current_settings().suppression_key.encode(), key.encode(), "sha256").hex()
 
 
 def suppression_key_id() -> str:
     """Name the key in force, without giving it away."""
-    return hashlib.sha256(b"key id " + settings().suppression_key.encode()).hexdigest()[:8]
+    return hashlib.sha256(b"key id " + current_settings().suppression_key.encode()).hexdigest()[:8]
 
 
 def mask(address: str) -> str:

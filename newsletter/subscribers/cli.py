@@ -7,7 +7,7 @@ import click
 import sqlalchemy as sa
 from flask.cli import AppGroup
 
-from newsletter.cli.report import report, write_privately
+from newsletter.cli.report import report, write_private_file
 from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.subscribers import personal_data
@@ -18,7 +18,7 @@ from newsletter.subscribers.signup.manual import WAYS, enter
 from newsletter.subscribers.transfer.exporter import csv_pages, record_export
 from newsletter.subscribers.transfer.import_file import examine
 from newsletter.subscribers.transfer.importer import import_file
-from newsletter.web.i18n import spoken
+from newsletter.web.i18n import supported_language
 
 lists = AppGroup("lists", help="Make lists and see how many are on them.")
 subscribers = AppGroup("subscribers", help="Look at subscribers, import and export them.")
@@ -112,7 +112,7 @@ def show_subscriber(address: str) -> tuple[object, str]:
 def enter_person(address: str, slugs: tuple[str, ...], language: str | None, way: str) -> tuple[object, str]:
     """Enter a person who asked for it personally: they get the confirmation mail."""
     chosen = get_lists(slugs)
-    spoken_there = spoken(language or chosen[0].language)
+    spoken_there = supported_language(language or chosen[0].language)
     enter(address, chosen, language=spoken_there, way=way, now=utcnow(), actor="console")
     db.session.commit()
     told = "The confirmation mail is on its way; the subscription begins when it is answered."
@@ -162,7 +162,7 @@ def export(context: click.Context, slugs: tuple[str, ...], out: Path | None) -> 
         for page in csv_pages(chosen):
             click.echo(page.encode(), nl=False)
         return None
-    write_privately(out, csv_pages(chosen))
+    write_private_file(out, csv_pages(chosen))
     return {"file": str(out), "subscriptions": number}, f"Wrote {number} subscriptions to {out}."
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from flask import current_app
 from werkzeug.routing import MapAdapter
 
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.web.signed_tokens import SignedLink
 
 #: 128 random bits and the second of signing up.
@@ -32,7 +32,7 @@ def address_of(endpoint: str, token: str, language: str) -> str:
     if (endpoint, language) not in patterns:
         # A token needs no quoting, and building a path anew would cost more than making the token.
         patterns[endpoint, language] = path_of(endpoint, token=_HERE, lang=language)
-    return settings().base_url + patterns[endpoint, language].replace(_HERE, token)
+    return current_settings().base_url + patterns[endpoint, language].replace(_HERE, token)
 
 
 def path_of(endpoint: str, **values: Any) -> str:  # noqa: ANN401 - url_for's own

@@ -7,12 +7,12 @@ from datetime import datetime
 import sqlalchemy as sa
 from flask import current_app
 
-from newsletter.config import settings
-from newsletter.db import db, insert_or_ignore, reading
+from newsletter.config import current_settings
+from newsletter.db import db, insert_or_ignore, read_transactions
 from newsletter.errors import N_, NewsletterError, NotFound
 from newsletter.ledger import audit
 from newsletter.subscribers.models import MailingList
-from newsletter.web.i18n import speaking, translate
+from newsletter.web.i18n import force_language, translate
 
 _SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -86,7 +86,7 @@ def ids_of(slugs: Iterable[str]) -> list[int]:
     known: dict[str, int] = current_app.extensions.setdefault("newsletter.list_ids", {})
     wanted = set(slugs)
     if not wanted <= known.keys():
-        with reading():  # for names that nobody knows, nobody shall wait
+        with read_transactions():  # for names that nobody knows, nobody shall wait
             known.update({item.slug: item.id for item in get_lists(wanted)})
             db.session.rollback()
     return sorted(known[slug] for slug in wanted)
@@ -105,8 +105,8 @@ def create_list(
 ) -> MailingList:
     """Make a list; raise ListInvalid or ListExists."""
     name = " ".join(name.split())
-    if not _SLUG.fullmatch(slug) or not name or language not in settings().languages:
-        raise ListInvalid(languages=", ".join(settings().languages))
+    if not _SLUG.fullmatch(slug) or not name or language not in current_settings().languages:
+        raise ListInvalid(languages=", ".join(current_settings().languages))
     row = {
         "slug": slug,
         "name": name,
@@ -136,7 +136,7 @@ def create_first_lists(now: datetime) -> None:
     """Give an empty database one list in each language."""
     if db.session.scalar(sa.select(MailingList.id).limit(1)) is not None:
         return
-    for language in settings().languages:
+    for language in current_settings().languages:
         slug, name = FIRST_LISTS[language]
-        with speaking(language):
+        with force_language(language):
             create_list(slug=slug, name=translate(name), language=language, now=now, actor="system")

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from newsletter import retention
-from newsletter.db import change, db
+from newsletter.db import db, execute_dml
 from newsletter.errors import N_, LinkExpired
 from newsletter.mail import outbox
 from newsletter.subscribers import links
@@ -106,20 +106,20 @@ def use_link(token: str, purpose: LinkPurpose, *, now: datetime) -> tuple[FreshL
     # The person first, as an erasure does: two who lock in another order wait for each other for ever.
     subscriber = db.session.get(Subscriber, link.subscriber_id, with_for_update=True)
     unused = sa.update(FreshLink).where(FreshLink.id == link.id, FreshLink.used_at.is_(None))
-    if subscriber is None or not change(unused.values(used_at=now)):
+    if subscriber is None or not execute_dml(unused.values(used_at=now)):
         raise FreshLinkExpired
     return link, subscriber
 
 
 def withdraw_links(subscriber: Subscriber) -> None:
     """Let no link that was sent to this person work any more."""
-    change(sa.delete(FreshLink).where(FreshLink.subscriber_id == subscriber.id))
+    execute_dml(sa.delete(FreshLink).where(FreshLink.subscriber_id == subscriber.id))
 
 
 def forget_links(now: datetime) -> int:
     """Delete the links that no limit counts and nobody can use any more; return how many. Commits."""
     is_over = sa.or_(FreshLink.expires_at <= now, FreshLink.used_at.is_not(None))
-    forgotten = change(sa.delete(FreshLink).where(FreshLink.created_at <= now - FORGET_AFTER, is_over))
+    forgotten = execute_dml(sa.delete(FreshLink).where(FreshLink.created_at <= now - FORGET_AFTER, is_over))
     db.session.commit()
     return forgotten
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from newsletter.db import change, db
+from newsletter.db import db, execute_dml
 from newsletter.db.batching import People
-from newsletter.db.id_bitmap import theirs
+from newsletter.db.id_bitmap import in_people
 from newsletter.mail.models import OutboxMail
 from newsletter.subscribers.models import (
     Consent,
@@ -74,19 +74,19 @@ def erase(people: People, *, keep_until: datetime | None) -> dict[str, int]:
     and withdrawn when (RP-4); without it the hash is not kept either.
     """
     blank: dict[str, Any] = dict.fromkeys(("salt", "form_url", "ip", "user_agent", "source", "proof"))
-    change(
+    execute_dml(
         sa.update(Consent)
-        .where(theirs(Consent.subscriber_id, people))
+        .where(in_people(Consent.subscriber_id, people))
         .values(subscriber_id=None, **blank, **(_proof_until(keep_until) if keep_until else {}))
     )
     # A mail under way keeps its row for the worker that holds it; what it says is gone.
-    change(
+    execute_dml(
         sa.update(OutboxMail)
-        .where(theirs(OutboxMail.subscriber_id, people))
+        .where(in_people(OutboxMail.subscriber_id, people))
         .values(address=None, context=None, subscriber_id=None)
     )
-    subscriptions = change(sa.delete(Subscription).where(theirs(Subscription.subscriber_id, people)))
-    gone = change(sa.delete(Subscriber).where(theirs(Subscriber.id, people)))
+    subscriptions = execute_dml(sa.delete(Subscription).where(in_people(Subscription.subscriber_id, people)))
+    gone = execute_dml(sa.delete(Subscriber).where(in_people(Subscriber.id, people)))
     return {"subscriptions": subscriptions, "people": gone}
 
 

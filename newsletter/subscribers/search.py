@@ -15,7 +15,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import Mapper
 
-from newsletter.db import db, insert_ignoring, table_of
+from newsletter.db import db, insert_or_ignore_statement, table_of
 from newsletter.subscribers.models import (
     AddressPart,
     MailingList,
@@ -54,7 +54,7 @@ def index_new() -> int:
             db.session.rollback()
             return done
         db.session.execute(
-            insert_ignoring(AddressPart),  # another worker may be at it too
+            insert_or_ignore_statement(AddressPart),  # another worker may be at it too
             [{"part": part, "subscriber_id": number} for number, key in people for part in parts_of(key)],
         )
         db.session.commit()

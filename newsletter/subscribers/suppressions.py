@@ -10,9 +10,9 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 
-from newsletter.db import among, change, db, insert_or_ignore, is_sqlite, listed, table_of
+from newsletter.db import bind_list, db, execute_dml, in_list, insert_or_ignore, is_sqlite, table_of
 from newsletter.durable import restore_journal
-from newsletter.durable.restore_journal import Line
+from newsletter.durable.restore_journal import JournalEntry
 from newsletter.subscribers.addresses import hash_address, suppression_key_id
 from newsletter.subscribers.models import Suppression, SuppressionReason
 
@@ -29,7 +29,9 @@ def suppress(address_key: str, reason: SuppressionReason, now: datetime) -> None
     address_hash, key_id = hash_address(address_key), suppression_key_id()
     if store_suppression(address_hash, key_id, reason, now):
         told = {"reason": reason.value, "key": key_id}
-        restore_journal.note_with_commit(Line(now, address_hash, restore_journal.SUPPRESSED, told=told))
+        restore_journal.append_before_commit(
+            JournalEntry(now, address_hash, restore_journal.SUPPRESSED, told=told)
+        )
 
 
 def store_suppression(address_hash: str, key_id: str, reason: SuppressionReason, at: datetime) -> bool:
@@ -42,7 +44,7 @@ def store_suppression(address_hash: str, key_id: str, reason: SuppressionReason,
     weaker = sa.update(Suppression).where(
         Suppression.address_hash == address_hash, Suppression.reason.in_(LIFTED_BY_CONFIRMING)
     )
-    return change(weaker.values(key_id=key_id, reason=reason, created_at=at)) > 0
+    return execute_dml(weaker.values(key_id=key_id, reason=reason, created_at=at)) > 0
 
 
 def find_suppression(address_key: str) -> Suppression | None:
@@ -69,7 +71,7 @@ def is_barred(address_key: str) -> bool:
 
 def barred_among(hashes: Sequence[str]) -> set[str]:
     """Return those of the hashes whose addresses not even a confirmation mail may go to."""
-    rows = db.session.connection().execute(_barred(for_sqlite=is_sqlite()), {"hashes": listed(hashes)})
+    rows = db.session.connection().execute(_barred(for_sqlite=is_sqlite()), {"hashes": bind_list(hashes)})
     return set(rows.scalars())
 
 
@@ -77,7 +79,7 @@ def barred_among(hashes: Sequence[str]) -> set[str]:
 def _barred(*, for_sqlite: bool) -> sa.Select[str]:
     table = table_of(Suppression)
     return sa.select(table.c.address_hash).where(
-        among(table.c.address_hash, "hashes", for_sqlite=for_sqlite),
+        in_list(table.c.address_hash, "hashes", for_sqlite=for_sqlite),
         table.c.reason.not_in(LIFTED_BY_CONFIRMING),
     )
 
@@ -86,13 +88,15 @@ def lift_by_confirming(address_key: str, *, now: datetime) -> None:
     """Let a person's own double opt-in end an ordinary suppression."""
     address_hash = hash_address(address_key)
     if _delete(address_hash, Suppression.reason.in_(LIFTED_BY_CONFIRMING)):
-        restore_journal.note_after_commit(Line(now, address_hash, restore_journal.LIFTED))
+        restore_journal.append_after_commit(JournalEntry(now, address_hash, restore_journal.LIFTED))
 
 
 def lift(address_key: str, *, now: datetime) -> bool:
     """End any suppression, as only staff may, who end the objections with it; tell whether there was one."""
     address_hash = hash_address(address_key)
-    restore_journal.note_after_commit(Line(now, address_hash, restore_journal.LIFTED, told={"bans": True}))
+    restore_journal.append_after_commit(
+        JournalEntry(now, address_hash, restore_journal.LIFTED, told={"bans": True})
+    )
     return _delete(address_hash)
 
 

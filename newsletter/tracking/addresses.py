@@ -1,4 +1,4 @@
-"""IP addresses of opens and clicks: written one way, cut when their time comes (TR-6)."""
+"""IP addresses of opens and clicks: normalized, and truncated to the network after IP_DAYS (TR-6)."""
 
 import ipaddress
 import logging
@@ -7,19 +7,19 @@ from functools import lru_cache
 
 import sqlalchemy as sa
 
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db, insert_or_ignore
-from newsletter.tracking.models import Event, Walk
+from newsletter.tracking.models import Event, JobCursor
 
 log = logging.getLogger(__name__)
 
-#: Records looked at in one transaction.
-STEP = 10_000
-_WALK = "addresses"
+#: Records read in one transaction.
+BATCH_SIZE = 10_000
+_CURSOR = "addresses"
 
 
 @lru_cache(maxsize=10_000)
-def canonical(given: str) -> str | None:
+def normalize_ip(given: str) -> str | None:
     """Return an address without port, brackets and zone, IPv4 as IPv4; None for what is no address."""
     text = given.strip()
     if text.startswith("["):
@@ -35,39 +35,42 @@ def canonical(given: str) -> str | None:
 
 
 @lru_cache(maxsize=10_000)
-def cut(ip: str) -> str:
-    """Return the network an address is cut to: /24, or /48 of IPv6."""
+def truncate_ip(ip: str) -> str:
+    """Return the network that an address is truncated to: /24, or /48 of IPv6."""
     address = ipaddress.ip_address(ip.partition("/")[0])
     length = 24 if address.version == 4 else 48  # noqa: PLR2004 - IPv4
     return str(ipaddress.ip_network(f"{address}/{length}", strict=False))
 
 
-def cut_if_due(now: datetime) -> int:
-    """Once a day, cut the addresses of records older than IP_DAYS; return how many. Commits in steps.
+def truncate_if_due(now: datetime) -> int:
+    """Once a day, truncate the addresses of records older than IP_DAYS; return how many.
 
-    It goes on where it stopped: records are numbered in the order in which they came.
+    Resumes where it stopped: ids grow with time. Commits in batches.
     """
-    insert_or_ignore(Walk, {"name": _WALK, "last_id": 0, "finished_at": None})
-    walk = db.session.get_one(Walk, _WALK, populate_existing=True)
-    if walk.finished_at is not None and walk.finished_at > now - timedelta(days=1):
+    insert_or_ignore(JobCursor, {"name": _CURSOR, "last_id": 0, "finished_at": None})
+    cursor = db.session.get_one(JobCursor, _CURSOR, populate_existing=True)
+    if cursor.finished_at is not None and cursor.finished_at > now - timedelta(days=1):
         db.session.rollback()
         return 0
     total = 0
-    before = now - timedelta(days=settings().ip_days)
-    while (step := _cut_step(walk, before)) is not None:
+    before = now - timedelta(days=current_settings().ip_days)
+    while (step := _truncate_batch(cursor, before)) is not None:
         total += step
         db.session.commit()
-    walk.finished_at = now
+    cursor.finished_at = now
     db.session.commit()
     if total:
         log.info("addresses cut", extra={"count": total})
     return total
 
 
-def _cut_step(walk: Walk, before: datetime) -> int | None:
-    """Cut some; None when the rest is too young."""
+def _truncate_batch(cursor: JobCursor, before: datetime) -> int | None:
+    """Truncate one batch; None when no older record is left."""
     rows = db.session.execute(
-        sa.select(Event.id, Event.at, Event.ip).where(Event.id > walk.last_id).order_by(Event.id).limit(STEP)
+        sa.select(Event.id, Event.at, Event.ip)
+        .where(Event.id > cursor.last_id)
+        .order_by(Event.id)
+        .limit(BATCH_SIZE)
     ).all()
     old = []
     for row in rows:
@@ -76,11 +79,11 @@ def _cut_step(walk: Walk, before: datetime) -> int | None:
         old.append(row)
     if not old:
         return None
-    changed = [{"key": row.id, "network": cut(row.ip)} for row in old if row.ip and "/" not in row.ip]
+    changed = [{"key": row.id, "network": truncate_ip(row.ip)} for row in old if row.ip and "/" not in row.ip]
     if changed:
         db.session.connection().execute(
             sa.update(Event).where(Event.id == sa.bindparam("key")).values(ip=sa.bindparam("network")),
             changed,
         )
-    walk.last_id = old[-1].id
+    cursor.last_id = old[-1].id
     return len(changed)

@@ -1,7 +1,7 @@
-"""Who fetched it: a person, or a machine on the way to one. Rules carry a version.
+"""Classifies opens and clicks: a person, an image proxy, a link scanner or a bot. Rules carry a version.
 
-A rule either looks at one hit (its name, its network, how soon it came) or at several clicks of one
-copy. Raise RULES_VERSION with every change, then run ``newsletter stats reclassify``.
+A rule judges one hit (User-Agent, network, time since acceptance) or several clicks of one delivery.
+Raise RULES_VERSION with every change, then run ``newsletter stats reclassify``.
 """
 
 import re
@@ -16,21 +16,21 @@ from newsletter.tracking.networks import Networks
 
 RULES_VERSION = 2
 
-#: What counts as a person's own.
-HUMAN = frozenset({MachineClass.HUMAN, MachineClass.PROXY})
-#: Whose address is that of a relay, not of a reader.
-RELAYED = frozenset({MachineClass.PROXY, MachineClass.APPLE_MPP, MachineClass.APPLE_SUSPECTED})
-#: The link that no person can see.
-TRAP = 0
-#: What else is clicked in the same copy this close to the trap was clicked by the same machine.
-TRAP_SECONDS = 60
+#: Classes that count as a person's own open or click.
+HUMAN_CLASSES = frozenset({MachineClass.HUMAN, MachineClass.PROXY})
+#: Classes whose IP address is that of a relay, not of a reader.
+RELAYED_CLASSES = frozenset({MachineClass.PROXY, MachineClass.APPLE_MPP, MachineClass.APPLE_SUSPECTED})
+#: The number of the hidden link: only scanners follow it.
+HONEYPOT_LINK = 0
+#: Clicks of the same delivery this close to the hidden link were made by the same machine.
+HONEYPOT_SECONDS = 60
 
-#: Picture proxies that fetch when the person opens the mail: a person's open, an address not theirs.
+#: Image proxies that fetch when the person opens the mail: a person's open from the proxy's address.
 _PROXY = re.compile(r"GoogleImageProxy|YahooMailProxy")
-#: Apple's privacy feature fetches every picture, opened or not, and calls itself just this.
+#: Apple Mail Privacy Protection fetches every picture, opened or not, with exactly this User-Agent.
 _APPLE = "Mozilla/5.0"
-#: Gmail fetches pictures ahead of the reader under this very name, seen since 2021.
-_GMAIL_AHEAD = "Chrome/42.0.2311.135 Safari/537.36 Edge/12.246 Mozilla/5.0"
+#: Gmail prefetches pictures with exactly this User-Agent, seen since 2021.
+_GMAIL_PREFETCH = "Chrome/42.0.2311.135 Safari/537.36 Edge/12.246 Mozilla/5.0"
 _SCANNER = re.compile(
     r"Barracuda|Mimecast|Proofpoint|CiscoSecureEmail|IronPort|TMES|Trend ?Micro|FortiMail|FortiGuard|Sophos"
     r"|SafeLinks|Safe ?Links|MSRBOT|Symantec|MessageLabs|Forcepoint|Websense|ZScaler|Check ?Point|Avanan"
@@ -53,7 +53,7 @@ _BOT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The rules as the operator set them."""
+    """The rules with the thresholds of the settings."""
 
     networks: Networks
     seconds: timedelta
@@ -64,7 +64,7 @@ class Rules:
     def of(cls, chosen: Settings) -> "Rules":
         """Return the rules of these settings.
 
-        No scanner sits before the built-in mailbox, so there nobody is one for being quick.
+        No scanner sits before the built-in mailbox, so there a quick hit is not taken for one.
         """
         quick = (
             0 if chosen.uses_mailbox and "scanner_seconds" not in chosen.sources else chosen.scanner_seconds
@@ -81,21 +81,21 @@ class Rules:
     ) -> MachineClass:
         """Return the class of one hit.
 
-        ``after`` is how long after its acceptance it came, None when that is not known.
+        ``after`` is the time since the delivery was accepted, None when unknown.
         """
-        named = class_by_name(user_agent)
+        named = class_by_user_agent(user_agent)
         if named is MachineClass.BOT:
             return named
-        if link == TRAP or self.networks.is_scanner(ip):
+        if link == HONEYPOT_LINK or self.networks.is_scanner(ip):
             return MachineClass.SCANNER
         if named is MachineClass.APPLE_SUSPECTED and self.networks.is_relay(ip):
             return MachineClass.APPLE_MPP
-        if named in HUMAN and after is not None and after < self.seconds:
+        if named in HUMAN_CLASSES and after is not None and after < self.seconds:
             return MachineClass.SCANNER
         return named
 
-    def in_haste(self, clicks: Sequence[tuple[datetime, int]]) -> list[bool]:
-        """Tell of each click (when, which link) of one copy whether the others give it away as a machine's.
+    def in_burst(self, clicks: Sequence[tuple[datetime, int]]) -> list[bool]:
+        """Tell of each click (instant, link) of one delivery whether it belongs to a machine's burst.
 
         The clicks are in order of time.
         """
@@ -106,9 +106,9 @@ class Rules:
                 start += 1
             if len({link for _at, link in clicks[start : end + 1]}) >= self.links:
                 found[start : end + 1] = [True] * (end + 1 - start)
-        near = timedelta(seconds=TRAP_SECONDS)
+        near = timedelta(seconds=HONEYPOT_SECONDS)
         for at, link in clicks:
-            if link == TRAP:
+            if link == HONEYPOT_LINK:
                 found = [
                     was or abs(other - at) <= near for was, (other, _link) in zip(found, clicks, strict=True)
                 ]
@@ -116,13 +116,13 @@ class Rules:
 
 
 @lru_cache(maxsize=10_000)
-def class_by_name(user_agent: str) -> MachineClass:
-    """Return the class that the name alone tells."""
+def class_by_user_agent(user_agent: str) -> MachineClass:
+    """Return the class by the User-Agent alone."""
     if _PROXY.search(user_agent):
         return MachineClass.PROXY
     if user_agent == _APPLE:
         return MachineClass.APPLE_SUSPECTED
-    if user_agent.endswith(_GMAIL_AHEAD) or _SCANNER.search(user_agent):
+    if user_agent.endswith(_GMAIL_PREFETCH) or _SCANNER.search(user_agent):
         return MachineClass.SCANNER
     if _BOT.search(user_agent):
         return MachineClass.BOT

@@ -1,4 +1,4 @@
-"""Tracked links: made when an edition is compiled, followed by the gateway."""
+"""Tracked links: stored when an edition is compiled, resolved by the gateway."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,8 @@ from newsletter.db import db
 from newsletter.tracking.models import Link, LinkTotals
 from newsletter.web.signed_tokens import SignedLink
 
-#: Edition, subscriber. One token serves the picture and every link of one person's copy.
-HIT = SignedLink("hit", "II")
+#: Edition, subscriber. One token serves the pixel and every link of one person's mail.
+HIT_TOKEN = SignedLink("hit", "II")
 
 
 def store_links(edition_id: int, addresses: Sequence[str]) -> None:
@@ -29,6 +29,6 @@ def click_path(token: str, number: int) -> str:
     return f"/c/{token}/{number}"
 
 
-def trap_path(token: str) -> str:
-    """Return the path of the link that no person can see (TR-7)."""
+def honeypot_path(token: str) -> str:
+    """Return the path of the hidden link that only scanners follow (TR-7)."""
     return click_path(token, 0)

@@ -1,7 +1,6 @@
-"""From the spool to the database: each hit exactly once.
+"""Loads the hit log into the database, each hit exactly once.
 
-What was read and how far are stored in one transaction, so a loader that is killed goes on where
-the database says it was.
+Hits and the offset reached are stored in one transaction, so a killed loader resumes at the stored offset.
 """
 
 import json
@@ -12,24 +11,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from newsletter.durable import log_loader
-from newsletter.tracking.addresses import canonical
-from newsletter.tracking.hit_log import SUFFIX
+from newsletter.tracking.addresses import normalize_ip
+from newsletter.tracking.hit_log import HIT_SUFFIX
 from newsletter.tracking.models import EventKind, MachineClass
 
 log = logging.getLogger(__name__)
 
 #: Bytes read and stored in one transaction: some 2,000 hits. Memory is bounded by it too, however
 #: long the database was away.
-STEP = 400_000
+BATCH_BYTES = 400_000
 
 
 class Hit(NamedTuple):
-    """One line of the spool."""
+    """One line of the hit log."""
 
     at: datetime
     kind: EventKind
     edition_id: int
-    #: 0 when the link was the same for everybody (TRACKING=aggregate); then there is no more of anyone.
+    #: 0 when the link was the same for everybody (TRACKING=aggregate): no personal data then.
     subscriber_id: int
     link_number: int | None
     ip: str | None
@@ -44,9 +43,9 @@ _KINDS = {kind.value: kind for kind in EventKind}
 
 
 def load(folder: Path, *, store: Store, rest: Callable[[], None] = lambda: None) -> int:
-    """Load everything the spool held when asked, and return how many hits were read.
+    """Load all hits logged so far and return how many. Commits in batches, calling ``rest`` after each.
 
-    Commits in steps, and rests in between. Others may load the same spool meanwhile, step by step too.
+    Other processes may load the same folder meanwhile.
     """
 
     def store_lines(data: bytes) -> int:
@@ -55,7 +54,7 @@ def load(folder: Path, *, store: Store, rest: Callable[[], None] = lambda: None)
             store(hits)
         return len(hits)
 
-    return log_loader.load(folder, SUFFIX, step=STEP, store=store_lines, rest=rest)
+    return log_loader.load(folder, HIT_SUFFIX, step=BATCH_BYTES, store=store_lines, rest=rest)
 
 
 def _parse(data: bytes) -> Iterator[Hit]:
@@ -68,7 +67,7 @@ def _parse(data: bytes) -> Iterator[Hit]:
         try:
             yield _hit(*values)
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError):
-            log.warning("unreadable hit")  # the stump of a write cut short
+            log.warning("unreadable hit")  # an incomplete write
 
 
 def _load_line(line: bytes) -> Any:  # noqa: ANN401 - whatever stands there
@@ -92,4 +91,4 @@ def _hit(
     # PostgreSQL takes no NUL; one such line would hold all others up.
     name = agent.replace("\0", "")
     known = MachineClass(made_by) if made_by else None
-    return Hit(moment, _KINDS[kind], edition_id, subscriber_id, number, canonical(ip), name, known)
+    return Hit(moment, _KINDS[kind], edition_id, subscriber_id, number, normalize_ip(ip), name, known)

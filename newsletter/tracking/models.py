@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from newsletter import retention
 from newsletter.db import Base
-from newsletter.retention import kept
+from newsletter.retention import personal_data
 
 
 class Link(Base):
@@ -48,7 +48,7 @@ class LinkReader(Base):
 
     edition_id: Mapped[int] = mapped_column(primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
-    subscriber_id: Mapped[int] = mapped_column(primary_key=True, info=kept(retention.EVENTS))
+    subscriber_id: Mapped[int] = mapped_column(primary_key=True, info=personal_data(retention.EVENTS))
 
 
 class EventKind(enum.Enum):
@@ -77,46 +77,46 @@ class MachineClass(enum.Enum):
     BOT = "bot"
 
 
-#: Records are looked up by person in runs of so many numbers. The index of one run is small, so a loader
-#: and a purge, which go by number, change few pages of it; with an index by campaign and person the purge
-#: took seven times as long.
-RUN = 20_000
-#: Written out: a database sees that an expression is the index's own only where it has no parameters.
-RUN_OF = sa.literal_column(f"(events.id / {RUN})", sa.BigInteger())
+#: Events are indexed by (id / this, subscriber). The index of one block of ids is small, so a loader and a
+#: purge, which go by id, change few of its pages; with an index by campaign and person the purge took seven
+#: times as long.
+ID_BLOCK = 20_000
+#: As literal SQL: an expression with parameters is not matched to the index.
+ID_BLOCK_OF = sa.literal_column(f"(events.id / {ID_BLOCK})", sa.BigInteger())
 
 
 class Event(Base):
     """One open or click by someone who allowed measuring."""
 
     __tablename__ = "events"
-    __table_args__ = (sa.Index("ix_events_run", sa.text(f"(id / {RUN})"), "subscriber_id"),)
+    __table_args__ = (sa.Index("ix_events_run", sa.text(f"(id / {ID_BLOCK})"), "subscriber_id"),)
 
     id: Mapped[int] = mapped_column(sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True)
     at: Mapped[datetime]
     campaign_id: Mapped[int]
     edition_id: Mapped[int]
-    subscriber_id: Mapped[int] = mapped_column(info=kept(retention.EVENTS))
+    subscriber_id: Mapped[int] = mapped_column(info=personal_data(retention.EVENTS))
     kind: Mapped[EventKind]
     #: NULL for an open.
     link_number: Mapped[int | None]
-    ip: Mapped[str | None] = mapped_column(info=kept(retention.IP_ADDRESS))
-    user_agent: Mapped[str | None] = mapped_column(info=kept(retention.EVENTS))
+    ip: Mapped[str | None] = mapped_column(info=personal_data(retention.IP_ADDRESS))
+    user_agent: Mapped[str | None] = mapped_column(info=personal_data(retention.EVENTS))
     machine_class: Mapped[MachineClass]
     #: Which rules said so.
     rules_version: Mapped[int]
 
 
 class RecentClick(Base):
-    """A click of the last minutes, which later clicks may still show to be a machine's.
+    """A click of the last minutes, which later clicks may still reclassify as part of a machine's burst.
 
-    Remembers for what it was counted, so that it can be counted back exactly.
+    It stores what it was counted as, so that the count can be undone exactly.
     """
 
     __tablename__ = "recent_clicks"
     __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy's own class-level setting
 
     subscriber_id: Mapped[int] = mapped_column(
-        primary_key=True, autoincrement=False, info=kept(retention.EVENTS)
+        primary_key=True, autoincrement=False, info=personal_data(retention.EVENTS)
     )
     event_id: Mapped[int] = mapped_column(
         sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False
@@ -131,8 +131,8 @@ class RecentClick(Base):
     is_reader: Mapped[bool]
 
 
-class Walk(Base):
-    """How far a job has walked along the raw records, so that it goes on there the next day."""
+class JobCursor(Base):
+    """The last event id that a job has processed, so that it resumes there the next day."""
 
     __tablename__ = "walks"
 

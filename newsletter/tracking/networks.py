@@ -17,7 +17,7 @@ from newsletter.errors import StartRefused
 log = logging.getLogger(__name__)
 
 #: IPv4 addresses stand in front of the IPv6 ones, as numbers of one line.
-_V6 = 1 << 33
+_V6_OFFSET = 1 << 33
 
 
 class RangesUnreadable(StartRefused):
@@ -38,7 +38,7 @@ class Ranges:
                 self._ends.append(end)
 
     def __contains__(self, ip: str) -> bool:
-        number = _number(ip)
+        number = _ip_number(ip)
         at = bisect_right(self._starts, number) - 1
         return at >= 0 and number <= self._ends[at]
 
@@ -81,7 +81,7 @@ def _spans(lines: Iterator[str], path: Path) -> Iterator[tuple[int, int]]:
             network = ipaddress.ip_network(cell, strict=False)
         except ValueError as error:
             raise RangesUnreadable(reason=f"{path}, line {number}: {cell[:60]} is no network.") from error
-        base = _V6 if network.version == 6 else 0  # noqa: PLR2004 - IPv6
+        base = _V6_OFFSET if network.version == 6 else 0  # noqa: PLR2004 - IPv6
         first = base + int(network.network_address)
         yield first, first + network.num_addresses - 1
 
@@ -94,20 +94,20 @@ def _ranges_of(name: str) -> Ranges:
         changed = path.stat().st_mtime_ns
     except OSError as error:
         raise RangesUnreadable(reason=f"{path} cannot be read: {error.strerror}.") from error
-    return _read_once(path, changed)
+    return _read_cached(path, changed)
 
 
 @lru_cache(maxsize=4)
-def _read_once(path: Path, _changed: int) -> Ranges:
+def _read_cached(path: Path, _changed: int) -> Ranges:
     ranges = read_ranges(path)
     log.info("ranges read", extra={"file": path.name})
     return ranges
 
 
 @lru_cache(maxsize=10_000)
-def _number(ip: str) -> int:
+def _ip_number(ip: str) -> int:
     try:
         address = ipaddress.ip_address(ip)
     except ValueError:
         return -1
-    return int(address) + (_V6 if address.version == 6 else 0)  # noqa: PLR2004 - IPv6
+    return int(address) + (_V6_OFFSET if address.version == 6 else 0)  # noqa: PLR2004 - IPv6

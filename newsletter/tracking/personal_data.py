@@ -6,18 +6,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from newsletter.db import among, change, db, is_sqlite, listed, table_of
-from newsletter.db.batching import People, Stride, Tell, say_nothing
-from newsletter.db.id_bitmap import marked, theirs
+from newsletter.db import bind_list, db, execute_dml, in_list, is_sqlite, table_of
+from newsletter.db.batching import BatchSizer, People, ProgressCallback, ignore_progress
+from newsletter.db.id_bitmap import in_bitmap, in_people
 from newsletter.subscribers.models import Subscriber, TrackingState
 from newsletter.tracking.models import Event, Link, LinkReader, RecentClick
-from newsletter.tracking.queries import ends, numbers_of
+from newsletter.tracking.queries import event_id_bounds, event_ids_of
 
-#: Raw records looked through in one transaction at first: walking them by number is the cheapest way to
-#: find many people's, and the write lock stays short.
-WALK = 20_000
-#: Held, shared, by whoever stores hits; an erasure waits until nobody who began before it does.
-_TURN = 7_305_420
+#: Event ids scanned in one transaction at first: a scan by id is the cheapest way to find many people's
+#: events, and the write lock is held briefly.
+BATCH_SIZE = 20_000
+#: Advisory lock: shared by loaders, exclusive for an erasure, which so waits for loaders before it.
+_ERASURE_LOCK = 7_305_420
 
 
 def export(subscriber: Subscriber) -> dict[str, Any]:
@@ -25,9 +25,9 @@ def export(subscriber: Subscriber) -> dict[str, Any]:
     events = db.session.execute(
         sa.select(Event, Link.url)
         .outerjoin(Link, sa.and_(Link.edition_id == Event.edition_id, Link.number == Event.link_number))
-        .where(among(table_of(Event).c.id, "theirs", for_sqlite=is_sqlite()))
+        .where(in_list(table_of(Event).c.id, "theirs", for_sqlite=is_sqlite()))
         .order_by(Event.id),
-        {"theirs": listed(numbers_of([subscriber.id]))},
+        {"theirs": bind_list(event_ids_of([subscriber.id]))},
     )
     return {
         "events": [
@@ -45,53 +45,57 @@ def export(subscriber: Subscriber) -> dict[str, Any]:
     }
 
 
-def erase(people: People, *, before: datetime | None = None, tell: Tell = say_nothing) -> int:
-    """Delete the raw records of these people, and all from before a moment; return how many.
+def erase(people: People, *, before: datetime | None = None, tell: ProgressCallback = ignore_progress) -> int:
+    """Delete the events of these people, and all from before an instant; return how many.
 
-    A few are looked up; one walk along the numbers serves any number of people. Commits in steps.
+    A few people are looked up by index; many take one scan by id. Commits in batches.
     """
-    _keep_out(people)
-    change(sa.delete(RecentClick).where(theirs(RecentClick.subscriber_id, people)))  # of minutes, so few
+    _block_new_hits(people)
+    execute_dml(
+        sa.delete(RecentClick).where(in_people(RecentClick.subscriber_id, people))
+    )  # of minutes, so few
     db.session.commit()
     if before is None and isinstance(people, Sequence):
-        return _erase_found(numbers_of(people))
-    going = marked(Event.subscriber_id, people)
+        return _erase_events(event_ids_of(people))
+    going = in_bitmap(Event.subscriber_id, people)
     if before is not None:
         going = sa.or_(Event.at < before, going)
-    first, last = ends()
+    first, last = event_id_bounds()
     db.session.rollback()
-    low, deleted, stride = first - 1, 0, Stride(WALK)
+    low, deleted, sizer = first - 1, 0, BatchSizer(BATCH_SIZE)
     total = last - low
     while low < last:
-        with stride.step() as size:
-            deleted += change(sa.delete(Event).where(Event.id > low, Event.id <= low + size, going))
+        with sizer.batch() as size:
+            deleted += execute_dml(sa.delete(Event).where(Event.id > low, Event.id <= low + size, going))
             db.session.commit()
         low += size
         tell(min(total, low + 1 - first), total)
     return deleted
 
 
-def _erase_found(numbers: Sequence[int]) -> int:
-    """Delete these raw records; return how many. Commits in steps."""
+def _erase_events(numbers: Sequence[int]) -> int:
+    """Delete these events; return how many. Commits in batches."""
     db.session.rollback()
-    done, deleted, stride = 0, 0, Stride(1000)
-    these = sa.delete(Event).where(among(table_of(Event).c.id, "numbers", for_sqlite=is_sqlite()))
+    done, deleted, sizer = 0, 0, BatchSizer(1000)
+    these = sa.delete(Event).where(in_list(table_of(Event).c.id, "numbers", for_sqlite=is_sqlite()))
     while done < len(numbers):
-        with stride.step() as size:
-            deleted += change(these, {"numbers": listed(numbers[done : done + size])})
+        with sizer.batch() as size:
+            deleted += execute_dml(these, {"numbers": bind_list(numbers[done : done + size])})
             db.session.commit()
         done += size
     return deleted
 
 
-def erase_readers(people: People, *, old_editions: Collection[int] = (), tell: Tell = say_nothing) -> int:
-    """Forget which links these people followed, and who followed those of old editions; return how many.
+def erase_readers(
+    people: People, *, old_editions: Collection[int] = (), tell: ProgressCallback = ignore_progress
+) -> int:
+    """Delete the readers of links: these people, and all of old editions; return how many.
 
-    Goes along the key, link by link. Commits in steps.
+    Scans the key link by link. Commits in batches.
     """
     links = db.session.execute(sa.select(Link.edition_id, Link.number).order_by(Link.edition_id)).all()
-    readers = marked(LinkReader.subscriber_id, people)
-    deleted, stride = 0, Stride(WALK)
+    readers = in_bitmap(LinkReader.subscriber_id, people)
+    deleted, sizer = 0, BatchSizer(BATCH_SIZE)
     for done, (edition_id, number) in enumerate(links, start=1):
         link = sa.and_(LinkReader.edition_id == edition_id, LinkReader.number == number)
         low, last = (
@@ -101,32 +105,36 @@ def erase_readers(people: People, *, old_editions: Collection[int] = (), tell: T
         db.session.rollback()
         going = sa.true() if edition_id in old_editions else readers
         while low is not None and last is not None and low <= last:
-            with stride.step() as size:
+            with sizer.batch() as size:
                 these = LinkReader.subscriber_id.between(low, low + size - 1)
-                deleted += change(sa.delete(LinkReader).where(link, these, going))
+                deleted += execute_dml(sa.delete(LinkReader).where(link, these, going))
                 db.session.commit()
             low += size
         tell(done, len(links))
     return deleted
 
 
-def share_turn_of_erasure() -> None:
-    """Say that this transaction stores hits, so that an erasure waits for its end."""
+def share_erasure_lock() -> None:
+    """Take the shared lock of a transaction that stores hits, so that an erasure waits for its end."""
     if not is_sqlite():  # there is one writer at a time
-        db.session.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(_TURN)))
+        db.session.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(_ERASURE_LOCK)))
 
 
-def _keep_out(people: People) -> None:
-    """Let nothing more of these people be stored: hits go on coming until their rows are gone."""
-    low, last, stride = 0, db.session.scalar(sa.select(sa.func.max(Subscriber.id))) or 0, Stride(WALK)
+def _block_new_hits(people: People) -> None:
+    """Refuse tracking for these people, as hits go on coming until their rows are deleted. Commits."""
+    low, last, sizer = (
+        0,
+        db.session.scalar(sa.select(sa.func.max(Subscriber.id))) or 0,
+        BatchSizer(BATCH_SIZE),
+    )
     db.session.rollback()
-    measured = sa.and_(theirs(Subscriber.id, people), Subscriber.tracking != TrackingState.REFUSED)
+    measured = sa.and_(in_people(Subscriber.id, people), Subscriber.tracking != TrackingState.REFUSED)
     while low < last:
-        with stride.step() as size:
+        with sizer.batch() as size:
             these = Subscriber.id.between(low + 1, low + size)
-            change(sa.update(Subscriber).where(these, measured).values(tracking=TrackingState.REFUSED))
+            execute_dml(sa.update(Subscriber).where(these, measured).values(tracking=TrackingState.REFUSED))
             db.session.commit()
         low += size
     if not is_sqlite():
-        db.session.execute(sa.select(sa.func.pg_advisory_xact_lock(_TURN)))
+        db.session.execute(sa.select(sa.func.pg_advisory_xact_lock(_ERASURE_LOCK)))
         db.session.commit()

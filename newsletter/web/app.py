@@ -1,4 +1,4 @@
-"""What every page shares: the client's address, headers, and how a refusal is shown."""
+"""What all pages share: client address, security headers, transactions, and error pages."""
 
 import functools
 import json
@@ -25,7 +25,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import IntegerConverter
 
 from newsletter import db as database
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.errors import LinkExpired, LinkInvalid, NewsletterError, NotAllowed, NotFound, Unavailable
 from newsletter.web.i18n import language, translate
 
@@ -37,8 +37,8 @@ CSP = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; script-src 'self'; connect-src 'self';"
     " frame-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-#: The largest number of a row.
-LARGEST = 2**31 - 1
+#: The largest id that an INTEGER column holds.
+MAX_ID = 2**31 - 1
 #: What other sites may show in a frame when its address says ``embedded=1``: the form and its answers.
 EMBEDDABLE = {"subscribers.subscribe", "subscribers.sign_up", "subscribers.sent"}
 #: The status of a refusal by its kind; any other refusal is 422.
@@ -47,17 +47,17 @@ STATUS = {NotFound: 404, LinkInvalid: 404, LinkExpired: 410, NotAllowed: 403, Un
 
 def init_app(app: Flask) -> None:
     """Install headers, error pages and the values every template has."""
-    app.url_map.converters["int"] = Number
-    app.context_processor(lambda: {"site": settings(), "embedded": is_embedded()})
-    app.before_request(_begin)
-    app.teardown_request(lambda _error: database.begin_as_usual())
+    app.url_map.converters["int"] = IdConverter
+    app.context_processor(lambda: {"site": current_settings(), "embedded": is_embedded()})
+    app.before_request(_choose_transaction_mode)
+    app.teardown_request(lambda _error: database.use_write_transactions())
     app.after_request(_add_headers)
     app.register_error_handler(NewsletterError, show_refusal)
     app.register_error_handler(HTTPException, show_http_error)
 
 
-class _Sessions(SecureCookieSessionInterface):
-    """Flask's own, which makes nothing ready for the many who carry no session."""
+class _SessionInterface(SecureCookieSessionInterface):
+    """Flask's session interface, which skips the signer for requests without a session cookie."""
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         """Return the session of a request."""
@@ -66,51 +66,51 @@ class _Sessions(SecureCookieSessionInterface):
         return super().open_session(app, request)
 
 
-class Number(IntegerConverter):
-    """A number in an address that a column can be compared with."""
+class IdConverter(IntegerConverter):
+    """The URL converter ``int``, bounded to what an INTEGER column can be compared with."""
 
     def to_python(self, value: str) -> int:
-        """Return the number; for a larger one the largest, which names nothing of ours either."""
+        """Return the id; MAX_ID for a larger one, which no row has either."""
         number: int = super().to_python(value)
-        return min(number, LARGEST)
+        return min(number, MAX_ID)
 
 
-def whole(text: str) -> int:
-    """Read a number for ``args.get(…, type=whole)``; ValueError where no column could hold it."""
+def parse_id(text: str) -> int:
+    """Parse an id for ``args.get(…, type=parse_id)``; ValueError where no column could hold it."""
     number = int(text)
-    if abs(number) > LARGEST:
+    if abs(number) > MAX_ID:
         raise ValueError("larger than any column")
     return number
 
 
 class Application(Flask):
-    """Flask, with a log that names the page of a failure and not its address: that may hold a token."""
+    """Flask, logging the endpoint of a failed request and not its URL, which may hold a token."""
 
-    session_interface = _Sessions()
+    session_interface = _SessionInterface()
 
     def log_exception(self, exc_info: Any) -> None:  # noqa: ANN401 - Flask's own
         """Log an exception that no view handled."""
         log.error("request failed", exc_info=exc_info, extra={"endpoint": request.endpoint})
 
 
-def writing(view: View) -> View:
-    """Let a GET write: it looks at people, and that goes into the audit log."""
+def write_transaction(view: View) -> View:
+    """Decorate a GET view that writes: showing personal data is recorded in the audit log."""
 
     @functools.wraps(view)
     def begun(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - a view's own
-        database.begin_writing()
+        database.restart_for_writing()
         return view(*args, **kwargs)
 
     return begun  # type: ignore[return-value] # wraps() keeps what it is
 
 
 def client_ip(asked: WerkzeugRequest = request) -> str:
-    """Return the address of the client, as far as PROXY_HOPS lets us believe it."""
+    """Return the client's IP address, through as many proxies as PROXY_HOPS trusts."""
     return asked.remote_addr or "0.0.0.0"  # noqa: S104 - "unknown", not a listener
 
 
 def user_agent(asked: WerkzeugRequest = request) -> str:
-    """Return what the browser calls itself, cut to what the evidence needs."""
+    """Return the User-Agent, cut to 400 characters."""
     return asked.user_agent.string[:400]
 
 
@@ -119,7 +119,7 @@ def is_embedded() -> bool:
     return has_request_context() and request.endpoint in EMBEDDABLE and request.args.get("embedded") == "1"
 
 
-def embedding() -> dict[str, Any]:
+def embed_arguments() -> dict[str, Any]:
     """Return the arguments that keep the next page inside the frame, with the lists it offers."""
     return {"embedded": 1, "lists": request.args.getlist("lists")} if is_embedded() else {}
 
@@ -131,11 +131,11 @@ def allow_frames(response: Response, *origins: str) -> Response:
     return response
 
 
-def allow_reading(response: Response) -> Response:
-    """Let the scripts of EMBED_ORIGINS, and no others, read this answer (CORS)."""
+def allow_cors(response: Response) -> Response:
+    """Add the CORS headers that let scripts of EMBED_ORIGINS, and no others, read this response."""
     origin = request.headers.get("Origin", "")
     response.vary.add("Origin")
-    if origin in settings().embed_origins:
+    if origin in current_settings().embed_origins:
         response.headers["Access-Control-Allow-Origin"] = origin
     return response
 
@@ -147,7 +147,7 @@ def message_page(
     tone: str = "info",
     status: int = 200,
 ) -> Response:
-    """Show one honest page with a heading, a few sentences and where to go next."""
+    """Render a page with a heading, some paragraphs and links to what can be done next."""
     page = render_template(
         "public/message.html", heading=heading, text=paragraphs, actions=actions, tone=tone
     )
@@ -171,7 +171,7 @@ def show_refusal(error: NewsletterError) -> Response:
     text = translate(error.message, error.values)
     if request.path.startswith("/api/"):
         return _problem(status, type(error).__name__, text)
-    return message_page(_("This did not work"), text, actions=_ways_on(), tone="problem", status=status)
+    return message_page(_("This did not work"), text, actions=_next_actions(), tone="problem", status=status)
 
 
 def show_http_error(error: HTTPException) -> ResponseReturnValue:
@@ -193,7 +193,7 @@ def show_http_error(error: HTTPException) -> ResponseReturnValue:
         response = _problem(status, error.name, text)
     else:
         response = message_page(
-            _("This did not work"), text, actions=_ways_on(), tone="problem", status=status
+            _("This did not work"), text, actions=_next_actions(), tone="problem", status=status
         )
     for name, value in error.get_headers():
         if name.lower() in {"allow", "retry-after"}:
@@ -202,31 +202,31 @@ def show_http_error(error: HTTPException) -> ResponseReturnValue:
 
 
 def _problem(status: int, name: str, text: str) -> Response:
-    """Say no to a program where no resource of the API does (RFC 9457)."""
+    """Return a problem document (RFC 9457) for errors outside of the API's resources."""
     code = re.sub(r"[^a-z]+", "_", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
     document = {"type": "about:blank", "title": name, "status": status, "code": code, "detail": text}
     return Response(json.dumps(document), status, content_type="application/problem+json")
 
 
-def _ways_on() -> list[dict[str, str]]:
+def _next_actions() -> list[dict[str, str]]:
     if request.path.startswith("/staff/"):
         return [{"label": _("To the staff pages"), "url": url_for("stats.campaigns", lang=language())}]
     # Inside a frame the form that stood there comes back, with the lists it offered.
-    url = url_for("subscribers.subscribe", lang=language(), **embedding())
+    url = url_for("subscribers.subscribe", lang=language(), **embed_arguments())
     return [{"label": _("To the subscription page"), "url": url}]
 
 
-def _begin() -> None:
+def _choose_transaction_mode() -> None:
     if request.method in {"GET", "HEAD", "OPTIONS"}:
-        database.begin_reading()  # a page that writes down who looked at it says so: ``writing``
+        database.use_read_transactions()  # a page that records who viewed it is decorated: ``write_transaction``
     else:
-        database.begin_writing()
+        database.restart_for_writing()
 
 
 def _add_headers(response: Response) -> Response:
     headers = response.headers
     if is_embedded():
-        allow_frames(response, *settings().embed_origins)
+        allow_frames(response, *current_settings().embed_origins)
     headers.setdefault("Content-Security-Policy", CSP)
     headers.setdefault("X-Content-Type-Options", "nosniff")
     if "frame-ancestors 'self'" not in headers["Content-Security-Policy"]:

@@ -1,11 +1,11 @@
-"""CSV as RFC 4180 has it, which a spreadsheet opens without carrying anything out."""
+"""CSV output (RFC 4180) that is safe from formula injection in spreadsheets."""
 
 import csv
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-#: A cell that begins with one of these is a formula, or hides one, to some spreadsheet.
-_RISKY = ("=", "+", "-", "@", "\t", "\r", "\0")
+#: A cell that begins with one of these is taken for a formula by some spreadsheet.
+_FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "\0")
 
 
 class _Writable(Protocol):
@@ -19,15 +19,15 @@ class CsvWriter:
         self._writer = csv.writer(file, delimiter=delimiter)
 
     def write(self, cells: Iterable[str]) -> None:
-        """Write one row, a quote before each cell that a spreadsheet might run."""
-        self._writer.writerow([guarded(cell) for cell in cells])
+        """Write one row, with a quote before each cell that a spreadsheet might run."""
+        self._writer.writerow([escape_formula(cell) for cell in cells])
 
 
-def guarded(cell: str) -> str:
+def escape_formula(cell: str) -> str:
     """Return a cell as text that no spreadsheet takes for a formula."""
-    return f"'{cell}" if cell.startswith(_RISKY) else cell
+    return f"'{cell}" if cell.startswith(_FORMULA_PREFIXES) else cell
 
 
-def unguarded(cell: str) -> str:
-    """Return a cell without the quote that ``guarded`` put there."""
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_RISKY) else cell
+def unescape_formula(cell: str) -> str:
+    """Return a cell without the quote that ``escape_formula`` put there."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA_PREFIXES) else cell

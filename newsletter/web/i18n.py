@@ -1,7 +1,7 @@
-"""The languages we speak, and how one is chosen.
+"""Languages: which one a request gets, translation, and formats of dates and numbers.
 
-A page speaks the language of ``?lang=`` (or of the form field ``lang``), else the browser's, else
-the first of LANGUAGES. A mail speaks its list's language, whatever the browser says.
+A page is in the language of ``?lang=`` (or of the form field ``lang``), else the browser's, else
+the first of LANGUAGES. A mail is in its list's language, whatever the browser says.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from flask_babel import Babel, force_locale, gettext
 from werkzeug import Request
 from werkzeug.exceptions import HTTPException
 
-from newsletter.config import Settings, settings
+from newsletter.config import Settings, current_settings
 
 NATIVE_NAMES = {"fi": "Suomi", "en": "English"}
 
@@ -33,13 +33,13 @@ def init_app(app: Flask, chosen: Settings) -> None:
     babel.init_app(app, locale_selector=choose_language, timezone_selector=lambda: str(chosen.timezone))
     app.jinja_env.filters |= {"date": format_date, "datetime": format_datetime}
     app.jinja_env.filters |= {"number": format_number, "percent": format_share}
-    app.context_processor(_languages_of_page)
-    app.after_request(_keep_language)
+    app.context_processor(_language_context)
+    app.after_request(_keep_language_in_redirect)
 
 
 def choose_language() -> str:
     """Return the language this request asks for."""
-    offered = settings().languages
+    offered = current_settings().languages
     if not has_request_context():
         return offered[0]
     return str(g.language) if "language" in g else language_of(request)
@@ -47,7 +47,7 @@ def choose_language() -> str:
 
 def language_of(asked: Request) -> str:
     """Return the language that a request asks for, also one that has not reached Flask."""
-    offered, named = settings().languages, _named_language(asked)
+    offered, named = current_settings().languages, _requested_language(asked)
     if named in offered:
         return named
     # In the browser's own order: "en-GB, fi;q=0.5" is a wish for English.
@@ -56,26 +56,26 @@ def language_of(asked: Request) -> str:
 
 
 def language() -> str:
-    """Return the language in force: a forced one inside ``speaking``, else the request's."""
-    return str(flask_babel.get_locale() or settings().languages[0])
+    """Return the current language: a forced one inside ``force_language``, else the request's."""
+    return str(flask_babel.get_locale() or current_settings().languages[0])
 
 
-def spoken(code: str) -> str:
-    """Return the language to write in to someone of that language: ours if we do not speak it."""
-    offered = settings().languages
+def supported_language(code: str) -> str:
+    """Return the language if it is one of LANGUAGES, else the first of these."""
+    offered = current_settings().languages
     return code if code in offered else offered[0]
 
 
-def answer_in(code: str) -> None:
-    """Speak one language until this request has been answered, refusals included."""
-    g.language = spoken(code)
+def set_response_language(code: str) -> None:
+    """Use one language for the rest of this request, error pages included."""
+    g.language = supported_language(code)
     flask_babel.refresh()
 
 
 @contextmanager
-def speaking(code: str) -> Iterator[None]:
+def force_language(code: str) -> Iterator[None]:
     """Render everything inside in one language."""
-    with force_locale(spoken(code)):
+    with force_locale(supported_language(code)):
         yield
 
 
@@ -122,33 +122,33 @@ def _percent(share: float, code: str) -> str:
     return str(format_percent(share, "#,##0.#\u00a0%", locale=code))
 
 
-def _keep_language(response: Response) -> Response:
-    """Let a redirect lead to the next page in the language that this one was asked for in."""
+def _keep_language_in_redirect(response: Response) -> Response:
+    """Add the requested ``lang`` to a redirect within this site."""
     location = response.headers.get("Location", "")
     if location.startswith("/") and not location.startswith("//"):
-        asked, here = _named_language(request), urlsplit(location)
-        if asked in settings().languages and "lang" not in parse_qs(here.query):
+        asked, here = _requested_language(request), urlsplit(location)
+        if asked in current_settings().languages and "lang" not in parse_qs(here.query):
             query = f"{here.query}&lang={asked}" if here.query else f"lang={asked}"
             response.headers["Location"] = urlunsplit(here._replace(query=query))
     return response
 
 
-def _named_language(asked: Request) -> str:
+def _requested_language(asked: Request) -> str:
     with suppress(HTTPException):  # a form too large to read still gets its answer
         return asked.values.get("lang", "")
     return asked.args.get("lang", "")
 
 
-def _languages_of_page() -> dict[str, Any]:
+def _language_context() -> dict[str, Any]:
     if not has_request_context():
         return {"language": language(), "languages": []}
     return {
         "language": language(),
-        "languages": [_this_page_in(code) for code in settings().languages],
+        "languages": [_language_link(code) for code in current_settings().languages],
     }
 
 
-def _this_page_in(code: str) -> dict[str, str]:
+def _language_link(code: str) -> dict[str, str]:
     path = request.path if request.endpoint else "/"
     asked = [(name, value) for name, value in request.args.items(multi=True) if name != "lang"]
     address = f"{request.script_root}{path}?{urlencode([*asked, ('lang', code)])}"

@@ -1,4 +1,4 @@
-"""Logs: one line a fact, a fixed event and its ids. Never an address, an IP, a token or a body."""
+"""Set-up of structured logging: fixed event names and ids; never an address, an IP, a token or a body."""
 
 import logging
 import sys

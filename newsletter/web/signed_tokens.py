@@ -1,8 +1,8 @@
-"""Signed links: one purpose, one salt.
+"""Signed tokens for links: one purpose, one derived key.
 
-A token carries a few packed numbers and their signature. It holds nothing to look up and nothing
-personal; a token made for one purpose is worthless for another, because each purpose signs with a
-key of its own, derived from SECRET_KEY. Tokens made with a key in SECRET_KEY_FALLBACKS still open.
+A token is packed numbers (struct) and their signature (keyed BLAKE2b), in base64url. It needs no row in
+the database and holds no personal data. Each purpose has a key of its own, derived from SECRET_KEY, so a
+token of one purpose is invalid for another. Keys in SECRET_KEY_FALLBACKS still verify.
 """
 
 import base64
@@ -14,17 +14,17 @@ from typing import Any
 
 from flask import current_app
 
-from newsletter.config import Settings, settings
+from newsletter.config import Settings, current_settings
 from newsletter.errors import LinkInvalid
 
-#: 144 bits, which are 24 letters without padding.
+#: 144 bits, which are 24 characters of base64url without padding.
 _SIGNATURE_BYTES = 18
-_SIGNATURE_LETTERS = 24
-_TO_URL = bytes.maketrans(b"+/", b"-_")
+_SIGNATURE_CHARACTERS = 24
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 class Signer:
-    """The keys of one purpose: signs with the newest and knows what any of them has signed."""
+    """The keys of one purpose: signs with the newest, verifies with each."""
 
     def __init__(self, purpose: str, chosen: Settings) -> None:
         keys = [chosen.secret_key, *chosen.secret_key_fallbacks]
@@ -42,12 +42,12 @@ class Signer:
         """Return the payload, a dot and its signature."""
         return payload + b"." + _signature(self._states[0], payload)
 
-    def has_signed(self, payload: bytes, signature: bytes) -> bool:
-        """Tell whether this is our signature of a payload."""
-        if len(signature) == _SIGNATURE_LETTERS:
+    def verify(self, payload: bytes, signature: bytes) -> bool:
+        """Tell whether the signature belongs to the payload, under any of the keys."""
+        if len(signature) == _SIGNATURE_CHARACTERS:
             return any(hmac.compare_digest(_signature(state, payload), signature) for state in self._states)
         # Mails sent by earlier versions carry HMAC-SHA-256.
-        return any(hmac.compare_digest(_older_signature(key, payload), signature) for key in self._older)
+        return any(hmac.compare_digest(_legacy_signature(key, payload), signature) for key in self._older)
 
 
 class SignedLink:
@@ -69,15 +69,15 @@ class SignedLink:
         return self.decode(self.signer(), token)
 
     def encode(self, signer: Signer, *values: int | bytes) -> bytes:
-        """Do as ``make`` with a signer kept by the caller, for code that makes thousands."""
-        return signer.sign(_letters(self._struct.pack(*values)))
+        """Make a token as bytes, with a signer kept by the caller: for code that makes thousands."""
+        return signer.sign(_base64url(self._struct.pack(*values)))
 
     def decode(self, signer: Signer, token: str) -> tuple[Any, ...]:
-        """Do as ``read`` with a signer kept by the caller."""
+        """Read a token with a signer kept by the caller; raise LinkInvalid."""
         try:
             payload, _dot, signature = token.encode("ascii").rpartition(b".")
-            # The letters are signed, and not what they stand for: the last may have bits that say nothing.
-            if not signer.has_signed(payload, signature):
+            # The encoded text is signed, not what it decodes to: the last character may have unused bits.
+            if not signer.verify(payload, signature):
                 raise LinkInvalid
             return self._struct.unpack(base64.urlsafe_b64decode(payload + b"=" * (-len(payload) % 4)))
         except (UnicodeEncodeError, binascii.Error, struct.error) as error:
@@ -89,7 +89,7 @@ class SignedLink:
             return Signer(self.purpose, chosen)
         signers: dict[str, Signer] = current_app.extensions.setdefault("newsletter.signers", {})
         if self.purpose not in signers:
-            signers[self.purpose] = Signer(self.purpose, settings())
+            signers[self.purpose] = Signer(self.purpose, current_settings())
         return signers[self.purpose]
 
 
@@ -98,16 +98,16 @@ def hash_secret(secret: bytes) -> str:
     return hashlib.sha256(secret).hexdigest()
 
 
-def _letters(content: bytes) -> bytes:
-    """Return what goes into an address as it is (RFC 4648, 5), without padding."""
-    return binascii.b2a_base64(content, newline=False).translate(_TO_URL, b"=")
+def _base64url(content: bytes) -> bytes:
+    """Encode as base64url (RFC 4648, section 5) without padding."""
+    return binascii.b2a_base64(content, newline=False).translate(_URL_SAFE, b"=")
 
 
 def _signature(keyed: "hashlib.blake2b", payload: bytes) -> bytes:
     state = keyed.copy()
     state.update(payload)
-    return _letters(state.digest())
+    return _base64url(state.digest())
 
 
-def _older_signature(key: bytes, payload: bytes) -> bytes:
-    return _letters(hmac.digest(key, payload, "sha256"))
+def _legacy_signature(key: bytes, payload: bytes) -> bytes:
+    return _base64url(hmac.digest(key, payload, "sha256"))

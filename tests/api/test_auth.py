@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from newsletter.api import auth
 from newsletter.db import db
 from newsletter.ledger.audit import AuditEntry
-from newsletter.ratelimit.limiter import items_of, take
+from newsletter.ratelimit.limiter import hit, parse_rule
 from newsletter.staff.api_tokens import TokenInvalid, create_token, revoke_token
 from newsletter.staff.models import ApiToken
 from tests.support.clock import NOW
@@ -148,9 +148,9 @@ def test_what_is_left_of_the_rate_stands_in_the_headers(call):
 def test_a_token_that_asks_too_often_is_told_when_to_come_back(call, make_token):
     token = make_token("lists:read")
     number = str(db.session.scalars(sa.select(ApiToken.id)).one())
-    (rule,) = items_of(auth.PER_TOKEN)
+    (rule,) = parse_rule(auth.PER_TOKEN)
     for _call in range(rule.amount):
-        take(auth.PER_TOKEN, "token", number)
+        hit(auth.PER_TOKEN, "token", number)
 
     refused = call("/lists", token=token)
 

@@ -11,7 +11,7 @@ from newsletter.campaigns.models import CampaignStatus
 from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.ledger.audit import AuditEntry
-from newsletter.mail.models import Grade, Standing
+from newsletter.mail.models import DeliverabilityResult, Grade
 from newsletter.sending.lifecycle.release import start_due
 from newsletter.subscribers.models import SubscriptionStatus
 from tests.subscribers.pages import Page
@@ -240,7 +240,7 @@ def test_a_time_that_is_over_is_refused(call, draft):
 def demand(draft, make_app, make_token) -> Callable[..., TestResponse]:
     """Ask for a campaign to be sent where our mail would not arrive."""
     bad = {"code": "dmarc", "grade": Grade.FAILED, "word": "dmarc_missing", "details": {"name": "_dmarc"}}
-    db.session.add(Standing(**bad, checked_at=NOW))
+    db.session.add(DeliverabilityResult(**bad, checked_at=NOW))
     db.session.commit()
     strict = make_app(preflight="always").test_client()
 

@@ -17,15 +17,15 @@ from newsletter.db import db
 from newsletter.db.leases import owner
 from newsletter.ledger import audit
 from newsletter.mail.models import OutboxMail
-from newsletter.mail.return_path import OUTBOX, return_paths
+from newsletter.mail.return_path import OUTBOX_CAMPAIGN, return_paths
 from newsletter.mail.smtp.transport import Reply
 from newsletter.privacy.retention.erasure import erase_person
 from newsletter.sending.lifecycle.audience import audience_of
 from newsletter.sending.lifecycle.start import start_campaign
-from newsletter.sending.message.personalize import MESSAGE
+from newsletter.sending.message.personalize import MESSAGE_ID
 from newsletter.sending.models import Delivery, DeliveryStatus
-from newsletter.sending.worker.leasing import Claimed
-from newsletter.sending.worker.record import settle
+from newsletter.sending.worker.leasing import ClaimedDelivery
+from newsletter.sending.worker.record import record_and_claim
 from newsletter.subscribers.models import (
     Consent,
     ConsentKind,
@@ -130,7 +130,7 @@ def test_sb6_a_complaint_leaves_all_lists_at_once(sent, bounce, make_list, make_
 
 def test_a_complaint_sent_elsewhere_is_known_by_the_mail_in_it(sent, now):
     campaign, person = it = sent()
-    message_id = f"{MESSAGE.make(campaign.editions[0].id, person.id)}@kirjakauppa.example"
+    message_id = f"{MESSAGE_ID.make(campaign.editions[0].id, person.id)}@kirjakauppa.example"
     content = report_on("nobody@kirjakauppa.example", "abuse-headers-only", message_id)
 
     take_in(content, source="imap", now=now)
@@ -240,8 +240,8 @@ def test_a_report_that_comes_before_the_servers_answer_counts_once(sent, bounce,
     db.session.commit()
 
     bounce(it)
-    claimed = Claimed(campaign.id, person.id, 1, 1, 1, person.address, is_measured=False)
-    settle(campaign.id, [(claimed, Reply(250, "ok"))], [], now)
+    claimed = ClaimedDelivery(campaign.id, person.id, 1, 1, 1, person.address, is_measured=False)
+    record_and_claim(campaign.id, [(claimed, Reply(250, "ok"))], [], now)
 
     assert (status_of(it), totals_of(campaign, "accepted", "bounced")) == ("bounced", (1, 1))
 
@@ -292,7 +292,7 @@ def sent_once(sent):
 
 def leave_by_mail(campaign, person, name: str, now) -> str:
     paths = return_paths()
-    path = f"uutiset+u{paths.leave_token(campaign.id, person.id).decode()}@kirjakauppa.example"
+    path = f"uutiset+u{paths.unsubscribe_token(campaign.id, person.id).decode()}@kirjakauppa.example"
     reading, _outcome = take_in(report_on(path, name), source="smtp", now=now)
     db.session.commit()
     return reading.kind.value
@@ -329,7 +329,7 @@ def test_the_address_to_leave_by_stands_in_the_header_where_one_is_read(
 
     (mail,) = smtp_server.messages
     with through.app_context():
-        token = return_paths().leave_token(campaign_id, person.id).decode()
+        token = return_paths().unsubscribe_token(campaign_id, person.id).decode()
     way_out = f"<mailto:palaute+u{token}@kirjakauppa.example?subject=unsubscribe>"
     assert mail.parsed["List-Unsubscribe"].endswith(f", {way_out}")
     assert mail.sender.startswith("palaute+b")
@@ -343,7 +343,7 @@ def start_and_commit(campaign_id: int) -> None:
 def test_a_newsletter_that_is_passed_on_to_us_leaves_nothing(sent, now):
     """It has the address to leave by in its header; only a mail to that address leaves."""
     campaign, person = sent()
-    token = return_paths().leave_token(campaign.id, person.id).decode()
+    token = return_paths().unsubscribe_token(campaign.id, person.id).decode()
     way_out = f"<mailto:uutiset+u{token}@kirjakauppa.example?subject=unsubscribe>"
     content = f"From: a@example.com\r\nTo: x@example.com\r\nList-Unsubscribe: {way_out}\r\n\r\n".encode()
 
@@ -360,7 +360,7 @@ def single_mail(template: str) -> OutboxMail:
 
 
 def take_single(mail: OutboxMail, name: str, now) -> str:
-    content = report_on(return_paths().of(OUTBOX, mail.id), name)
+    content = report_on(return_paths().of(OUTBOX_CAMPAIGN, mail.id), name)
     _reading, outcome = take_in(content, source="maildir", now=now)
     db.session.commit()
     return outcome.value

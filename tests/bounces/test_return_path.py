@@ -3,7 +3,7 @@
 import pytest
 
 from newsletter.config import SettingsInvalid
-from newsletter.mail.return_path import Sent, return_paths
+from newsletter.mail.return_path import SentMail, return_paths
 from tests.support.apps import load_settings
 
 PATH = r"uutiset\+b[0-9a-f]{40}@kirjakauppa\.example"
@@ -26,9 +26,9 @@ def test_sb4_each_mail_has_a_return_path_of_its_own(app):
 def test_a_return_path_says_whose_mail_it_was_in_any_case(app):
     path = return_paths().of(3, 2**31)
 
-    assert list(return_paths().find(f"To: <{path.upper()}>")) == [("b", Sent(3, 2**31))]
+    assert list(return_paths().find(f"To: <{path.upper()}>")) == [("b", SentMail(3, 2**31))]
     assert list(return_paths().find(f"SRS0=ab=cd=x.example={path.partition('@')[0]}@y.example")) == [
-        ("b", Sent(3, 2**31))
+        ("b", SentMail(3, 2**31))
     ]
 
 
@@ -50,7 +50,7 @@ def test_a_key_of_before_still_opens_return_paths(app, make_app):
     changed = make_app(secret_key="new", secret_key_fallbacks="the secret key of the tests")
 
     with changed.app_context():
-        assert list(return_paths().find(path)) == [("b", Sent(3, 7))]
+        assert list(return_paths().find(path)) == [("b", SentMail(3, 7))]
 
 
 @pytest.mark.parametrize(

@@ -22,13 +22,13 @@ from newsletter.campaigns.drafts import create_campaign
 from newsletter.campaigns.models import Campaign, CampaignStatus, CampaignTotals
 from newsletter.clock import utcnow
 from newsletter.config import PREFIX, Settings
-from newsletter.db import db, reading, sqlite_write_lock, table_of
+from newsletter.db import db, read_transactions, sqlite_write_lock, table_of
 from newsletter.running import migrations
 from newsletter.sending.lifecycle.start import start_campaign
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.subscribers.addresses import hash_address
 from newsletter.subscribers.models import MailingList, Subscriber, Subscription, SubscriptionStatus
-from newsletter.wakeups import queue, wake, wake_now
+from newsletter.wakeups import queue, wake_after_commit, wake_now
 from tests.chaos.grounds import Ground, Trouble
 from tests.support.apps import DEFAULTS
 from tests.support.server import ROOT, free_port
@@ -50,11 +50,11 @@ from newsletter import create_app
 from newsletter.db import sqlite_write_lock
 from newsletter.running import supervisor
 
-supervisor.RESTART_SECONDS = 0.05
-sqlite_write_lock.PATIENCE = float(sys.argv[2])
+supervisor.RESTART_DELAY = 0.05
+sqlite_write_lock.LOCK_TIMEOUT = float(sys.argv[2])
 app = create_app()
 names = [f"worker-{number}" for number in range(int(sys.argv[1]))]
-supervisor.Family(app, {name: partial(supervisor.serve_jobs, app) for name in names}).run()
+supervisor.Supervisor(app, {name: partial(supervisor.run_worker, app) for name in names}).run()
 """
 
 
@@ -204,7 +204,7 @@ def _children(pid: int) -> list[int]:
 
 def _done(app: Flask, campaign_id: int) -> int | None:
     """Return how many deliveries are settled; None when the database does not say."""
-    with app.app_context(), reading(), suppress(OperationalError):
+    with app.app_context(), read_transactions(), suppress(OperationalError):
         totals = db.session.get_one(CampaignTotals, campaign_id)
         return totals.accepted + totals.failed + totals.skipped + totals.uncertain
     return None
@@ -212,7 +212,7 @@ def _done(app: Flask, campaign_id: int) -> int | None:
 
 def _is_over(app: Flask, campaign_id: int) -> bool:
     """Tell whether a campaign has been sent, or paused by the breaker: nobody would resume it here."""
-    with app.app_context(), reading(), suppress(OperationalError):
+    with app.app_context(), read_transactions(), suppress(OperationalError):
         status = db.session.scalar(sa.select(Campaign.status).where(Campaign.id == campaign_id))
         return status is not CampaignStatus.SENDING
     return False
@@ -233,7 +233,7 @@ def _hurry(app: Flask, campaign_id: int) -> None:
             Delivery.due_at > utcnow() + timedelta(seconds=1),
         )
         db.session.execute(due.values(due_at=utcnow()), execution_options={"synchronize_session": False})
-        wake("campaigns")  # one at most waits in the queue: sweeps would pile up in it
+        wake_after_commit("campaigns")  # one at most waits in the queue: sweeps would pile up in it
         db.session.commit()
 
 
@@ -294,7 +294,7 @@ def _server(port: int, taken: Path, mode: str) -> Iterator[None]:
 
 @contextmanager
 def _family(environ: dict[str, str], story: Story, said: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    patience = HASTY_PATIENCE if story.ground.troubles else sqlite_write_lock.PATIENCE
+    patience = HASTY_PATIENCE if story.ground.troubles else sqlite_write_lock.LOCK_TIMEOUT
     with said.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-c", FAMILY, str(story.workers), str(patience)],

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from newsletter.db.leases import _started, dead_owners, owner
+from newsletter.db.leases import _start_ticks, dead_owners, owner
 
 
 @pytest.fixture
@@ -12,7 +12,7 @@ def other_process():
     """Another process of this machine, and the name under which it would hold rows."""
     with subprocess.Popen(["sleep", "60"]) as process:
         host = owner().rsplit(":", 2)[0]
-        yield process, f"{host}:{process.pid}:{_started(process.pid)}"
+        yield process, f"{host}:{process.pid}:{_start_ticks(process.pid)}"
         process.kill()
 
 

@@ -7,7 +7,14 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, OperationalError, StatementError
 
-from newsletter.db import begin_reading, begin_writing, db, insert_or_ignore, is_sqlite, reading
+from newsletter.db import (
+    db,
+    insert_or_ignore,
+    is_sqlite,
+    read_transactions,
+    restart_for_writing,
+    use_read_transactions,
+)
 from newsletter.subscribers.models import MailingList, Subscription, SubscriptionStatus
 from tests.support.apps import at_once
 
@@ -156,7 +163,7 @@ def other_writer(real_app):
 @pytest.fixture
 def impatient(real_app, monkeypatch):
     """Let our own connections wait 20 ms for a lock."""
-    monkeypatch.setattr("newsletter.db.sqlite_write_lock.PATIENCE", 0.02)
+    monkeypatch.setattr("newsletter.db.sqlite_write_lock.LOCK_TIMEOUT", 0.02)
 
 
 def count_lists():
@@ -171,14 +178,14 @@ def test_a_transaction_takes_the_write_lock_when_it_begins(real_app, impatient, 
 
 @on_sqlite
 def test_whoever_only_reads_waits_for_nobody(real_app, impatient, other_writer):
-    with reading():
+    with read_transactions():
         assert count_lists() == 0
         db.session.rollback()
 
 
 @on_sqlite
 def test_after_reading_the_next_transaction_writes_again(real_app, impatient, other_writer):
-    with reading():
+    with read_transactions():
         count_lists()
         db.session.rollback()
 
@@ -193,10 +200,10 @@ def test_a_get_request_reads_while_somebody_writes(real_app, client, impatient, 
 
 @on_sqlite
 def test_a_thread_that_began_reading_writes_after_saying_so(real_app, impatient, make_list):
-    begin_reading()
+    use_read_transactions()
     count_lists()
 
-    begin_writing()
+    restart_for_writing()
     make_list("uutiset")
 
     assert count_lists() == 1

@@ -5,7 +5,7 @@ from selectolax.lexbor import LexborHTMLParser
 
 from newsletter.campaigns.compose import compose
 from newsletter.campaigns.models import Edition
-from newsletter.mail.branding import DARK, LIGHT, READABLE, brand, contrast
+from newsletter.mail.branding import DARK, LIGHT, MIN_CONTRAST, brand, contrast
 
 
 @pytest.mark.parametrize(
@@ -16,10 +16,10 @@ def test_any_colour_gives_words_that_can_be_read(make_app, colour):
         look = brand()
 
     assert look.colour == colour
-    assert contrast(look.on_colour, look.colour) >= READABLE
-    assert contrast(look.link, LIGHT) >= READABLE
-    assert contrast(look.dark, DARK) >= READABLE
-    assert contrast(look.on_dark, look.dark) >= READABLE
+    assert contrast(look.on_colour, look.colour) >= MIN_CONTRAST
+    assert contrast(look.link, LIGHT) >= MIN_CONTRAST
+    assert contrast(look.dark, DARK) >= MIN_CONTRAST
+    assert contrast(look.on_dark, look.dark) >= MIN_CONTRAST
 
 
 def test_a_newsletter_wears_the_look_of_the_settings(make_app):

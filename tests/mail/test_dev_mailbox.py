@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from newsletter.mail.dev_mailbox import forget_mails_to
+from newsletter.mail.dev_mailbox import delete_mails_to
 from newsletter.mail.outbox import deliver_due, enqueue
 from tests.support.apps import on_its_own
 
@@ -137,12 +137,12 @@ def test_the_mails_of_a_person_can_be_forgotten(app, send, outgoing):
     send("Meri@example.com")
     send("tilaaja@example.com")
 
-    forget_mails_to({"meri@example.com"})
+    delete_mails_to({"meri@example.com"})
 
     assert [message["Delivered-To"] for message in outgoing] == ["tilaaja@example.com"]
 
 
 def test_forgetting_the_mails_of_nobody_needs_no_mailbox(app, outgoing):
-    forget_mails_to({"meri@example.com"})
+    delete_mails_to({"meri@example.com"})
 
     assert outgoing.all == []

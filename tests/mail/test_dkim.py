@@ -11,8 +11,8 @@ import pytest
 from newsletter.config import SettingsInvalid
 from newsletter.db import db
 from newsletter.mail import outbox
-from newsletter.mail.dkim import SIGNED, relaxed_body, signer_of
-from newsletter.running.doctor.report import examine
+from newsletter.mail.dkim import SIGNED_HEADERS, dkim_signer, relaxed_body
+from newsletter.running.doctor.report import run_checks
 from newsletter.sending.lifecycle.start import start_campaign
 from newsletter.sending.worker import deliver
 from tests.support.apps import load_settings, on_its_own
@@ -39,7 +39,7 @@ def chosen(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def signed(chosen):
-    return signer_of(chosen).sign(MESSAGE, now=NOW)
+    return dkim_signer(chosen).sign(MESSAGE, now=NOW)
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_mf6_every_mail_arrives_with_signatures_that_hold(
     assert judged == [[True, True], [True, True]]
 
 
-@pytest.mark.parametrize("name", SIGNED)
+@pytest.mark.parametrize("name", SIGNED_HEADERS)
 def test_mf6_one_more_header_of_those_that_matter_breaks_the_signature(signed, chosen, name):
     added = f"{name}: something else\r\n".encode()
 
@@ -105,7 +105,7 @@ def test_mf6_the_signature_says_how_it_was_made(signed):
     named = tags["h"].replace(" ", "").split(":")
     present = {"from", "to", "subject", "date", "message-id", "list-unsubscribe"}
     assert {name: named.count(name) for name in named} == {
-        name.lower(): 2 if name.lower() in present else 1 for name in SIGNED
+        name.lower(): 2 if name.lower() in present else 1 for name in SIGNED_HEADERS
     }
     assert max(map(len, signed.split(b"\r\n"))) <= 78
 
@@ -125,7 +125,7 @@ def test_the_body_is_brought_into_the_form_of_the_standard(body, relaxed):
 
 
 def test_without_a_key_signing_is_left_to_the_mail_server(tmp_path):
-    assert signer_of(load_settings(tmp_path)) is None
+    assert dkim_signer(load_settings(tmp_path)) is None
 
 
 def test_a_key_may_be_named_by_its_file_or_stand_in_one_line(tmp_path):
@@ -157,7 +157,7 @@ def test_a_key_that_cannot_sign_stops_the_start_and_is_not_shown(tmp_path, key, 
 
 def test_the_doctor_masks_the_key(make_app):
     with make_app(dkim_selector="s1", dkim_key=rsa_pem()).app_context():
-        data, text, _code = examine(NOW)
+        data, text, _code = run_checks(NOW)
 
     shown = {row["name"]: row["value"] for row in data["settings"]}
     assert (shown["NEWSLETTER_DKIM_KEY"], shown["NEWSLETTER_DKIM_SELECTOR"]) == ("********", "s1")

@@ -10,8 +10,8 @@ from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.db.leases import owner
 from newsletter.mail.models import MailStatus, OutboxMail
-from newsletter.mail.outbox import RETRY_AFTER, deliver_due, enqueue, release_expired
-from newsletter.mail.return_path import OUTBOX, return_paths
+from newsletter.mail.outbox import RETRY_DELAYS, deliver_due, enqueue, release_expired
+from newsletter.mail.return_path import OUTBOX_CAMPAIGN, return_paths
 from tests.support.apps import on_its_own
 from tests.support.server import ROOT
 
@@ -90,7 +90,7 @@ def test_sb4_the_envelope_names_the_mail_to_us_alone(put, deliver, smtp_server):
 
     deliver()
 
-    assert smtp_server.messages[0].sender == return_paths().of(OUTBOX, mail.id)
+    assert smtp_server.messages[0].sender == return_paths().of(OUTBOX_CAMPAIGN, mail.id)
 
 
 def test_the_message_keeps_the_id_it_was_given(put, deliver, smtp_server):
@@ -153,7 +153,7 @@ def test_the_gaps_grow_to_a_day_and_the_tries_end_after_four(put, deliver, smtp_
         deliver()
 
     minutes = [1, 5, 15, 60, 180, 360, 720, 1440, 1440, 1440]
-    assert gaps == [timedelta(minutes=gap) for gap in minutes] == list(RETRY_AFTER)
+    assert gaps == [timedelta(minutes=gap) for gap in minutes] == list(RETRY_DELAYS)
     assert (mail.status, mail.attempts, mail.address) == (MailStatus.FAILED, 11, None)
 
 

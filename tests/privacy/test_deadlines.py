@@ -6,12 +6,12 @@ import pytest
 
 from newsletter.privacy.deadlines import (
     add_months,
-    due_on,
     end_of_year_after,
-    extended_due_on,
-    is_due_time,
-    is_last_day,
+    extended_response_due_on,
+    is_last_purge_day,
+    is_purge_due,
     months_before,
+    response_due_on,
     start_of_year,
 )
 
@@ -30,11 +30,11 @@ from newsletter.privacy.deadlines import (
     ],
 )
 def test_rd2_the_answer_is_due_within_30_days_and_a_month(app, received, due):
-    assert due_on(received) == due
+    assert response_due_on(received) == due
 
 
 def test_rd2_an_extension_adds_two_months(app):
-    assert extended_due_on(datetime(2026, 12, 1, 10, tzinfo=UTC)) == date(2027, 2, 28)
+    assert extended_response_due_on(datetime(2026, 12, 1, 10, tzinfo=UTC)) == date(2027, 2, 28)
 
 
 def test_the_29th_of_february_has_a_day_in_other_years():
@@ -56,14 +56,14 @@ def test_the_29th_of_february_has_a_day_in_other_years():
     ],
 )
 def test_rp1_the_run_is_due_from_its_time_to_the_end_of_january(app, moment, is_due):
-    assert is_due_time(moment) is is_due
+    assert is_purge_due(moment) is is_due
 
 
 def test_rp1_another_day_may_be_chosen(make_app):
     app = make_app(purge_at="2 04:30")
 
     with app.app_context():
-        found = [is_due_time(datetime(2027, 1, 2, 2, minute, tzinfo=UTC)) for minute in (29, 30)]
+        found = [is_purge_due(datetime(2027, 1, 2, 2, minute, tzinfo=UTC)) for minute in (29, 30)]
 
     assert found == [False, True]
 
@@ -71,7 +71,7 @@ def test_rp1_another_day_may_be_chosen(make_app):
 def test_the_last_day_is_that_of_the_business(app):
     moments = (datetime(2027, 1, 30, 22, tzinfo=UTC), datetime(2027, 1, 31, 22, tzinfo=UTC))
 
-    assert [is_last_day(moment) for moment in moments] == [True, False]
+    assert [is_last_purge_day(moment) for moment in moments] == [True, False]
 
 
 def test_years_begin_and_end_in_the_business_time_zone(app):

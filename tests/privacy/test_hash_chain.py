@@ -105,7 +105,7 @@ def test_an_erasure_is_not_taken_for_tampering(real_app, sealed, now):
 
 
 def test_rp6_the_log_forgets_its_oldest_acts_and_still_verifies(app, sealed, now):
-    audit.forget_before(now.replace(year=2030))
+    audit.delete_before(now.replace(year=2030))
 
     found = audit.verify_log()
     assert (found.broken, found.deleted) == ([], found.rows)

@@ -8,17 +8,17 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db, table_of
 from newsletter.durable import restore_journal
-from newsletter.durable.restore_journal import Line
+from newsletter.durable.restore_journal import JournalEntry
 from newsletter.errors import AddressInvalid
 from newsletter.ledger.audit import AuditEntry
-from newsletter.privacy.backup.replay import replay
-from newsletter.privacy.models import Ban, RequestKind
-from newsletter.privacy.requests.fulfil import carry_out, lift_restriction
-from newsletter.privacy.requests.lift_suppression import NotBarred, lift_bars
-from newsletter.privacy.requests.register import ReasonMissing, receive
+from newsletter.privacy.backup.replay import replay_journal
+from newsletter.privacy.models import Objection, RequestKind
+from newsletter.privacy.requests.fulfil import fulfil_request, lift_restriction
+from newsletter.privacy.requests.lift_suppression import NotSuppressed, lift_all
+from newsletter.privacy.requests.register import ReasonMissing, record_request
 from newsletter.privacy.retention.erasure import erase_person
 from newsletter.subscribers.addresses import hash_address
 from newsletter.subscribers.consent.evidence import Visit, seal_ledger, verify_ledger
@@ -50,7 +50,7 @@ def forget(app):
     """
 
     def remember():
-        tables = [table_of(model) for model in (Subscriber, Subscription, Suppression, Ban, Consent)]
+        tables = [table_of(model) for model in (Subscriber, Subscription, Suppression, Objection, Consent)]
         kept = [db.session.execute(sa.select(table)).mappings().all() for table in tables]
 
         def back():
@@ -69,7 +69,7 @@ def forget(app):
 
 @pytest.fixture(autouse=True)
 def _empty_journal(app):
-    settings().journal_path.unlink(missing_ok=True)
+    current_settings().journal_path.unlink(missing_ok=True)
 
 
 def again(moved=0, **numbers):
@@ -100,7 +100,7 @@ def test_rp7_who_left_and_refused_since_the_backup_stays_gone_and_unmeasured(app
     db.session.commit()
     back()
 
-    counts = [replay(LATER + timedelta(days=1)) for _time in range(2)]
+    counts = [replay_journal(LATER + timedelta(days=1)) for _time in range(2)]
 
     assert counts == [again(left=1, refused=1), again()]
     assert db.session.scalars(sa.select(Subscription.status)).all() == [SubscriptionStatus.UNSUBSCRIBED]
@@ -120,26 +120,28 @@ def test_rp7_restrictions_objections_and_blocks_since_the_backup_are_in_force_ag
         (RequestKind.RESTRICTION, "meri@example.com", ()),
         (RequestKind.OBJECTION, "eero@example.com", ("all_mail", "disclosure")),
     ):
-        made = receive(kind, address, channel="mail", language="fi", now=NOW, actor="staff:1", scopes=scopes)
-        carry_out(made.id, now=LATER, actor="staff:1", reply_by="print")
+        made = record_request(
+            kind, address, channel="mail", language="fi", now=NOW, actor="staff:1", scopes=scopes
+        )
+        fulfil_request(made.id, now=LATER, actor="staff:1", reply_by="print")
     back()
 
-    counts = replay(LATER)
+    counts = replay_journal(LATER)
 
     assert counts == again(left=1, refused=1, restricted=1, barred=1)
     people = dict(db.session.execute(sa.select(Subscriber.address, Subscriber.restricted_at)).all())
     assert people == {"meri@example.com": LATER, "eero@example.com": None}
     assert find_suppression("eero@example.com").reason is SuppressionReason.BANNED
-    assert sorted(db.session.scalars(sa.select(Ban.scope))) == ["all_mail", "disclosure"]
+    assert sorted(db.session.scalars(sa.select(Objection.scope))) == ["all_mail", "disclosure"]
 
 
 def test_what_was_lifted_since_stays_lifted(app, make_subscriber, forget):
     meri = make_subscriber("meri@example.com")
     back = forget()
-    made = receive(
+    made = record_request(
         RequestKind.RESTRICTION, meri.address, channel="mail", language="fi", now=NOW, actor="staff:1"
     )
-    carry_out(made.id, now=NOW, actor="staff:1", reply_by="print")
+    fulfil_request(made.id, now=NOW, actor="staff:1", reply_by="print")
     lift_restriction(made.id, now=LATER, actor="staff:1")
     suppress(meri.address_key, SuppressionReason.BOUNCED, NOW)
     db.session.commit()
@@ -147,7 +149,7 @@ def test_what_was_lifted_since_stays_lifted(app, make_subscriber, forget):
     db.session.commit()
     back()
 
-    assert replay(LATER) == again()
+    assert replay_journal(LATER) == again()
     assert acts() == ["requested", "restricted", "requested", "unrestricted", "suppressed", "lifted"]
 
 
@@ -157,7 +159,7 @@ def test_who_came_back_before_the_backup_stays(app, make_subscriber):
     rejoin(meri, NOW, language="fi", now=LATER, visit=VISIT)
     db.session.commit()
 
-    assert replay(LATER) == again()
+    assert replay_journal(LATER) == again()
     assert meri.subscriptions[0].status is SubscriptionStatus.CONFIRMED
 
 
@@ -170,7 +172,7 @@ def test_a_changed_address_does_not_hide_who_left(app, make_subscriber, forget):
     db.session.commit()
     back()
 
-    assert replay(LATER) == again(left=1)
+    assert replay_journal(LATER) == again(left=1)
 
 
 def test_killed_between_the_journal_and_the_commit_the_restore_is_stricter(app, make_subscriber):
@@ -184,7 +186,7 @@ def test_killed_between_the_journal_and_the_commit_the_restore_is_stricter(app, 
     db.session.expire_all()
     before = db.session.get_one(Subscription, subscription).status
 
-    replay(LATER)
+    replay_journal(LATER)
 
     assert (before, acts()) == (SubscriptionStatus.CONFIRMED, ["left"])
     assert db.session.get_one(Subscription, subscription).status is SubscriptionStatus.UNSUBSCRIBED
@@ -260,64 +262,67 @@ def test_the_journal_names_nobody(app, make_subscriber):
     suppress(meri.address_key, SuppressionReason.OBJECTED, NOW)
     db.session.commit()
 
-    text = settings().journal_path.read_text(encoding="utf-8")
+    text = current_settings().journal_path.read_text(encoding="utf-8")
     assert [word for word in ("meri", "example.com", VISIT.ip) if word in text] == []
-    assert settings().journal_path.stat().st_mode & 0o777 == 0o600
+    assert current_settings().journal_path.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
 def test_the_stump_of_a_write_cut_short_spoils_no_other_line(app):
-    restore_journal.note([Line(NOW, "a")])
-    with settings().journal_path.open("a") as file:
+    restore_journal.append([JournalEntry(NOW, "a")])
+    with current_settings().journal_path.open("a") as file:
         file.write('{"at":"2026-03')
-    restore_journal.note([Line(LATER, "b", restore_journal.LIFTED, told={"bans": True})])
+    restore_journal.append([JournalEntry(LATER, "b", restore_journal.LIFTED, told={"bans": True})])
 
     assert list(restore_journal.read()) == [
-        Line(NOW, "a"),
-        Line(LATER, "b", restore_journal.LIFTED, told={"bans": True}),
+        JournalEntry(NOW, "a"),
+        JournalEntry(LATER, "b", restore_journal.LIFTED, told={"bans": True}),
     ]
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
 def test_it_does_not_grow_for_ever_and_lines_of_before_are_understood(app):
     old = '{"at":"2026-01-01T00:00:00+00:00","id":7,"since":"2025-01-01T00:00:00+00:00","hash":"x"}\n'
-    settings().journal_path.write_text(old, encoding="utf-8")
-    restore_journal.note([Line(LATER, "b", restore_journal.LEFT)])
+    current_settings().journal_path.write_text(old, encoding="utf-8")
+    restore_journal.append([JournalEntry(LATER, "b", restore_journal.LEFT)])
 
     (first, _second) = restore_journal.read()
-    dropped = restore_journal.forget_old(datetime.fromisoformat("2026-02-12T00:00:01+00:00"))
+    dropped = restore_journal.delete_expired(datetime.fromisoformat("2026-02-12T00:00:01+00:00"))
 
     assert (first.act, first.id, dropped, acts()) == (restore_journal.ERASED, 7, 1, ["left"])
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
 def test_the_journal_of_another_machine_is_taken_in_once(app, tmp_path):
-    restore_journal.note([Line(NOW, "a")])
+    restore_journal.append([JournalEntry(NOW, "a")])
     other = tmp_path / "other"
-    other.write_text(settings().journal_path.read_text(encoding="utf-8"), encoding="utf-8")
-    restore_journal.note([Line(LATER, "b")])
-    settings().journal_path.rename(tmp_path / "theirs")
-    other.rename(settings().journal_path)
+    other.write_text(current_settings().journal_path.read_text(encoding="utf-8"), encoding="utf-8")
+    restore_journal.append([JournalEntry(LATER, "b")])
+    current_settings().journal_path.rename(tmp_path / "theirs")
+    other.rename(current_settings().journal_path)
 
-    assert [restore_journal.take_in(tmp_path / "theirs") for _time in range(2)] == [1, 0]
+    assert [restore_journal.merge_file(tmp_path / "theirs") for _time in range(2)] == [1, 0]
     assert [line.hash for line in restore_journal.read()] == ["a", "b"]
 
 
 def test_rp5_staff_lift_what_no_signup_lifts_and_it_stays_lifted(app, make_subscriber, forget):
     suppress("meri@example.com", SuppressionReason.BANNED, NOW)
-    db.session.add(Ban(address_hash=hash_address("meri@example.com"), scope="all_mail", created_at=NOW))
+    db.session.add(Objection(address_hash=hash_address("meri@example.com"), scope="all_mail", created_at=NOW))
     db.session.commit()
     lift_by_confirming("meri@example.com", now=NOW)
     db.session.commit()
     stood, back = find_suppression("meri@example.com"), forget()
 
-    lift_bars("Meri@Example.com", "Soitti itse.", now=LATER, actor="staff:1")
+    lift_all("Meri@Example.com", "Soitti itse.", now=LATER, actor="staff:1")
     db.session.commit()
 
     assert stood is not None
-    assert (find_suppression("meri@example.com"), db.session.scalars(sa.select(Ban)).all()) == (None, [])
+    assert (find_suppression("meri@example.com"), db.session.scalars(sa.select(Objection)).all()) == (
+        None,
+        [],
+    )
     back()
-    assert (replay(LATER), acts()) == (again(), ["suppressed", "lifted"])
+    assert (replay_journal(LATER), acts()) == (again(), ["suppressed", "lifted"])
     entry = db.session.scalars(sa.select(AuditEntry)).one()
     assert (entry.action, entry.actor, entry.about) == ("block lifted", "staff:1", {"why": "Soitti itse."})
 
@@ -326,7 +331,7 @@ def test_rp5_staff_lift_what_no_signup_lifts_and_it_stays_lifted(app, make_subsc
     ("address", "why", "error"),
     [
         ("meri@example.com", " ", ReasonMissing),
-        ("eero@example.com", "Soitti.", NotBarred),
+        ("eero@example.com", "Soitti.", NotSuppressed),
         ("meri", "Soitti.", AddressInvalid),
     ],
 )
@@ -335,6 +340,6 @@ def test_rp5_a_block_is_not_lifted_without_a_reason_nor_where_there_is_none(app,
     suppress("meri@example.com", SuppressionReason.NOT_REQUESTED, NOW)
 
     with pytest.raises(error):
-        lift_bars(address, why, now=NOW, actor="staff:1")
+        lift_all(address, why, now=NOW, actor="staff:1")
 
     assert find_suppression("meri@example.com") is not None

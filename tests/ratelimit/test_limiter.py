@@ -183,9 +183,9 @@ def test_each_application_counts_for_itself(app, make_app):
     other = make_app()
 
     with other.app_context():
-        limiter.take("1/hour", "door")
+        limiter.hit("1/hour", "door")
 
-    assert limiter.take("1/hour", "door")
+    assert limiter.hit("1/hour", "door")
 
 
 def test_a_request_about_ones_data_has_a_limit(app, make_app):

@@ -11,7 +11,7 @@ from newsletter.mail import outbox
 from newsletter.mail.models import MailStatus
 from newsletter.privacy.models import RequestKind
 from newsletter.privacy.requests import register
-from newsletter.staff.auth.access import UNDERTAKING, make_uniquifier
+from newsletter.staff.auth.access import UNDERTAKING_VERSION, make_uniquifier
 from newsletter.staff.models import Role, Staff
 from tests.staff.conftest import sign_in_as
 from tests.subscribers.pages import Page
@@ -34,7 +34,7 @@ def matters(client):
             totp_secret="x",
             lists=lists,
             undertaken_at=NOW,
-            undertaking_version=UNDERTAKING,
+            undertaking_version=UNDERTAKING_VERSION,
         )
         db.session.add(account)
         db.session.commit()
@@ -54,7 +54,7 @@ def troubles(make_list, make_campaign):
     held = make_campaign([make_list("toinen")], subject="Huhtikuun uutiset")
     held.status, held.held_reason = CampaignStatus.SCHEDULED, next(iter(HeldReason))
     long_ago = NOW - timedelta(days=60)
-    register.receive(
+    register.record_request(
         RequestKind.ERASURE, "meri@example.com", channel="mail", language="fi", now=long_ago, actor="staff:1"
     )
     audit.record("chains verified", actor="staff:1", now=NOW, faults=2)

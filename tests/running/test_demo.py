@@ -7,10 +7,10 @@ import sqlalchemy as sa
 
 from newsletter.campaigns.models import Campaign, CampaignStatus, CampaignTotals
 from newsletter.db import db
-from newsletter.running.demo import NotEmpty, fill
+from newsletter.running.demo import DatabaseNotEmpty, fill_database
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.subscribers.models import MailingList, Subscriber, TrackingState
-from newsletter.tracking.classify import HUMAN
+from newsletter.tracking.classify import HUMAN_CLASSES
 from newsletter.tracking.models import Event, EventKind, LinkReader, LinkTotals
 
 
@@ -33,9 +33,9 @@ def recount(campaign: Campaign) -> dict[str, int]:
         events = sa.select(Event.id, Event.subscriber_id).where(
             Event.campaign_id == campaign.id, Event.kind == kind
         )
-        human = events.where(Event.machine_class.in_(HUMAN))
+        human = events.where(Event.machine_class.in_(HUMAN_CLASSES))
         found[f"{kind.value}s_human"] = number(human)
-        found[f"{kind.value}s_machine"] = number(events.where(Event.machine_class.not_in(HUMAN)))
+        found[f"{kind.value}s_machine"] = number(events.where(Event.machine_class.not_in(HUMAN_CLASSES)))
         found[f"{kind.value}s_unique"] = number(human.with_only_columns(Event.subscriber_id).distinct())
     return found
 
@@ -50,15 +50,15 @@ def recount_links() -> dict[tuple[int, int], tuple[int, int, int]]:
             LinkReader.edition_id == row.edition_id, LinkReader.number == row.number
         )
         found[row.edition_id, row.number] = (
-            number(clicks.where(Event.machine_class.in_(HUMAN))),
-            number(clicks.where(Event.machine_class.not_in(HUMAN))),
+            number(clicks.where(Event.machine_class.in_(HUMAN_CLASSES))),
+            number(clicks.where(Event.machine_class.not_in(HUMAN_CLASSES))),
             number(readers),
         )
     return found
 
 
 def test_it_makes_a_database_whose_totals_equal_its_rows(app, make_subscriber, now):
-    made = fill(now)
+    made = fill_database(now)
 
     assert (made["lists"], made["subscribers"], made["campaigns"]) == (2, 2000, 4)
     assert number(sa.select(Event)) == made["opens and clicks"]
@@ -80,8 +80,8 @@ def test_it_makes_a_database_whose_totals_equal_its_rows(app, make_subscriber, n
 def test_it_never_mixes_with_real_people(app, make_subscriber, now):
     make_subscriber()
 
-    with pytest.raises(NotEmpty) as refused:
-        fill(now)
+    with pytest.raises(DatabaseNotEmpty) as refused:
+        fill_database(now)
 
     assert str(refused.value) == "The database already has subscribers; the demo fills an empty one only."
     assert (number(sa.select(Subscriber)), number(sa.select(Campaign))) == (1, 0)
@@ -90,6 +90,6 @@ def test_it_never_mixes_with_real_people(app, make_subscriber, now):
 @pytest.mark.parametrize("engine", ["sqlite"])
 def test_a_house_of_one_language_has_a_demo_too(app, make_app, now):
     with make_app(languages="fi").app_context():
-        made = fill(now)
+        made = fill_database(now)
 
     assert (made["lists"], number(sa.select(MailingList))) == (1, 1)

@@ -105,13 +105,13 @@ def test_a_token_for_it_opens_them_from_elsewhere(client, scope, status):
 
 
 def test_what_was_refused_only_grows(client):
-    counters.store()
+    counters.flush()
     before = figures(client)
     client.get("/o/forged")
     client.get("/c/forged/1")
-    assert [limiter.take("1/hour", "login", "somebody") for _try in range(3)] == [True, False, False]
-    counters.store()
-    counters.store()
+    assert [limiter.hit("1/hour", "login", "somebody") for _try in range(3)] == [True, False, False]
+    counters.flush()
+    counters.flush()
 
     grown = {key: number - before.get(key, 0) for key, number in figures(client).items()}
 
@@ -124,7 +124,7 @@ def test_what_was_refused_only_grows(client):
 def test_single_mails_are_counted_when_they_are_accepted(app, client):
     context = {"what": "password", "changed_at": NOW.isoformat()}
     outbox.enqueue("staff_changed", to="anna@kirjakauppa.example", language="fi", now=NOW, context=context)
-    counters.store()
+    counters.flush()
     before = figures(client).get(("newsletter_mails_accepted_total", "single"), 0)
 
     on_its_own(app, periodic.work_until_idle)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from newsletter.running.supervisor import PortTaken, require_free_port
+from newsletter.running.supervisor import PortInUse, require_free_port
 from tests.support.server import LiveServer
 
 
@@ -78,7 +78,7 @@ def test_a_port_in_use_is_refused(host):
     with socket.create_server((host, 0), family=family) as taken:
         port = taken.getsockname()[1]
 
-        with pytest.raises(PortTaken) as refused:
+        with pytest.raises(PortInUse) as refused:
             require_free_port(host, port)
 
     assert (

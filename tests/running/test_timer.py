@@ -41,32 +41,32 @@ def nowhere(make_app):
 @pytest.fixture(autouse=True)
 def unset():
     yield
-    periodic.alarm.set(None)
+    periodic.campaign_timer.schedule(None)
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
 def test_an_alarm_wakes_for_its_job_once(app, monkeypatch):
-    monkeypatch.setattr(timer, "SOONEST", 0.0)
-    clock = timer.Alarm("campaigns")
-    threading.Thread(target=clock.ring_for_ever, args=(app,), daemon=True).start()
+    monkeypatch.setattr(timer, "MIN_DELAY", 0.0)
+    clock = timer.WakeupTimer("campaigns")
+    threading.Thread(target=clock.run_forever, args=(app,), daemon=True).start()
 
-    clock.set(3600.0)
-    clock.set(0.01)
+    clock.schedule(3600.0)
+    clock.schedule(0.01)
     deadline = time.monotonic() + 10
     while not queue(app).pending_count() and time.monotonic() < deadline:
         time.sleep(0.001)
 
-    assert (queue(app).pending_count(), clock.seconds) == (1, None)
+    assert (queue(app).pending_count(), clock.seconds_left) == (1, None)
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
 def test_an_alarm_whose_queue_is_away_rings_again(app, monkeypatch):
-    clock = timer.Alarm("campaigns")
+    clock = timer.WakeupTimer("campaigns")
     monkeypatch.delitem(app.extensions, "newsletter.queue")
 
-    clock._ring(app)
+    clock._wake(app)
 
-    assert round(clock.seconds or 0) == 5
+    assert round(clock.seconds_left or 0) == 5
 
 
 def test_what_was_refused_for_now_is_due_at_its_time(delivery, now):
@@ -106,7 +106,7 @@ def test_nothing_is_due_while_todays_ceiling_is_reached(make_app, delivery, now)
 def test_a_worker_sets_its_alarm_when_the_mail_server_is_away(nowhere, campaign):
     on_its_own(nowhere, periodic.deliver_campaigns)
 
-    assert round(periodic.alarm.seconds or 0) == 5
+    assert round(periodic.campaign_timer.seconds_left or 0) == 5
 
 
 def test_a_worker_sets_its_alarm_when_a_pass_fails(nowhere, campaign, monkeypatch):
@@ -115,12 +115,12 @@ def test_a_worker_sets_its_alarm_when_a_pass_fails(nowhere, campaign, monkeypatc
     with pytest.raises(KeyError):
         on_its_own(nowhere, periodic.deliver_campaigns)
 
-    assert round(periodic.alarm.seconds or 0) == 5
+    assert round(periodic.campaign_timer.seconds_left or 0) == 5
 
 
 def test_a_worker_that_is_through_sets_no_alarm(app, campaign, outgoing):
-    periodic.alarm.set(10)
+    periodic.campaign_timer.schedule(10)
 
     on_its_own(app, periodic.deliver_campaigns)
 
-    assert (len(outgoing.all), periodic.alarm.seconds) == (1, None)
+    assert (len(outgoing.all), periodic.campaign_timer.seconds_left) == (1, None)

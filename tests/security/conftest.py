@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 
 from newsletter.db import db
-from newsletter.staff.auth.access import UNDERTAKING, make_uniquifier
+from newsletter.staff.auth.access import UNDERTAKING_VERSION, make_uniquifier
 from newsletter.staff.models import Role, Staff
 from tests.staff.conftest import PASSWORD, _hash, sign_in_as
 from tests.support.clock import NOW
@@ -43,7 +43,7 @@ def signed_in(client):
         role=Role.ADMIN,
         created_at=NOW,
         undertaken_at=NOW,
-        undertaking_version=UNDERTAKING,
+        undertaking_version=UNDERTAKING_VERSION,
     )
     db.session.add(account)
     db.session.commit()

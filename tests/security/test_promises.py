@@ -82,7 +82,7 @@ def test_ss8_a_fault_of_ours_says_nothing_of_itself(make_app):
 @pytest.fixture
 def person(make_list, make_subscriber):
     made = make_subscriber("meri@example.com", lists=[make_list("oma")])
-    register.receive(
+    register.record_request(
         RequestKind.OBJECTION, "meri@example.com", channel="mail", language="fi", now=NOW, actor="staff:1",
         scopes=["research"],
     )  # fmt: skip

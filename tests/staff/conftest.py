@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.staff.auth import sessions
-from newsletter.staff.auth.access import UNDERTAKING, make_password_hash, make_uniquifier
+from newsletter.staff.auth.access import UNDERTAKING_VERSION, make_password_hash, make_uniquifier
 from newsletter.staff.models import Role, Staff
 from tests.subscribers.pages import Page
 from tests.support.clock import NOW
@@ -26,7 +26,7 @@ def _hash(password: str) -> str:
 
 def sign_in_as(client: FlaskClient, account: Staff) -> None:
     """Begin a session in a browser, as the login page would."""
-    token = sessions.begin(account, network="192.0.2.1", agent="pytest", now=utcnow())
+    token = sessions.create_session(account, network="192.0.2.1", agent="pytest", now=utcnow())
     db.session.commit()
     with client.session_transaction() as session:
         session.clear()
@@ -45,7 +45,7 @@ def make_staff(app) -> Callable[..., Staff]:
         active: bool = True,
         **columns: Any,
     ) -> Staff:
-        usual = {"undertaken_at": NOW, "undertaking_version": UNDERTAKING}
+        usual = {"undertaken_at": NOW, "undertaking_version": UNDERTAKING_VERSION}
         made = Staff(
             email=email,
             password=_hash(PASSWORD),

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from newsletter.db import db
 from newsletter.ledger.audit import AuditEntry
 from newsletter.mail.models import OutboxMail
-from newsletter.staff.accounts import LastAdministrator, change_role, close
+from newsletter.staff.accounts import LastAdministrator, change_role, close_account
 from newsletter.staff.models import Role, Staff
 from tests.staff.conftest import sign_in_as
 from tests.subscribers.pages import Page
@@ -129,7 +129,7 @@ def test_the_last_administrator_stays(make_staff, now):
     anna = make_staff(role=Role.ADMIN)
 
     with pytest.raises(LastAdministrator):
-        close(anna, now=now, actor="console")
+        close_account(anna, now=now, actor="console")
     with pytest.raises(LastAdministrator):
         change_role(anna, Role.VIEWER, now=now, actor="console")
 
@@ -138,7 +138,7 @@ def test_two_administrators_cannot_close_each_other_at_once(real_app, make_staff
     numbers = [make_staff(f"{name}@kirjakauppa.example", Role.ADMIN).id for name in ("anna", "kalle")]
 
     def close_one(number: int):
-        close(db.session.get_one(Staff, number), now=now, actor="console")
+        close_account(db.session.get_one(Staff, number), now=now, actor="console")
         db.session.commit()
 
     at_once(real_app, *[lambda number=number: close_one(number) for number in numbers])

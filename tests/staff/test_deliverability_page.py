@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from newsletter.campaigns.models import CampaignStatus
 from newsletter.db import db
-from newsletter.mail.models import Grade, Standing
+from newsletter.mail.models import DeliverabilityResult, Grade
 from newsletter.staff.models import Role
 from newsletter.wakeups import queue
 from tests.staff.conftest import sign_in_as
@@ -22,7 +22,9 @@ def found(app):
     details = {"domain": "kirjakauppa.example", "name": "_dmarc.kirjakauppa.example"}
     for code, word in words.items():
         grade = Grade.FAILED if code == "dmarc" else Grade.FINE
-        db.session.add(Standing(code=code, grade=grade, word=word, details=details, checked_at=NOW))
+        db.session.add(
+            DeliverabilityResult(code=code, grade=grade, word=word, details=details, checked_at=NOW)
+        )
     db.session.commit()
 
 
@@ -87,7 +89,7 @@ def test_a_page_asks_nobody_itself_but_wakes_a_worker_for_it(client, enter, subm
     answer = submit(path, to=path.replace("/send", "/standing"))
 
     assert (answer.status_code, len(queue(app).pending())) == (303, 1)
-    assert db.session.scalars(sa.select(Standing)).all() == []
+    assert db.session.scalars(sa.select(DeliverabilityResult)).all() == []
 
 
 def test_findings_of_long_ago_are_called_so(pages, found, clock):
@@ -99,7 +101,9 @@ def test_findings_of_long_ago_are_called_so(pages, found, clock):
 
 
 def test_recipients_can_be_spread_on_the_page(pages, draft):
-    db.session.add(Standing(code="tls", grade=Grade.FINE, word="tls_here", details={}, checked_at=NOW))
+    db.session.add(
+        DeliverabilityResult(code="tls", grade=Grade.FINE, word="tls_here", details={}, checked_at=NOW)
+    )
     db.session.commit()
     _page, send = pages(Role.SENDER)
 

@@ -9,7 +9,7 @@ from newsletter.campaigns.models import CampaignStatus
 from newsletter.db import db
 from newsletter.privacy.models import RequestKind
 from newsletter.privacy.requests import register
-from newsletter.staff.matrix import EVERYBODY, rows
+from newsletter.staff.matrix import EVERYBODY, matrix_rows
 from newsletter.staff.models import Role
 from tests.staff.conftest import PASSWORD
 from tests.staff.test_list_access import address
@@ -58,7 +58,7 @@ def engine() -> str:
 @pytest.fixture
 def campaign(make_list, make_campaign):
     made = make_campaign([make_list("oma")])
-    register.receive(
+    register.record_request(
         RequestKind.ACCESS, "meri@example.com", channel="mail", language="fi", now=NOW, actor="staff:1"
     )
     db.session.commit()
@@ -78,7 +78,7 @@ def test_every_redirect_of_staff_keeps_it(app, client, enter, campaign, make_sta
         enter(role=Role(level))
     token = str(Page(client.get("/staff/account/" if level else "/staff/login")).value("csrf_token"))
     led, lost = 0, {}
-    for row in rows(app):
+    for row in matrix_rows(app):
         if row.path == "/staff/logout" or (level and row.path.startswith("/staff/account/")):
             continue  # the first would end the walk, the others change who walks
         path = row.path.replace("<int:number>", str(other.id if "accounts" in row.path else 1))
@@ -107,7 +107,7 @@ def test_every_redirect_of_staff_keeps_it(app, client, enter, campaign, make_sta
 def test_every_link_and_form_of_a_page_keeps_it(app, client, enter, campaign):
     enter(role=Role.ADMIN)
     lost = {}
-    for row in rows(app):
+    for row in matrix_rows(app):
         if row.method != "GET" or EVERYBODY in row.levels:
             continue
         found = LexborHTMLParser(client.get(address(row.path, campaign, "oma") + "?lang=en").text)

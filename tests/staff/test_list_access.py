@@ -7,14 +7,14 @@ from newsletter.campaigns.models import Campaign, CampaignStatus
 from newsletter.db import db
 from newsletter.ledger.audit import AuditEntry
 from newsletter.staff.accounts import change_role
-from newsletter.staff.list_access import known_lists
-from newsletter.staff.matrix import EVERYBODY, rows
-from newsletter.staff.models import LIMITABLE, Role, Staff, StaffInvitation
+from newsletter.staff.list_access import list_choices
+from newsletter.staff.matrix import EVERYBODY, matrix_rows
+from newsletter.staff.models import LIMITABLE_ROLES, Role, Staff, StaffInvitation
 from tests.staff.test_matrix import fill, judge
 from tests.subscribers.pages import Page
 from tests.support.clock import NOW
 
-LEVELS = sorted(role.value for role in LIMITABLE)
+LEVELS = sorted(role.value for role in LIMITABLE_ROLES)
 #: What they must not meet anywhere.
 FOREIGN = ("Salainen", "salainen")
 
@@ -67,7 +67,7 @@ def test_the_crawl_finds_exactly_the_table(app, client, limited, campaigns, leve
     limited(level)
     token = str(Page(client.get("/staff/account/")).value("csrf_token"))
     wrong = {}
-    for row in rows(app):
+    for row in matrix_rows(app):
         if row.path == "/staff/logout":
             continue  # it would end the crawl
         path = address(row.path, campaigns["own"], "oma")
@@ -86,7 +86,7 @@ def test_what_belongs_to_another_list_is_not_there(app, client, limited, campaig
     token = str(Page(client.get("/staff/account/")).value("csrf_token"))
     before = db.session.execute(sa.select(Campaign.id, Campaign.status).order_by(Campaign.id)).all()
     found, asked = {}, 0
-    for row in rows(app):
+    for row in matrix_rows(app):
         if level not in row.levels or not ("<int:campaign_id>" in row.path or "<slug>" in row.path):
             continue
         for kind in ("foreign", "both"):
@@ -107,7 +107,7 @@ def test_no_page_names_another_list_or_its_campaigns(app, client, limited, campa
     limited(level)
     queries = ("", f"?with={campaigns['foreign'].id}", "?with=list-2", "?list=salainen", "?lists=salainen")
     told, asked = {}, 0
-    for row in rows(app):
+    for row in matrix_rows(app):
         if row.method != "GET" or level not in row.levels or not row.by_list:
             continue
         for query in queries:
@@ -228,4 +228,4 @@ def test_an_invitation_limits_the_account_that_it_makes(app, enter, submit, list
 
 
 def test_the_lists_to_choose_from_are_those_there_are(lists):
-    assert known_lists() == [("oma", "Oma uutiskirje"), ("salainen", "Salainen uutiskirje")]
+    assert list_choices() == [("oma", "Oma uutiskirje"), ("salainen", "Salainen uutiskirje")]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from newsletter.staff.auth.access import guarded_endpoints
-from newsletter.staff.matrix import EVERYBODY, rows, write
+from newsletter.staff.matrix import EVERYBODY, matrix_rows, render_markdown
 from newsletter.staff.models import Role
 from tests.subscribers.pages import Page
 
@@ -33,7 +33,7 @@ def read_docs() -> dict[tuple[str, str], set[str]]:
 
 
 def test_the_page_in_the_docs_is_right(app):
-    assert DOCS.read_text(encoding="utf-8") == write(app), "newsletter staff matrix > docs/roles.md"
+    assert DOCS.read_text(encoding="utf-8") == render_markdown(app), "newsletter staff matrix > docs/roles.md"
 
 
 def test_every_staff_page_says_whom_it_lets_in(app):
@@ -41,7 +41,7 @@ def test_every_staff_page_says_whom_it_lets_in(app):
 
 
 def test_only_these_are_open_to_everybody(app):
-    assert {row.path for row in rows(app) if EVERYBODY in row.levels} == {
+    assert {row.path for row in matrix_rows(app) if EVERYBODY in row.levels} == {
         "/staff/login",
         "/staff/login/code",
         "/staff/login/openid",
@@ -55,8 +55,8 @@ def test_only_these_are_open_to_everybody(app):
 
 def test_what_matters_is_asked_for_again(app):
     """Exports, sends, changes of levels, erasures; what reveals a person; what cannot be taken back."""
-    again = {(row.method, row.path) for row in rows(app) if row.again}
-    files = {(row.method, row.path) for row in rows(app) if row.path.endswith((".csv", "/export"))}
+    again = {(row.method, row.path) for row in matrix_rows(app) if row.again}
+    files = {(row.method, row.path) for row in matrix_rows(app) if row.path.endswith((".csv", "/export"))}
 
     assert len(files) >= 5
     assert files <= again
@@ -85,7 +85,7 @@ def test_a_session_left_alone_does_nothing_that_matters(app, client, enter, cloc
     token = Page(client.get("/staff/account/")).value("csrf_token")
     clock.shift(timedelta(minutes=16))
     done = []
-    for row in rows(app):
+    for row in matrix_rows(app):
         method, path = row.method, row.path
         if row.again and level in row.levels:
             answer = client.open(

@@ -10,12 +10,18 @@ import sqlalchemy as sa
 from newsletter.db import Base, db
 from newsletter.ledger.audit import AuditEntry
 from newsletter.mail import outbox
-from newsletter.privacy.audit_log.action_labels import actor_name
+from newsletter.privacy.audit_log.action_labels import actor_label
 from newsletter.privacy.deadlines import months_before
-from newsletter.privacy.retention.daily import run_daily_clocks
-from newsletter.privacy.retention.staff_accounts import clear_account, forget_staff
+from newsletter.privacy.retention.daily import run_daily_jobs
+from newsletter.privacy.retention.staff_accounts import clear_account, clear_old_accounts
 from newsletter.staff import accounts
-from newsletter.staff.accounts import AccountCleared, close, invite, reopen, start_reset
+from newsletter.staff.accounts import (
+    AccountCleared,
+    close_account,
+    create_password_reset,
+    invite,
+    reopen_account,
+)
 from newsletter.staff.models import Role, Staff, StaffInvitation, StaffPasskey, StaffReset, StaffSession
 from newsletter.staff.personal_data import AccountOpen, export
 from tests.staff.conftest import PASSWORD
@@ -73,7 +79,7 @@ def canary(app, make_staff, now):
             started_at=now, seen_at=now, proved_at=now,
         ),
     ])  # fmt: skip
-    start_reset(account, now=now, actor="console")
+    create_password_reset(account, now=now, actor="console")
     db.session.commit()
     return account
 
@@ -91,7 +97,7 @@ def canaries() -> dict[str, set[str]]:
 
 
 def shut(account: Staff, now) -> None:
-    close(account, now=now, actor="staff:1")
+    close_account(account, now=now, actor="staff:1")
     db.session.commit()
 
 
@@ -132,7 +138,7 @@ def test_clearing_empties_every_personal_column_and_leaves_the_number(real_app, 
         for table in TABLES
         if table is not StaffInvitation
     ] == [0, 0, 0]
-    assert (canary.email, canary.cleared_at, actor_name(f"staff:{number}")) == (
+    assert (canary.email, canary.cleared_at, actor_label(f"staff:{number}")) == (
         f"staff:{number}", now, f"staff:{number}",
     )  # fmt: skip
     last = db.session.scalars(sa.select(AuditEntry).order_by(AuditEntry.id.desc())).first()
@@ -168,7 +174,7 @@ def test_what_has_been_cleared_is_not_opened_again(real_app, canary, client, sub
     clear_account(canary, now=now, actor="staff:1")
 
     with pytest.raises(AccountCleared):
-        reopen(canary, now=now, actor="staff:1")
+        reopen_account(canary, now=now, actor="staff:1")
     answers = [submit("/staff/login", email=email, password="") for email in (ADDRESS, canary.email)]
 
     assert [answer.status_code for answer in answers] == [200, 200]  # the form again
@@ -179,11 +185,11 @@ def test_an_account_is_cleared_when_no_act_in_the_log_is_its_own(app, canary, ma
     kept, back = make_staff("kept@kirjakauppa.example"), make_staff("back@kirjakauppa.example")
     long_ago = months_before(now, 24) - timedelta(seconds=1)
     for account, at in ((canary, long_ago), (back, long_ago), (kept, long_ago + timedelta(seconds=2))):
-        close(account, now=at, actor="staff:1")
-    reopen(back, now=now, actor="staff:1")
+        close_account(account, now=at, actor="staff:1")
+    reopen_account(back, now=now, actor="staff:1")
     db.session.commit()
 
-    cleared = [forget_staff(now) for _time in range(2)]
+    cleared = [clear_old_accounts(now) for _time in range(2)]
 
     assert cleared == [1, 0]
     assert (canary.cleared_at, kept.cleared_at, back.closed_at) == (now, None, None)
@@ -194,14 +200,14 @@ def test_the_daily_clock_clears_accounts_and_forgets_links_that_are_over(app, ca
     invite(Role.VIEWER, address="uusi@kirjakauppa.example", now=now, actor="console")
     db.session.commit()
 
-    run_daily_clocks(now + timedelta(minutes=90))
+    run_daily_jobs(now + timedelta(minutes=90))
 
     assert canary.cleared_at == now + timedelta(minutes=90)
     assert sorted(db.session.scalars(sa.select(StaffInvitation.address))) == [
         "canary-other@kirjakauppa.example",
         "uusi@kirjakauppa.example",
     ]
-    run_daily_clocks(now + timedelta(days=1, minutes=90))
+    run_daily_jobs(now + timedelta(days=1, minutes=90))
     assert db.session.scalars(sa.select(StaffInvitation.address)).all() == []
 
 
@@ -250,4 +256,4 @@ def test_the_command_line_does_both(real_app, canary, tmp_path, now):
     )  # fmt: skip
     assert file.stat().st_mode & 0o777 == 0o600
     assert json.loads(done.stdout) == {"account": f"staff:{canary.id}"}
-    assert accounts.all_accounts() == []
+    assert accounts.list_accounts() == []

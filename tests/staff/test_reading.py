@@ -9,7 +9,7 @@ from sqlalchemy import event
 from newsletter.db import db
 from newsletter.privacy.models import RequestKind
 from newsletter.privacy.requests import register
-from newsletter.staff.matrix import rows
+from newsletter.staff.matrix import matrix_rows
 from newsletter.staff.models import Role
 from tests.staff.test_list_access import address
 from tests.support.clock import NOW
@@ -60,14 +60,14 @@ def test_only_the_pages_that_show_a_person_write(
     real_app, client, enter, make_campaign, make_subscriber, said, locking
 ):
     campaign, person = make_campaign(), make_subscriber()
-    made = register.receive(
+    made = register.record_request(
         RequestKind.ACCESS, "meri@example.com", channel="mail", language="fi", now=NOW, actor="staff:1"
     )
     db.session.commit()
     account = enter(role=Role.ADMIN)
     numbers = {"<int:subscriber_id>": person.id, "<int:number>": made.id}
     took_lock, changed, locked = set(), set(), set()
-    for row in rows(real_app):
+    for row in matrix_rows(real_app):
         if row.method != "GET":
             continue
         path = row.path

@@ -21,9 +21,9 @@ from newsletter.sending.lifecycle.start import start_campaign
 from newsletter.staff.api_tokens import create_token
 from newsletter.staff.models import Role
 from newsletter.stats.reports.breakdown import timeline
-from newsletter.stats.reports.subscriber_activity import PAGE
-from newsletter.stats.rollups.list_growth import count_days
-from newsletter.stats.rollups.periodic import keep_up
+from newsletter.stats.reports.subscriber_activity import PAGE_SIZE
+from newsletter.stats.rollups.list_growth import count_list_days
+from newsletter.stats.rollups.periodic import run_periodic_tasks
 from newsletter.subscribers.models import Subscriber, SubscriptionStatus, TrackingState
 from newsletter.tracking.hit_log import LostHits
 from tests.staff.conftest import sign_in_as
@@ -75,7 +75,7 @@ def campaign(app, clock, send, make_list, make_subscriber) -> Campaign:
     spool_hits(app, *lines)
     load_hits(app)
     clock.move_to(NOW + timedelta(days=1))
-    keep_up(NOW + timedelta(days=1))
+    run_periodic_tasks(NOW + timedelta(days=1))
     return made
 
 
@@ -332,10 +332,10 @@ def test_growth_counts_who_joined_and_left_by_day_and_survives_them(make_list, m
     gone = make_subscriber(lists=[fi], status=SubscriptionStatus.UNSUBSCRIBED)
     gone.subscriptions[0].confirmed_at = NOW - timedelta(days=50)
     db.session.commit()
-    count_days(NOW)
+    count_list_days(NOW)
     db.session.execute(sa.delete(Subscriber).where(Subscriber.id == gone.id))
     db.session.commit()
-    count_days(NOW)
+    count_list_days(NOW)
     enter(Role.PRIVACY)
 
     growth = cells_of(read("/staff/overview?days=30"), "lists-title")
@@ -410,7 +410,7 @@ def test_a_persons_events_fill_several_pages_with_none_twice_and_none_left_out(
     edition = campaign.editions[0].id
     keys = ("lukija3@gmail.com", "lukija4@gmail.com")
     people = db.session.scalars(sa.select(Subscriber.id).where(Subscriber.address_key.in_(keys))).all()
-    times = [LATER + timedelta(days=9, minutes=minute) for minute in range(PAGE + 5)]
+    times = [LATER + timedelta(days=9, minutes=minute) for minute in range(PAGE_SIZE + 5)]
     spool_hits(app, *[hit_line(edition, person, at=at) for at in times for person in people])
     load_hits(app)
     enter(Role.PRIVACY)
@@ -422,9 +422,9 @@ def test_a_persons_events_fill_several_pages_with_none_twice_and_none_left_out(
 
     shown = [cells_of(LexborHTMLParser(page.text), "events-title") for page in pages]
     # Two are of the campaign itself.
-    assert [len(rows) for rows in shown] == [PAGE, 7]
+    assert [len(rows) for rows in shown] == [PAGE_SIZE, 7]
     minutes = [row[0] for rows in shown for row in rows]
-    assert len(set(minutes[: PAGE + 5])) == PAGE + 5
+    assert len(set(minutes[: PAGE_SIZE + 5])) == PAGE_SIZE + 5
     assert [("Newest" in page.text, "Older" in page.text) for page in pages] == [(False, True), (True, False)]
 
 

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from newsletter.config import Settings
-from newsletter.mail.dkim import signer_of
+from newsletter.mail.dkim import dkim_signer
 
 
 @cache
@@ -22,7 +22,7 @@ def ed25519_pem() -> str:
 
 def verify(message: bytes, chosen: Settings) -> list[bool]:
     """Let dkimpy look at every signature of a message; DNS has what these settings say."""
-    signer = signer_of(chosen)
+    signer = dkim_signer(chosen)
     assert signer is not None
     records = {
         f"{key.selector}._domainkey.{signer.domain}.".encode(): key.record.encode() for key in signer.keys

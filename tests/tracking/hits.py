@@ -6,8 +6,8 @@ from pathlib import Path
 
 from flask import Flask
 
-from newsletter.stats.rollups.ingest import load_spool
-from newsletter.tracking.hit_log import Spool
+from newsletter.stats.rollups.ingest import load_local_logs
+from newsletter.tracking.hit_log import HitLog
 from tests.support.apps import on_its_own
 from tests.support.clock import NOW
 
@@ -40,7 +40,7 @@ def spool_folder(app: Flask) -> Path:
 
 def spool_hits(app: Flask, *lines: bytes) -> None:
     """Leave a spool file that a web process has finished with."""
-    spool = Spool(spool_folder(app))
+    spool = HitLog(spool_folder(app))
     for line in lines:
         assert spool.append(line)
     spool.close()
@@ -54,4 +54,4 @@ def spooled(app: Flask) -> list[list[object]]:
 
 def load_hits(app: Flask) -> int:
     """Do what a loader does, after our own commit; return how many hits were read."""
-    return on_its_own(app, load_spool)
+    return on_its_own(app, load_local_logs)

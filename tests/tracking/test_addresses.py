@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from newsletter.db import db
-from newsletter.tracking.addresses import canonical, cut, cut_if_due
+from newsletter.tracking.addresses import normalize_ip, truncate_if_due, truncate_ip
 from newsletter.tracking.models import Event, EventKind, MachineClass
 from tests.support.clock import NOW
 
@@ -35,14 +35,14 @@ def test_tr6_an_address_is_cut_after_ninety_days(keep):
     for days, ip in ((120, "203.0.113.77"), (91, "2001:db8:1:2:3::4"), (90.5, None), (89, "203.0.113.78")):
         keep(days, ip)
 
-    assert cut_if_due(NOW) == 2
+    assert truncate_if_due(NOW) == 2
     assert kept() == ["203.0.113.0/24", "2001:db8:1::/48", None, "203.0.113.78"]
 
 
 def test_tr6_how_long_is_a_setting(make_app, keep):
     keep(20, "203.0.113.77")
     with make_app(ip_days=10).app_context():
-        cut_if_due(NOW)
+        truncate_if_due(NOW)
         db.session.commit()
         cuts = kept()
         db.session.rollback()
@@ -53,9 +53,9 @@ def test_tr6_how_long_is_a_setting(make_app, keep):
 def test_it_goes_on_where_it_stopped_once_a_day(keep):
     keep(95, "203.0.113.1")
     keep(89.5, "203.0.113.2")
-    first = cut_if_due(NOW)
+    first = truncate_if_due(NOW)
 
-    again = [cut_if_due(NOW + timedelta(hours=hours)) for hours in (1, 23, 25, 49)]
+    again = [truncate_if_due(NOW + timedelta(hours=hours)) for hours in (1, 23, 25, 49)]
 
     assert (first, again) == (1, [0, 0, 1, 0])
     assert kept() == ["203.0.113.0/24", "203.0.113.0/24"]
@@ -70,8 +70,8 @@ def test_it_goes_on_where_it_stopped_once_a_day(keep):
     ],
 )  # fmt: skip
 def test_an_address_is_written_one_way(given, written):
-    assert canonical(given) == written
+    assert normalize_ip(given) == written
 
 
 def test_what_has_been_cut_is_cut_to_the_same():
-    assert cut(cut("203.0.113.77")) == "203.0.113.0/24"
+    assert truncate_ip(truncate_ip("203.0.113.77")) == "203.0.113.0/24"

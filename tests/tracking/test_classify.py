@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from newsletter.tracking.classify import HUMAN, Rules, class_by_name
+from newsletter.tracking.classify import HUMAN_CLASSES, Rules, class_by_user_agent
 from newsletter.tracking.models import MachineClass
 from newsletter.tracking.networks import Networks, Ranges, RangesUnreadable, read_ranges
 from tests.support.clock import NOW
@@ -36,11 +36,11 @@ def test_the_corpus_is_large_enough():
     ("agent", "made_by"), AGENTS, ids=[agent[:60] or "none" for agent, _made_by in AGENTS]
 )
 def test_tr7_a_hit_is_classed_by_what_its_sender_calls_itself(agent, made_by):
-    assert class_by_name(agent) is made_by
+    assert class_by_user_agent(agent) is made_by
 
 
 def test_a_picture_proxy_stands_for_a_person_and_apples_does_not():
-    assert frozenset({MachineClass.HUMAN, MachineClass.PROXY}) == HUMAN
+    assert frozenset({MachineClass.HUMAN, MachineClass.PROXY}) == HUMAN_CLASSES
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def clicks(*when_and_link):
     ],
 )
 def test_tr7_many_links_in_seconds_or_the_hidden_one_are_a_scanners(rules, pattern, hasty):
-    assert rules.in_haste(clicks(*pattern)) == hasty
+    assert rules.in_burst(clicks(*pattern)) == hasty
 
 
 # --- networks --------------------------------------------------------------------------------------

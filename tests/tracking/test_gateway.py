@@ -13,9 +13,9 @@ from flask import Flask
 
 from newsletter.db import db
 from newsletter.subscribers import links as person_links
-from newsletter.tracking.addresses import canonical
+from newsletter.tracking.addresses import normalize_ip
 from newsletter.tracking.hit_log import LostHits, lost_hits
-from newsletter.tracking.links import HIT, store_links
+from newsletter.tracking.links import HIT_TOKEN, store_links
 from tests.support.gateway import gateway_of
 from tests.tracking.hits import THUNDERBIRD, spool_folder, spooled
 
@@ -71,7 +71,7 @@ on_one_engine = pytest.mark.parametrize("engine", ["sqlite"])
 
 @on_one_engine
 def test_the_picture_is_one_clear_pixel_that_nobody_keeps(ask):
-    answer = ask(f"/o/{HIT.make(3, 7)}")
+    answer = ask(f"/o/{HIT_TOKEN.make(3, 7)}")
 
     assert (answer.status, answer.body, len(answer.body)) == ("200 OK", GIF, 43)
     assert answer.headers == {"Content-Type": "image/gif", "Content-Length": "43"} | PRIVATE
@@ -79,7 +79,7 @@ def test_the_picture_is_one_clear_pixel_that_nobody_keeps(ask):
 
 @on_one_engine
 def test_an_open_waits_in_the_spool(app, ask):
-    ask(f"/o/{HIT.make(3, 7)}")
+    ask(f"/o/{HIT_TOKEN.make(3, 7)}")
 
     assert spooled(app) == [[NOW_MS, "open", 3, 7, None, "203.0.113.7", THUNDERBIRD]]
 
@@ -88,9 +88,9 @@ FORGERIES: dict[str, Callable[[], str]] = {
     "nothing": lambda: "",
     "a letter": lambda: "x",
     "a made-up signature": lambda: "AAAAAwAAAAc.x",
-    "a cut signature": lambda: HIT.make(3, 7)[:-1],
-    "another edition": lambda: HIT.make(3, 7).replace("AAAAAw", "AAAABA"),
-    "a slash behind": lambda: HIT.make(3, 7) + "/",
+    "a cut signature": lambda: HIT_TOKEN.make(3, 7)[:-1],
+    "another edition": lambda: HIT_TOKEN.make(3, 7).replace("AAAAAw", "AAAABA"),
+    "a slash behind": lambda: HIT_TOKEN.make(3, 7) + "/",
     "own details": lambda: person_links.PREFERENCES.make(7),
     "a way out": lambda: person_links.UNSUBSCRIBE.make(7, 1, 1),
     "the same shape for another purpose": lambda: person_links.CANCEL.make(3, 7),
@@ -106,7 +106,7 @@ forgeries = pytest.mark.parametrize("forged", FORGERIES.values(), ids=FORGERIES)
 @on_one_engine
 @forgeries
 def test_a_bad_token_gets_the_same_picture_and_leaves_no_trace(app, ask, forged):
-    genuine = ask(f"/o/{HIT.make(3, 7)}")
+    genuine = ask(f"/o/{HIT_TOKEN.make(3, 7)}")
 
     answer = ask(f"/o/{forged()}")
 
@@ -116,7 +116,7 @@ def test_a_bad_token_gets_the_same_picture_and_leaves_no_trace(app, ask, forged)
 
 @on_one_engine
 def test_a_link_signed_with_an_older_key_still_works(app, make_app):
-    token = HIT.make(3, 7)
+    token = HIT_TOKEN.make(3, 7)
     renewed = make_app(secret_key="a new key", secret_key_fallbacks=app.config["SECRET_KEY"])
 
     asker(renewed)(f"/o/{token}")
@@ -140,7 +140,7 @@ def test_a_link_signed_with_an_older_key_still_works(app, make_app):
 )
 @pytest.mark.parametrize("kind", ["open", "click"])
 def test_who_only_looks_ahead_is_answered_and_not_counted(app, ask, edition, request_, kind):
-    token = HIT.make(edition, 7)
+    token = HIT_TOKEN.make(edition, 7)
 
     answer = ask(f"/o/{token}" if kind == "open" else f"/c/{token}/1", **request_)
 
@@ -150,7 +150,7 @@ def test_who_only_looks_ahead_is_answered_and_not_counted(app, ask, edition, req
 
 @on_one_engine
 def test_head_has_the_headers_without_the_picture(ask):
-    path = f"/o/{HIT.make(3, 7)}"
+    path = f"/o/{HIT_TOKEN.make(3, 7)}"
 
     head, get = ask(path, method="HEAD"), ask(path)
 
@@ -161,7 +161,7 @@ def test_head_has_the_headers_without_the_picture(ask):
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
 @pytest.mark.parametrize("path", ["/o/{}", "/c/{}/1"])
 def test_other_methods_are_not_ours(app, ask, edition, method, path):
-    answer = ask(path.format(HIT.make(edition, 7)), method=method)
+    answer = ask(path.format(HIT_TOKEN.make(edition, 7)), method=method)
 
     assert answer.status == "404 NOT FOUND"
     assert spooled(app) == []
@@ -171,7 +171,7 @@ def test_other_methods_are_not_ours(app, ask, edition, method, path):
 
 
 def test_a_click_leads_to_the_stored_address(ask, edition):
-    answer = ask(f"/c/{HIT.make(edition, 7)}/1")
+    answer = ask(f"/c/{HIT_TOKEN.make(edition, 7)}/1")
 
     assert (answer.status, answer.body) == ("302 Found", b"")
     assert (
@@ -180,7 +180,7 @@ def test_a_click_leads_to_the_stored_address(ask, edition):
 
 
 def test_a_click_waits_in_the_spool(app, ask, edition):
-    ask(f"/c/{HIT.make(edition, 7)}/2")
+    ask(f"/c/{HIT_TOKEN.make(edition, 7)}/2")
 
     assert spooled(app) == [[NOW_MS, "click", edition, 7, 2, "203.0.113.7", THUNDERBIRD]]
 
@@ -205,7 +205,7 @@ def test_a_click_waits_in_the_spool(app, ask, edition):
     ],
 )
 def test_a_number_that_the_edition_has_not_leads_nowhere(app, ask, edition, number):
-    answer = ask(f"/c/{HIT.make(edition, 7)}/{number}")
+    answer = ask(f"/c/{HIT_TOKEN.make(edition, 7)}/{number}")
 
     assert answer.status == "404 NOT FOUND"
     assert spooled(app) == []
@@ -222,7 +222,7 @@ def test_a_bad_token_leads_nowhere(app, ask, edition, forged):
 
 @on_one_engine
 def test_an_unknown_edition_leads_nowhere(app, ask, edition):
-    answer = ask(f"/c/{HIT.make(edition + 1, 7)}/1")
+    answer = ask(f"/c/{HIT_TOKEN.make(edition + 1, 7)}/1")
 
     assert answer.status == "404 NOT FOUND"
     assert spooled(app) == []
@@ -231,26 +231,26 @@ def test_an_unknown_edition_leads_nowhere(app, ask, edition):
 @on_one_engine
 @pytest.mark.parametrize("address", ["https://paha.example/", "//paha.example", "1/https://paha.example/"])
 def test_nothing_leads_to_an_address_in_the_link(ask, edition, address):
-    answer = ask(f"/c/{HIT.make(edition, 7)}/{address}")
+    answer = ask(f"/c/{HIT_TOKEN.make(edition, 7)}/{address}")
 
     assert ("Location" in answer.headers, b"paha.example" in answer.body) == (False, False)
 
 
 @on_one_engine
 def test_a_query_changes_nothing(ask, edition):
-    answer = ask(f"/c/{HIT.make(edition, 7)}/2", query="url=https://paha.example/&n=1")
+    answer = ask(f"/c/{HIT_TOKEN.make(edition, 7)}/2", query="url=https://paha.example/&n=1")
 
     assert answer.headers["Location"] == "https://kirja.example/"
 
 
 @on_one_engine
 def test_a_link_asked_for_too_early_is_found_later(ask, edition, make_campaign):
-    early = ask(f"/c/{HIT.make(edition + 1, 7)}/1")
+    early = ask(f"/c/{HIT_TOKEN.make(edition + 1, 7)}/1")
     (made,) = make_campaign().editions
     store_links(made.id, ["https://kirja.example/uusi"])
     db.session.commit()
 
-    later = ask(f"/c/{HIT.make(made.id, 7)}/1")
+    later = ask(f"/c/{HIT_TOKEN.make(made.id, 7)}/1")
 
     assert (made.id, early.status) == (edition + 1, "404 NOT FOUND")
     assert later.headers["Location"] == "https://kirja.example/uusi"
@@ -272,10 +272,10 @@ def lose_database(real_app, tmp_path) -> Callable[[], None]:
 
 @on_one_engine
 def test_a_link_once_followed_works_without_the_database(app, ask, edition, lose_database):
-    ask(f"/c/{HIT.make(edition, 7)}/1")
+    ask(f"/c/{HIT_TOKEN.make(edition, 7)}/1")
     lose_database()
 
-    answer = ask(f"/c/{HIT.make(edition, 8)}/2")
+    answer = ask(f"/c/{HIT_TOKEN.make(edition, 8)}/2")
 
     assert (answer.status, answer.headers["Location"]) == ("302 Found", "https://kirja.example/")
     assert [hit[3:5] for hit in spooled(app)] == [[7, 1], [8, 2]]
@@ -285,7 +285,7 @@ def test_a_link_once_followed_works_without_the_database(app, ask, edition, lose
 def test_a_link_not_yet_known_asks_to_come_back_when_the_database_is_away(ask, edition, lose_database):
     lose_database()
 
-    answer = ask(f"/c/{HIT.make(edition, 7)}/1")
+    answer = ask(f"/c/{HIT_TOKEN.make(edition, 7)}/1")
 
     assert (answer.status, answer.headers["Retry-After"]) == ("503 Service Unavailable", "30")
 
@@ -294,7 +294,7 @@ def test_a_link_not_yet_known_asks_to_come_back_when_the_database_is_away(ask, e
 def test_a_click_never_waits_for_a_writer(ask, edition):
     with ThreadPoolExecutor(1) as pool, db.engine.connect() as writer:
         writer.execute(sa.text("SELECT 1"))  # begins, and so takes the write lock
-        answer = pool.submit(ask, f"/c/{HIT.make(edition, 7)}/2").result(2)
+        answer = pool.submit(ask, f"/c/{HIT_TOKEN.make(edition, 7)}/2").result(2)
 
     assert answer.headers["Location"] == "https://kirja.example/"
 
@@ -303,7 +303,7 @@ def test_a_click_never_waits_for_a_writer(ask, edition):
 def test_a_spool_that_cannot_be_written_keeps_nobody_from_reading(app, ask, edition):
     spool_folder(app).write_text("in the way")
 
-    picture, click = ask(f"/o/{HIT.make(edition, 7)}"), ask(f"/c/{HIT.make(edition, 7)}/1")
+    picture, click = ask(f"/o/{HIT_TOKEN.make(edition, 7)}"), ask(f"/c/{HIT_TOKEN.make(edition, 7)}/1")
     spool_folder(app).unlink()
 
     assert (picture.status, click.status) == ("200 OK", "302 Found")
@@ -315,7 +315,7 @@ def test_a_spool_that_cannot_be_written_keeps_nobody_from_reading(app, ask, edit
 
 @on_one_engine
 def test_a_long_name_is_cut(app, ask):
-    ask(f"/o/{HIT.make(3, 7)}", user_agent="ä" * 1000)
+    ask(f"/o/{HIT_TOKEN.make(3, 7)}", user_agent="ä" * 1000)
 
     assert [hit[6] for hit in spooled(app)] == ["ä" * 400]
 
@@ -325,7 +325,7 @@ def test_a_long_name_is_cut(app, ask):
 def test_a_forwarded_address_is_believed_as_far_as_proxies_are_ours(app, make_app, hops, ip):
     behind = make_app(proxy_hops=hops)
 
-    asker(behind)(f"/o/{HIT.make(3, 7)}", x_forwarded_for="6.6.6.6, 192.0.2.1, 198.51.100.9")
+    asker(behind)(f"/o/{HIT_TOKEN.make(3, 7)}", x_forwarded_for="6.6.6.6, 192.0.2.1, 198.51.100.9")
 
     assert [hit[5] for hit in spooled(behind)] == [ip]
 
@@ -340,7 +340,7 @@ def test_all_else_is_for_the_application(app, ask, path):
 
 @on_one_engine
 def test_a_browser_gets_the_picture_through_the_whole_application(client):
-    answer = client.get(f"/o/{HIT.make(3, 7)}")
+    answer = client.get(f"/o/{HIT_TOKEN.make(3, 7)}")
 
     assert (answer.status_code, answer.data, answer.headers.getlist("Set-Cookie")) == (200, GIF, [])
 
@@ -364,7 +364,7 @@ def test_a_browser_gets_the_picture_through_the_whole_application(client):
     ids=str,
 )
 def test_tr9_whatever_a_request_asks_for_the_picture_is_whole_and_kept_by_nobody(app, ask, headers):
-    answer = ask(f"/o/{HIT.make(3, 7)}", **headers)
+    answer = ask(f"/o/{HIT_TOKEN.make(3, 7)}", **headers)
 
     assert (answer.status, answer.body) == ("200 OK", GIF)
     assert answer.headers == {"Content-Type": "image/gif", "Content-Length": "43"} | PRIVATE
@@ -373,7 +373,10 @@ def test_tr9_whatever_a_request_asks_for_the_picture_is_whole_and_kept_by_nobody
 
 @on_one_engine
 def test_tr9_a_head_is_answered_as_the_get_would_be_without_its_body(app, ask, edition):
-    picture, click = ask(f"/o/{HIT.make(3, 7)}", "HEAD"), ask(f"/c/{HIT.make(edition, 7)}/1", "HEAD")
+    picture, click = (
+        ask(f"/o/{HIT_TOKEN.make(3, 7)}", "HEAD"),
+        ask(f"/c/{HIT_TOKEN.make(edition, 7)}/1", "HEAD"),
+    )
 
     assert (picture.status, picture.body, picture.headers["Content-Length"]) == ("200 OK", b"", "43")
     assert (click.status, click.headers["Location"]) == ("302 Found", "https://kirja.example/a?b=1&c=2#d")
@@ -390,7 +393,7 @@ def test_tr9_a_head_is_answered_as_the_get_would_be_without_its_body(app, ask, e
 )  # fmt: skip
 def test_tr7_what_is_fetched_ahead_is_answered_and_never_counts(app, ask, edition, name, value):
     answers = [
-        ask(f"/o/{HIT.make(edition, 7)}", **{name: value}), ask(f"/c/{HIT.make(edition, 7)}/1", **{name: value}),
+        ask(f"/o/{HIT_TOKEN.make(edition, 7)}", **{name: value}), ask(f"/c/{HIT_TOKEN.make(edition, 7)}/1", **{name: value}),
     ]  # fmt: skip
 
     assert [answer.status for answer in answers] == ["200 OK", "302 Found"]
@@ -400,7 +403,7 @@ def test_tr7_what_is_fetched_ahead_is_answered_and_never_counts(app, ask, editio
 @on_one_engine
 @pytest.mark.parametrize("bit", range(7))
 def test_a_token_with_any_one_bit_changed_is_worth_nothing(app, ask, edition, bit):
-    genuine = HIT.make(edition, 7)
+    genuine = HIT_TOKEN.make(edition, 7)
 
     for place, letter in enumerate(genuine):
         forged = genuine[:place] + chr(ord(letter) ^ (1 << bit)) + genuine[place + 1 :]
@@ -428,7 +431,10 @@ def test_tr5_a_click_leads_to_the_stored_address_in_letters_a_header_can_hold(
     db.session.commit()
     db.session.rollback()
 
-    assert ask(f"/c/{HIT.make(made.id, 7)}/1", query="u=https://evil.example").headers["Location"] == sent_to
+    assert (
+        ask(f"/c/{HIT_TOKEN.make(made.id, 7)}/1", query="u=https://evil.example").headers["Location"]
+        == sent_to
+    )
 
 
 @on_one_engine
@@ -441,13 +447,13 @@ def test_tr5_nothing_but_http_is_redirected_to(app, real_app, ask, make_campaign
     db.session.commit()
     db.session.rollback()
 
-    assert ask(f"/c/{HIT.make(made.id, 7)}/1").status == "404 NOT FOUND"
+    assert ask(f"/c/{HIT_TOKEN.make(made.id, 7)}/1").status == "404 NOT FOUND"
     assert spooled(app) == []
 
 
 @on_one_engine
 def test_the_link_nobody_sees_leads_nowhere_and_is_noted(app, ask):
-    answer = ask(f"/c/{HIT.make(3, 7)}/0")
+    answer = ask(f"/c/{HIT_TOKEN.make(3, 7)}/0")
 
     assert (answer.status, answer.body, "Location" in answer.headers) == ("204 No Content", b"", False)
     assert spooled(app)[0][1:5] == ["click", 3, 7, 0]
@@ -455,7 +461,7 @@ def test_the_link_nobody_sees_leads_nowhere_and_is_noted(app, ask):
 
 @on_one_engine
 def test_tr2_a_hit_of_everybody_has_nothing_in_it_that_points_to_anyone(app, ask):
-    ask(f"/o/{HIT.make(3, 0)}")
+    ask(f"/o/{HIT_TOKEN.make(3, 0)}")
 
     assert spooled(app) == [[1772528400000, "open", 3, 0, None, "", "", "human"]]
 
@@ -469,17 +475,17 @@ def test_tr2_a_hit_of_everybody_has_nothing_in_it_that_points_to_anyone(app, ask
 def test_an_address_is_written_one_way(app, make_app, hops, forwarded, ip):
     behind = make_app(proxy_hops=hops)
 
-    asker(behind)(f"/o/{HIT.make(3, 7)}", x_forwarded_for=forwarded)
+    asker(behind)(f"/o/{HIT_TOKEN.make(3, 7)}", x_forwarded_for=forwarded)
 
     ((*_hit, given, _agent),) = spooled(behind)
-    assert (canonical(str(given)), len(str(given)) <= 64) == (ip, True)
+    assert (normalize_ip(str(given)), len(str(given)) <= 64) == (ip, True)
 
 
 @on_one_engine
 def test_what_a_full_disk_lost_is_counted_over_processes_and_their_lives(app, make_app, ask, edition):
     spool_folder(app).write_text("in the way")
     for _time in range(3):
-        ask(f"/o/{HIT.make(edition, 7)}")
+        ask(f"/o/{HIT_TOKEN.make(edition, 7)}")
     spool_folder(app).unlink()
 
     assert lost_hits(Path(app.instance_path)) == 3

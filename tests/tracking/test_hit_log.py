@@ -7,12 +7,12 @@ import time
 import pytest
 
 from newsletter.durable.log_loader import is_finished
-from newsletter.tracking.hit_log import Spool
+from newsletter.tracking.hit_log import HitLog
 
 
 @pytest.fixture
 def spool(tmp_path):
-    made = Spool(tmp_path / "spool")
+    made = HitLog(tmp_path / "spool")
     yield made
     made.close()
 
@@ -82,7 +82,7 @@ def test_after_closing_a_new_file_begins(spool, read):
 
 
 def test_two_writers_never_share_a_file(spool, tmp_path, read):
-    other = Spool(tmp_path / "spool")
+    other = HitLog(tmp_path / "spool")
 
     spool.append(b"yksi\n")
     other.append(b"kaksi\n")
@@ -104,7 +104,7 @@ def test_a_file_is_let_go_of_after_half_a_minute(spool, read, finished):
 
 def test_a_folder_that_cannot_be_made_loses_the_hit_and_says_so(tmp_path, caplog):
     (tmp_path / "spool").write_text("in the way")
-    spool = Spool(tmp_path / "spool")
+    spool = HitLog(tmp_path / "spool")
 
     taken = spool.append(b"yksi\n")
 
@@ -114,7 +114,7 @@ def test_a_folder_that_cannot_be_made_loses_the_hit_and_says_so(tmp_path, caplog
 
 def test_once_the_folder_can_be_made_hits_are_kept_again(tmp_path, read):
     (tmp_path / "spool").write_text("in the way")
-    spool = Spool(tmp_path / "spool")
+    spool = HitLog(tmp_path / "spool")
     spool.append(b"yksi\n")
     (tmp_path / "spool").unlink()
 

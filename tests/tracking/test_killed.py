@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from flask import Flask
 
 from newsletter.db import db
-from newsletter.stats.rollups.verify import verify
+from newsletter.stats.rollups.verify import verify_all
 from newsletter.subscribers.models import TrackingState
-from newsletter.tracking.links import HIT
+from newsletter.tracking.links import HIT_TOKEN
 from newsletter.tracking.models import Event
 from tests.support.apps import DEFAULTS
 from tests.support.server import LiveServer, kill_some
@@ -68,7 +68,7 @@ def test_kill_nine_of_pages_loader_or_both_loses_and_doubles_nothing(real_app, m
     reader = make_subscriber(tracking=TrackingState.GRANTED)
     edition = send(reader.subscriptions[0].mailing_list).editions[0].id
     who = reader.id
-    HIT_TOKENS[edition, who] = HIT.make(edition, who)
+    HIT_TOKENS[edition, who] = HIT_TOKEN.make(edition, who)
     db.session.rollback()  # whoever reads holds SQLite's write lock
     answered: list[str] = []
     stop = threading.Event()
@@ -98,7 +98,7 @@ def test_kill_nine_of_pages_loader_or_both_loses_and_doubles_nothing(real_app, m
     assert {agent: stored[agent] for agent in answered if stored[agent] != 1} == {}
     assert max(stored.values()) == 1
     assert list(spool.glob("*.hits")) == []
-    assert verify() == (1, [])
+    assert verify_all() == (1, [])
 
 
 #: What is sent, and the first line of the answer; {0} is a genuine token.
@@ -129,7 +129,7 @@ def test_odd_requests_are_answered_and_a_stopped_program_leaves_no_hit_behind(
 ):
     reader = make_subscriber(tracking=TrackingState.GRANTED)
     edition = send(reader.subscriptions[0].mailing_list).editions[0].id
-    token = HIT.make(edition, reader.id)
+    token = HIT_TOKEN.make(edition, reader.id)
     db.session.rollback()
     answers = {odd: first_line(server, odd.replace(b"{0}", token.encode())) for odd in ODD_REQUESTS}
     for number in range(50):

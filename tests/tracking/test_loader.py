@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from newsletter.campaigns.models import CampaignTotals
 from newsletter.db import db
 from newsletter.durable.log_loader import SpoolOffset
-from newsletter.stats.rollups.ingest import load_spool, store
+from newsletter.stats.rollups.ingest import load_local_logs, store_hits
 from newsletter.subscribers.models import TrackingState
 from newsletter.tracking.classify import RULES_VERSION
-from newsletter.tracking.hit_log import Spool
-from newsletter.tracking.loader import STEP, Hit, load
+from newsletter.tracking.hit_log import HitLog
+from newsletter.tracking.loader import BATCH_BYTES, Hit, load
 from newsletter.tracking.models import Event, EventKind, MachineClass
 from tests.support.clock import NOW
 from tests.tracking.hits import APPLE, LATER, THUNDERBIRD, hit_line, load_hits, spool_folder, spool_hits
@@ -103,7 +103,7 @@ def test_a_finished_file_is_removed_and_forgotten(app, reader, edition):
 
 
 def test_a_file_still_written_to_is_read_from_where_it_was_left(app, reader, edition, counted):
-    spool = Spool(spool_folder(app))
+    spool = HitLog(spool_folder(app))
     loaded = []
     for _time in range(3):
         spool.append(hit_line(edition, reader.id))
@@ -117,7 +117,7 @@ def test_a_file_still_written_to_is_read_from_where_it_was_left(app, reader, edi
 
 def test_half_a_line_waits_for_its_other_half(app, reader, edition, counted):
     line = hit_line(edition, reader.id)
-    spool = Spool(spool_folder(app))
+    spool = HitLog(spool_folder(app))
     spool.append(hit_line(edition, reader.id) + line[:30])
 
     half = load_hits(app)
@@ -146,12 +146,12 @@ class Killed(BaseException):
 @pytest.mark.parametrize("survives", [0, 1])
 def test_a_loader_killed_between_two_steps_goes_on_where_it_was(app, reader, edition, counted, survives):
     line = hit_line(edition, reader.id, agent="x" * 390)
-    hits = 2 * STEP // len(line)
+    hits = 2 * BATCH_BYTES // len(line)
     spool_hits(app, line * hits)
     steps = iter(range(10))
 
     def store_until_killed(some: Sequence[Hit]) -> None:
-        store(some)
+        store_hits(some)
         if next(steps) == survives:
             raise Killed
 
@@ -173,7 +173,7 @@ def test_two_loaders_at_once_load_each_hit_once(real_app, make_subscriber, send,
 
     def run() -> int:
         with real_app.app_context():
-            return load_spool()
+            return load_local_logs()
 
     with ThreadPoolExecutor(2) as pool:
         loaded = [found.result() for found in [pool.submit(run), pool.submit(run)]]
@@ -184,15 +184,15 @@ def test_two_loaders_at_once_load_each_hit_once(real_app, make_subscriber, send,
 def test_while_it_rests_between_steps_another_loads_the_rest(app, reader, edition, counted):
     """An erasure must not wait for a loader that gives way to the pages."""
     line = hit_line(edition, reader.id, agent="x" * 390)
-    hits = 2 * STEP // len(line)
+    hits = 2 * BATCH_BYTES // len(line)
     spool_hits(app, line * hits)
     others: list[int] = []
 
     def rest() -> None:
         if not others:
-            others.append(load(spool_folder(app), store=store))
+            others.append(load(spool_folder(app), store=store_hits))
 
-    loaded = load(spool_folder(app), store=store, rest=rest)
+    loaded = load(spool_folder(app), store=store_hits, rest=rest)
 
     assert (loaded + others[0], counted()) == (hits, (hits, hits, 0))
     assert min(loaded, others[0]) > 0
@@ -281,7 +281,7 @@ def test_the_log_names_nobody(app, reader, edition, caplog):
 @pytest.mark.parametrize("engine", ["sqlite"])
 def test_hours_of_hits_are_loaded_in_bounded_memory(app, tmp_path):
     """The database was away: what has gathered meanwhile must not have to fit into memory."""
-    spool, seen = Spool(tmp_path / "spool"), []
+    spool, seen = HitLog(tmp_path / "spool"), []
     line = hit_line(1, 1)
     for _file in range(2):
         spool.append(line * 60_000)

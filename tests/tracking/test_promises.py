@@ -18,7 +18,7 @@ from newsletter.subscribers.consent.evidence import Visit
 from newsletter.subscribers.links import PREFERENCES
 from newsletter.subscribers.models import TrackingState
 from newsletter.subscribers.self_service.unsubscribe import choose_tracking
-from newsletter.tracking.links import HIT
+from newsletter.tracking.links import HIT_TOKEN
 from newsletter.tracking.models import Event, EventKind, MachineClass
 from tests.support.mailbox import Mailbox, links_of
 from tests.tracking.hits import LATER, THUNDERBIRD, hit_line, load_hits, spool_hits
@@ -60,7 +60,7 @@ def test_tr2_in_aggregate_only_numbers_are_kept_and_nothing_of_anyone(make_app, 
     edition = campaign.editions[0].id
     app = make_app(tracking="aggregate")
     browser = app.test_client()
-    for path in (f"/o/{HIT.make(edition, 0)}", f"/c/{HIT.make(edition, 0)}/0"):
+    for path in (f"/o/{HIT_TOKEN.make(edition, 0)}", f"/c/{HIT_TOKEN.make(edition, 0)}/0"):
         browser.get(path, headers={"User-Agent": THUNDERBIRD})
 
     load_hits(app)

@@ -5,12 +5,12 @@ import sqlalchemy as sa
 
 from newsletter.db import db
 from newsletter.tracking import personal_data
-from newsletter.tracking.models import RUN, Event, EventKind, MachineClass
-from newsletter.tracking.queries import numbers_of
+from newsletter.tracking.models import ID_BLOCK, Event, EventKind, MachineClass
+from newsletter.tracking.queries import event_ids_of
 from tests.support.clock import NOW
 
 #: Both ends of a run, one in the middle, runs left out between, and beyond what an INTEGER holds.
-NUMBERS = [1, RUN - 1, RUN, RUN + 1, 3 * RUN - 1, 3 * RUN, 2**31 + 5]
+NUMBERS = [1, ID_BLOCK - 1, ID_BLOCK, ID_BLOCK + 1, 3 * ID_BLOCK - 1, 3 * ID_BLOCK, 2**31 + 5]
 
 
 @pytest.fixture
@@ -29,31 +29,31 @@ def records(app):
 
 
 def test_all_of_a_person_is_found_newest_first(records):
-    assert list(numbers_of([7])) == records
+    assert list(event_ids_of([7])) == records
 
 
 def test_several_people_are_found_at_once(records):
-    assert sorted(numbers_of([7, 8])) == sorted([*records, *(number - 1 for number in records)])
+    assert sorted(event_ids_of([7, 8])) == sorted([*records, *(number - 1 for number in records)])
 
 
 def test_it_is_read_in_pages(records):
-    first = numbers_of([7], most=3)
-    second = numbers_of([7], most=3, before=first[-1])
+    first = event_ids_of([7], most=3)
+    second = event_ids_of([7], most=3, before=first[-1])
 
-    assert [*first, *second, *numbers_of([7], before=second[-1])] == records
+    assert [*first, *second, *event_ids_of([7], before=second[-1])] == records
 
 
 @pytest.mark.parametrize("before", [0, -(10**30), 1])
 def test_before_the_first_there_is_nothing(records, before):
-    assert list(numbers_of([7], before=before)) == []
+    assert list(event_ids_of([7], before=before)) == []
 
 
 def test_a_number_too_large_for_any_column_is_beyond_the_newest(records):
-    assert list(numbers_of([7], before=10**30)) == records
+    assert list(event_ids_of([7], before=10**30)) == records
 
 
 def test_where_nothing_is_kept_nothing_is_found(app):
-    assert list(numbers_of([7])) == []
+    assert list(event_ids_of([7])) == []
 
 
 def test_erasing_one_leaves_the_other(records):
@@ -65,7 +65,7 @@ def test_erasing_one_leaves_the_other(records):
 
 def test_a_person_is_found_by_the_index_and_not_by_reading_everything(records, statements):
     statements.clear()
-    numbers_of([7])
+    event_ids_of([7])
 
     (found,) = [(text, values) for text, values in statements if "ORDER BY" in text]
     assert "ix_events_run" in plan_of(*found)

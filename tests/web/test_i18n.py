@@ -8,13 +8,13 @@ import pytest
 
 from newsletter.errors import LinkExpired, NewsletterError
 from newsletter.web.i18n import (
+    force_language,
     format_date,
     format_datetime,
     format_number,
     format_share,
     language,
-    speaking,
-    spoken,
+    supported_language,
     translate,
 )
 from tests.subscribers.pages import Page
@@ -106,11 +106,11 @@ def test_a_redirect_keeps_the_language_asked_for(client):
 
 @pytest.mark.parametrize(("code", "written"), [("fi", "fi"), ("en", "en"), ("sv", "fi")])
 def test_someone_whose_language_we_do_not_speak_is_written_to_in_our_first(app, code, written):
-    assert spoken(code) == written
+    assert supported_language(code) == written
 
 
 def test_a_forced_language_holds_inside_only(app):
-    with speaking("en"):
+    with force_language("en"):
         inside = language()
 
     assert (inside, language()) == ("en", "fi")
@@ -125,9 +125,9 @@ def test_a_refusal_is_translated_with_its_values(app):
 
     error = NoList(slug="ruotsiksi")
 
-    with speaking("fi"):
+    with force_language("fi"):
         assert translate(error.message, error.values) == "Listaa ei ole: ruotsiksi"
-    with speaking("en"):
+    with force_language("en"):
         assert translate(error.message, error.values) == "There is no list called ruotsiksi."
 
 
@@ -136,7 +136,7 @@ def test_a_refusal_is_english_where_no_page_speaks():
 
 
 def test_a_percent_sign_in_a_value_is_only_a_sign(app):
-    with speaking("fi"):
+    with force_language("fi"):
         assert (
             translate("There is no list called %(slug)s.", {"slug": "100 %(x)s"})
             == "Listaa ei ole: 100 %(x)s"
@@ -157,17 +157,17 @@ PURGE = datetime(2027, 1, 15, 1, 0, tzinfo=UTC)
 )
 def test_an_instant_is_written_in_the_business_time_zone(app, code, day, instant):
     """PP-3; a sentence without translation fails `make translations`."""
-    with speaking(code):
+    with force_language(code):
         assert (format_date(PURGE), format_datetime(PURGE)) == (day, instant)
 
 
 def test_summer_time_is_kept(app):
-    with speaking("fi"):
+    with force_language("fi"):
         assert format_datetime(datetime(2027, 7, 15, 1, 0, tzinfo=UTC)) == "15.7.2027 klo 4.00"
 
 
 def test_a_day_is_a_day_in_every_zone(app):
-    with speaking("fi"):
+    with force_language("fi"):
         assert format_date(date(2027, 12, 31)) == "31.12.2027"
 
 
@@ -176,7 +176,7 @@ def test_a_day_is_a_day_in_every_zone(app):
     [("fi", f"12{NBSP}345,5", f"41,2{NBSP}%"), ("en", "12,345.5", f"41.2{NBSP}%")],
 )
 def test_numbers_have_the_languages_separators(app, code, number, share):
-    with speaking(code):
+    with force_language(code):
         assert (format_number(12345.5), format_share(0.412)) == (number, share)
 
 

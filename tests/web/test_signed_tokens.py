@@ -4,13 +4,13 @@ import struct
 import pytest
 
 from newsletter.errors import LinkInvalid
-from newsletter.sending.message.personalize import MESSAGE
+from newsletter.sending.message.personalize import MESSAGE_ID
 from newsletter.subscribers.links import CANCEL, CONFIRM, PREFERENCES, UNSUBSCRIBE
-from newsletter.tracking.links import HIT
+from newsletter.tracking.links import HIT_TOKEN
 from newsletter.web.signed_tokens import SignedLink, hash_secret
 from tests.support.apps import load_settings
 
-ALL = {link.purpose: link for link in (CANCEL, CONFIRM, HIT, MESSAGE, PREFERENCES, UNSUBSCRIBE)}
+ALL = {link.purpose: link for link in (CANCEL, CONFIRM, HIT_TOKEN, MESSAGE_ID, PREFERENCES, UNSUBSCRIBE)}
 LEAVE = SignedLink("leave", "III")
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from newsletter.bounces.receive import take_in
 from newsletter.bounces.reputation_guard import stop_if_needed
-from newsletter.config import Settings, settings
+from newsletter.config import Settings, current_settings
 from newsletter.db import db
-from newsletter.db.leases import alone
+from newsletter.db.leases import try_job_lock
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +30,10 @@ _TIMEOUT = 60.0
 
 def fetch(now: datetime) -> int:
     """Take in all that waits where the settings say, and return how many messages. Commits."""
-    chosen = settings()
+    chosen = current_settings()
     if not (chosen.bounce_maildir or chosen.bounce_imap_server):
         return 0
-    with alone("bounces") as mine:
+    with try_job_lock("bounces") as mine:
         if not mine:
             return 0
         taken = fetch_maildir(Path(chosen.bounce_maildir), now) if chosen.bounce_maildir else 0

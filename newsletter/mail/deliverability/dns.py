@@ -1,4 +1,4 @@
-"""Questions to DNS, each with a short time-out: "there is none" is an answer, silence is not."""
+"""DNS queries with a short time-out; no such record is an empty list, no answer is an exception."""
 
 from typing import Any
 
@@ -9,25 +9,24 @@ import dns.reversename
 
 from newsletter.config import Settings
 
-#: How long one question may take, all tries together.
-PATIENCE = 3.0
+#: Seconds for one query, all tries together.
+QUERY_TIMEOUT = 3.0
 
 
-class Unanswered(Exception):
-    """No name server said anything that could be believed; the message is the name that was asked for."""
+class DnsUnavailable(Exception):
+    """No name server gave a usable answer; the message is the queried name."""
 
 
-class Names:
-    """Asks the machine's name servers, or the one that the settings name.
+class DnsResolver:
+    """Queries the machine's name servers, or the one that the settings name. Raises DnsUnavailable.
 
-    Once there was nobody to answer, it asks no more: a machine without a name server would make
-    whoever waits for a dozen answers wait a dozen times.
+    After the first time-out it asks no more: without a name server a dozen queries would wait a dozen times.
     """
 
     def __init__(self, chosen: Settings) -> None:
-        self._resolver = _resolver(chosen)
+        self._resolver = _make_resolver(chosen)
 
-    def texts(self, name: str) -> list[str]:
+    def txt_records(self, name: str) -> list[str]:
         """Return the TXT records of a name, each put together from its pieces."""
         found = self._ask(name, "TXT")
         return [b"".join(record.strings).decode("utf-8", "replace") for record in found]
@@ -36,31 +35,31 @@ class Names:
         """Return the IPv4 and IPv6 addresses of a name."""
         return [record.address for kind in ("A", "AAAA") for record in self._ask(name, kind)]
 
-    def exchangers(self, domain: str) -> list[str]:
-        """Return the hosts that take mail for a domain, the preferred first; "" for one that takes none."""
+    def mx_hosts(self, domain: str) -> list[str]:
+        """Return the MX hosts of a domain by preference; [""] for a null MX (RFC 7505)."""
         found = sorted(self._ask(domain, "MX"), key=lambda record: record.preference)
-        return [_plain(record.exchange) for record in found]
+        return [_without_final_dot(record.exchange) for record in found]
 
-    def names_of(self, address: str) -> list[str]:
-        """Return the names that an IP address says it has."""
+    def ptr_names(self, address: str) -> list[str]:
+        """Return the PTR names of an IP address."""
         asked = dns.reversename.from_address(address).to_text()
-        return [_plain(record.target) for record in self._ask(asked, "PTR")]
+        return [_without_final_dot(record.target) for record in self._ask(asked, "PTR")]
 
     def _ask(self, name: str, kind: str) -> list[Any]:
         if self._resolver is None:
-            raise Unanswered(name)
+            raise DnsUnavailable(name)
         try:
-            return list(self._resolver.resolve(name, kind, lifetime=PATIENCE, search=False))
+            return list(self._resolver.resolve(name, kind, lifetime=QUERY_TIMEOUT, search=False))
         except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
             return []
         except (dns.resolver.LifetimeTimeout, OSError) as error:
             self._resolver = None
-            raise Unanswered(name) from error
+            raise DnsUnavailable(name) from error
         except dns.exception.DNSException as error:
-            raise Unanswered(name) from error
+            raise DnsUnavailable(name) from error
 
 
-def _resolver(chosen: Settings) -> dns.resolver.Resolver | None:
+def _make_resolver(chosen: Settings) -> dns.resolver.Resolver | None:
     try:
         resolver = dns.resolver.Resolver(configure=chosen.dns_server is None)
     except dns.resolver.NoResolverConfiguration:
@@ -71,5 +70,5 @@ def _resolver(chosen: Settings) -> dns.resolver.Resolver | None:
     return resolver
 
 
-def _plain(name: dns.name.Name) -> str:
+def _without_final_dot(name: dns.name.Name) -> str:
     return name.to_text(omit_final_dot=True).lower().removesuffix(".")

@@ -1,9 +1,9 @@
-"""What ``standing`` found, in words: the sentence, and what to do about it."""
+"""Messages of the deliverability checks: a sentence, and advice on what to do."""
 
 from newsletter.errors import N_
 
-#: What each thing is called on a page.
-NAMES = {
+#: The name of each check on a page.
+CHECK_NAMES = {
     "spf": N_("SPF"),
     "dkim": N_("DKIM"),
     "dmarc": N_("DMARC"),
@@ -12,9 +12,9 @@ NAMES = {
     "tls": N_("Encryption to the mail server"),
     "one_click": N_("Unsubscribing with one click"),
 }
-NOTHING_TO_DO = ""
+NO_ADVICE = ""
 
-WORDS = {
+MESSAGES = {
     "unanswered": (
         N_("No name server answered when asked for %(name)s, so this is not known."),
         N_("Check that this machine may ask a name server, or name one with NEWSLETTER_DNS_SERVER."),
@@ -47,7 +47,7 @@ WORDS = {
         N_("The domain %(domain)s has an SPF record."),
         N_("Set NEWSLETTER_MAIL_ADDRESSES to have it checked whether it covers your own mail server."),
     ),
-    "spf_fine": (N_("The SPF record of %(domain)s covers where our mail comes from."), NOTHING_TO_DO),
+    "spf_fine": (N_("The SPF record of %(domain)s covers where our mail comes from."), NO_ADVICE),
     "dkim_left": (
         N_("No DKIM key is set here: signing is left to the mail server, and nothing can be said of it."),
         N_("Set NEWSLETTER_DKIM_KEY, or NEWSLETTER_DKIM_SELECTOR alone where the mail server signs."),
@@ -66,7 +66,7 @@ WORDS = {
     ),
     "dkim_fine": (
         N_("The DKIM record of %(domain)s belongs to the key that signs (%(selectors)s)."),
-        NOTHING_TO_DO,
+        NO_ADVICE,
     ),
     "dmarc_missing": (
         N_("There is no DMARC record: large mailbox providers then refuse newsletters."),
@@ -82,7 +82,7 @@ WORDS = {
     ),
     "dmarc_fine": (
         N_("The domain %(domain)s has a DMARC record (p=%(policy)s), and our mails agree with it."),
-        NOTHING_TO_DO,
+        NO_ADVICE,
     ),
     "ptr_left": (
         N_("Nobody has said which addresses mail leaves from, so their names are not checked."),
@@ -96,7 +96,7 @@ WORDS = {
         N_("The address %(address)s calls itself %(name)s, and that name leads elsewhere."),
         N_("Let the name and the address point to each other."),
     ),
-    "ptr_fine": (N_("The addresses that mail leaves from have their names: %(addresses)s"), NOTHING_TO_DO),
+    "ptr_fine": (N_("The addresses that mail leaves from have their names: %(addresses)s"), NO_ADVICE),
     "mx_missing": (
         N_("Nobody takes mail for %(domain)s: answers and bounces are lost."),
         N_("Publish an MX record for the domain, or choose another NEWSLETTER_SENDER_ADDRESS."),
@@ -105,7 +105,7 @@ WORDS = {
         N_("The domain %(domain)s says in DNS that it takes no mail: many servers refuse mail from it."),
         N_("Publish an MX record for the domain, or choose another NEWSLETTER_SENDER_ADDRESS."),
     ),
-    "mx_fine": (N_("Mail to %(domain)s arrives somewhere."), NOTHING_TO_DO),
+    "mx_fine": (N_("Mail to %(domain)s arrives somewhere."), NO_ADVICE),
     "tls_no_server": (N_("There is no mail server yet."), N_("Set NEWSLETTER_MAIL_SERVER.")),
     "tls_broken": (
         N_("The connection to the mail server cannot be encrypted: %(problem)s"),
@@ -126,8 +126,8 @@ WORDS = {
         N_("Mail goes to the mail server without encryption."),
         N_("Set NEWSLETTER_MAIL_USE_TLS, or NEWSLETTER_MAIL_USE_SSL where the server expects it at once."),
     ),
-    "tls_here": (N_("The mail server is on this machine."), NOTHING_TO_DO),
-    "tls_fine": (N_("The connection to the mail server is encrypted (%(version)s)."), NOTHING_TO_DO),
+    "tls_here": (N_("The mail server is on this machine."), NO_ADVICE),
+    "tls_fine": (N_("The connection to the mail server is encrypted (%(version)s)."), NO_ADVICE),
     "one_click_http": (
         N_("Unsubscribing with one click needs https, and the pages are at %(address)s"),
         N_("Set NEWSLETTER_BASE_URL to an address that begins with https://"),
@@ -136,5 +136,5 @@ WORDS = {
         N_("The name %(host)s, which the links in mails lead to, is not in DNS."),
         N_("Publish an address for it, or correct NEWSLETTER_BASE_URL."),
     ),
-    "one_click_fine": (N_("The links to unsubscribe lead to %(host)s, over https."), NOTHING_TO_DO),
+    "one_click_fine": (N_("The links to unsubscribe lead to %(host)s, over https."), NO_ADVICE),
 }  # fmt: skip

@@ -1,7 +1,6 @@
-"""Mail by SMTP.
+"""The SMTP transport on Flask-Mail's settings.
 
-Flask-Mail keeps the settings and the connection; it checks no certificate and waits for ever, so the
-opening is ours.
+Flask-Mail verifies no certificate and has no time-out, so connecting is done here.
 """
 
 import re
@@ -12,43 +11,50 @@ from contextlib import suppress
 import flask_mail
 from flask import current_app
 
-from newsletter.config import settings
-from newsletter.mail.smtp.pipelining import Answer, Dialogue, Envelope, Lost
-from newsletter.mail.smtp.transport import RETRYABLE, Deed, Fault, Opening, Reply, Transport
+from newsletter.config import current_settings
+from newsletter.mail.smtp.pipelining import ConnectionLost, Envelope, SmtpConnection, SmtpReply
+from newsletter.mail.smtp.transport import (
+    RETRYABLE_CODES,
+    ConnectRequest,
+    Fault,
+    Reply,
+    Transport,
+    TransportSteps,
+)
 
 #: A connection is closed after so many mails: servers that count them hang up on us otherwise.
 MAILS_PER_CONNECTION = 1000
 #: The server wants us to log in, or does not let us (RFC 4954, 6).
 _LOGIN_CODES = {530, 534, 535, 538}
 #: Printable ASCII without what ends an address or a command.
-_PLAIN = re.compile(r"[!-;=?-~]*")
+_SAFE_ADDRESS = re.compile(r"[!-;=?-~]*")
 #: RFC 3463: 5.7 is policy, 5.1.7 and 5.1.8 are a sender's address that is not to the server's liking.
-_ABOUT_US = re.compile(r"5\.(?:7\.\d+|1\.[78])(?!\d)")
+_SENDER_FAULT_CODE = re.compile(r"5\.(?:7\.\d+|1\.[78])(?!\d)")
 
 
-class NewsMail(flask_mail.Mail):
-    """Flask-Mail with a connection that can be trusted."""
+class NewsletterMail(flask_mail.Mail):
+    """Flask-Mail with a connection that verifies certificates and times out."""
 
-    def connect(self) -> "SafeConnection":
+    def connect(self) -> "VerifiedConnection":
         """Return a connection not yet opened."""
-        return SafeConnection(current_app.extensions["mail"])
+        return VerifiedConnection(current_app.extensions["mail"])
 
 
-class LoginImpossible(smtplib.SMTPException):
+class LoginUnsupported(smtplib.SMTPException):
     """A user name is set, and there is no way to log in with it on this connection."""
 
 
-class SafeConnection(flask_mail.Connection):
-    """A connection that checks the server's certificate and gives up after a while."""
+class VerifiedConnection(flask_mail.Connection):
+    """A connection that verifies the server's certificate and times out."""
 
     @property
-    def patience(self) -> float:
-        """How many seconds to wait for whatever the server has to say."""
-        return settings().mail_timeout
+    def timeout_seconds(self) -> float:
+        """Seconds to wait for each reply (MAIL_TIMEOUT)."""
+        return current_settings().mail_timeout
 
     def configure_host(self) -> smtplib.SMTP:
         """Open the connection: STARTTLS before AUTH, as configured."""
-        mail, timeout = self.mail, self.patience
+        mail, timeout = self.mail, self.timeout_seconds
         context = ssl.create_default_context()
         if mail.use_ssl:
             host: smtplib.SMTP = smtplib.SMTP_SSL(mail.server, mail.port, timeout=timeout, context=context)
@@ -66,27 +72,27 @@ class SafeConnection(flask_mail.Connection):
 
 
 class SmtpTransport(Transport):
-    """Speaks with MAIL_SERVER, opening the connection when it is first needed."""
+    """Sends over MAIL_SERVER; connects at the first mail."""
 
     def __init__(self) -> None:
-        self._dialogue: Dialogue | None = None
+        self._connection: SmtpConnection | None = None
 
     def open(self) -> Reply | None:
-        """Connect, unless that is done; 5yz to our greeting or login is about us, not about a person."""
-        if self._dialogue is not None:
+        """Connect unless connected; a 5yz reply to EHLO or login is a fault of ours, not of a recipient."""
+        if self._connection is not None:
             return None
         try:
-            self._dialogue = _connect()
+            self._connection = _connect()
         except smtplib.SMTPResponseException as error:
             text = f"{error.smtp_code} {_readable(error.smtp_error)}"
-            return Reply(0, text, fault=_fault_of_opening(error))
-        except LoginImpossible as error:
+            return Reply(0, text, fault=_connect_fault(error))
+        except LoginUnsupported as error:
             return Reply(0, str(error), fault=Fault.NO_LOGIN)
-        except (smtplib.SMTPException, OSError, Lost) as error:
-            return Reply(0, type(error).__name__, fault=_fault_of_opening(error))
+        except (smtplib.SMTPException, OSError, ConnectionLost) as error:
+            return Reply(0, type(error).__name__, fault=_connect_fault(error))
         return None
 
-    def sending(
+    def send_steps(
         self,
         sender: str,
         recipient: str,
@@ -94,54 +100,56 @@ class SmtpTransport(Transport):
         *,
         following: tuple[str, str] | None = None,
         is_dotless: bool = False,
-    ) -> Deed[Reply]:
-        """Walk MAIL, RCPT and DATA, so that we know at which of them the connection was lost."""
+    ) -> TransportSteps[Reply]:
+        """Send envelope and content, so that it is known at which command the connection was lost."""
         envelope = Envelope(sender, recipient)
-        if not _is_plain(envelope):
+        if not _is_safe_envelope(envelope):
             return Reply(553, "the address cannot be written in an envelope")
-        refusal = yield from self._propose(envelope)
+        refusal = yield from self._send_envelope(envelope)
         if refusal is not None:
             return refusal
-        dialogue = self._dialogue
-        assert dialogue is not None  # noqa: S101 - it has just been proposed on
-        wire = message if is_dotless else _stuffed(message)
-        is_last = dialogue.mails >= MAILS_PER_CONNECTION
-        ahead = Envelope(*following) if following and not is_last else None
+        connection = self._connection
+        assert connection is not None  # noqa: S101 - the envelope has just been sent on it
+        wire = message if is_dotless else _dot_stuffed(message)
+        is_last = connection.mails >= MAILS_PER_CONNECTION
+        next_envelope = Envelope(*following) if following and not is_last else None
         try:
-            answer = yield from dialogue.hand_over(wire, ahead if ahead and _is_plain(ahead) else None)
-        except Lost as error:
-            self._drop()
-            return Reply(0, str(error), is_uncertain=error.had_all)
+            answer = yield from connection.send_content(
+                wire, next_envelope if next_envelope and _is_safe_envelope(next_envelope) else None
+            )
+        except ConnectionLost as error:
+            self._disconnect()
+            return Reply(0, str(error), is_uncertain=error.is_fully_sent)
         if answer.is_closing:
-            self._drop()
+            self._disconnect()
         elif is_last:
-            yield from self.leaving()
+            yield from self.quit_steps()
         return _reply(answer)
 
-    def opening(self) -> Deed[Reply | None]:
-        """Have it opened, unless it is."""
-        return (yield Opening(self)) if self._dialogue is None else None
+    def connect_steps(self) -> TransportSteps[Reply | None]:
+        """Ask the runner to connect, unless connected."""
+        return (yield ConnectRequest(self)) if self._connection is None else None
 
-    def leaving(self) -> Deed[None]:
-        """Say goodbye where that can be said, and close."""
-        if self._dialogue is not None:
-            with suppress(Lost):
-                yield from self._dialogue.quit()
-            self._drop()
+    def quit_steps(self) -> TransportSteps[None]:
+        """Send QUIT where possible, and close."""
+        if self._connection is not None:
+            with suppress(ConnectionLost):
+                yield from self._connection.quit()
+            self._disconnect()
 
-    def _propose(self, envelope: Envelope) -> Deed[Reply | None]:
-        """Announce a mail; on a connection that has been in use before, once more when it is closed."""
-        if self._dialogue is not None and not self._dialogue.is_ready_for(envelope):
-            self._drop()  # another was announced: its content is what the server waits for
+    def _send_envelope(self, envelope: Envelope) -> TransportSteps[Reply | None]:
+        """Send the envelope; on a reused connection that was closed meanwhile, once more on a new one."""
+        if self._connection is not None and not self._connection.is_ready_for(envelope):
+            self._disconnect()  # the envelope of another was sent: the server waits for its content
         for _try in range(2):
-            refusal = yield from self.opening()
-            if refusal is not None or self._dialogue is None:
+            refusal = yield from self.connect_steps()
+            if refusal is not None or self._connection is None:
                 return refusal
-            was_used = self._dialogue.mails > 0
+            was_used = self._connection.mails > 0
             try:
-                answer = yield from self._dialogue.propose(envelope)
-            except Lost as error:
-                self._drop()
+                answer = yield from self._connection.send_envelope(envelope)
+            except ConnectionLost as error:
+                self._disconnect()
                 reply = Reply(0, str(error))
             else:
                 if answer is None:
@@ -149,22 +157,22 @@ class SmtpTransport(Transport):
                 reply = _reply(answer)
                 if not answer.is_closing:
                     return reply
-                self._drop()
+                self._disconnect()
             if not was_used:
                 break
         return reply
 
-    def _drop(self) -> None:
-        if self._dialogue is not None:
-            self._dialogue.close()
-            self._dialogue = None
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
-def _connect() -> Dialogue:
-    host = SafeConnection(current_app.extensions["mail"]).configure_host()
+def _connect() -> SmtpConnection:
+    host = VerifiedConnection(current_app.extensions["mail"]).configure_host()
     try:
         host.ehlo_or_helo_if_needed()
-        return Dialogue(host, settings().mail_timeout)
+        return SmtpConnection(host, current_settings().mail_timeout)
     except BaseException:
         host.close()
         raise
@@ -175,45 +183,45 @@ def _log_in(host: smtplib.SMTP, username: str, password: str) -> None:
     try:
         host.login(username, password)
     except UnicodeEncodeError:  # its own words would quote the password
-        raise LoginImpossible("user name or password with letters other than ASCII") from None
+        raise LoginUnsupported("user name or password with letters other than ASCII") from None
     except smtplib.SMTPNotSupportedError as error:
-        raise LoginImpossible(str(error)) from error
+        raise LoginUnsupported(str(error)) from error
     except smtplib.SMTPException as error:
         if type(error) is smtplib.SMTPException:  # of the methods it offers we know none
-            raise LoginImpossible(str(error)) from error
+            raise LoginUnsupported(str(error)) from error
         raise
 
 
-def _fault_of_opening(error: Exception) -> Fault:
+def _connect_fault(error: Exception) -> Fault:
     match error:
         case ssl.SSLError() | smtplib.SMTPNotSupportedError():
             return Fault.TLS
-        case smtplib.SMTPAuthenticationError() if error.smtp_code not in RETRYABLE:
+        case smtplib.SMTPAuthenticationError() if error.smtp_code not in RETRYABLE_CODES:
             return Fault.LOGIN
-        case smtplib.SMTPResponseException() if error.smtp_code not in RETRYABLE:
+        case smtplib.SMTPResponseException() if error.smtp_code not in RETRYABLE_CODES:
             return Fault.REFUSED
         case _:
             return Fault.UNREACHABLE
 
 
-def _reply(answer: Answer) -> Reply:
+def _reply(answer: SmtpReply) -> Reply:
     text = _readable(answer.text)
     if answer.code < 500:  # noqa: PLR2004 - 5yz
         return Reply(answer.code, text)
     if answer.code in _LOGIN_CODES:
         return Reply(answer.code, text, fault=Fault.LOGIN)
-    return Reply(answer.code, text, fault=Fault.POLICY if _ABOUT_US.match(text) else None)
+    return Reply(answer.code, text, fault=Fault.POLICY if _SENDER_FAULT_CODE.match(text) else None)
 
 
-def _stuffed(message: bytes) -> bytes:
+def _dot_stuffed(message: bytes) -> bytes:
     """Double the dots at line starts (RFC 5321, 4.5.2)."""
     stuffed = message.replace(b"\r\n.", b"\r\n..") if b"\r\n." in message else message
     return b"." + stuffed if stuffed.startswith(b".") else stuffed
 
 
-def _is_plain(envelope: Envelope) -> bool:
-    """Tell whether its addresses can be written without starting a command of their own."""
-    return all(map(_PLAIN.fullmatch, envelope))
+def _is_safe_envelope(envelope: Envelope) -> bool:
+    """Tell whether its addresses cannot inject a command (no CR, LF, space or angle bracket)."""
+    return all(map(_SAFE_ADDRESS.fullmatch, envelope))
 
 
 def _readable(text: bytes | str) -> str:

@@ -1,11 +1,11 @@
-"""One SMTP connection (RFC 5321, 2920): what is said on it, and which reply belongs to what.
+"""One SMTP connection with command pipelining (RFC 5321, RFC 2920), as generators without blocking.
 
-``smtplib`` opens the connection, encrypts it and logs in. From there each mail is ours: its envelope
-in one write where the server offers PIPELINING, and the next envelope behind the final dot, so that
-a mail costs one round trip. A server that does not offer it hears one command at a time.
+``smtplib`` connects, encrypts and logs in. From there this module sends the commands: the envelope in
+one write where the server offers PIPELINING, and the next envelope behind the final dot, so that a mail
+costs one round trip. A server without PIPELINING gets one command at a time.
 
-Nothing here waits: what would is a generator that yields what it waits for. Whoever runs it decides
-how, ``Transport.send`` for one connection and ``sending.rounds`` for many in one thread.
+Where it would block, a generator yields a ``SocketWait``. ``Transport.send`` waits for one connection, the
+event loop of sending for many in one thread.
 """
 
 import select
@@ -17,26 +17,26 @@ from typing import NamedTuple, TypeVar
 
 Result = TypeVar("Result")
 
-#: RFC 5321, 4.5.3.1.5 allows 512 octets; servers with long links in their replies do not keep to it.
-_LONGEST_LINE = 4096
-_MOST_LINES = 100
-_CLOSING = 421
-_CONTENT_PLEASE = 354
+#: RFC 5321, 4.5.3.1.5 allows 512 octets; servers with long links in their replies exceed it.
+_MAX_LINE_OCTETS = 4096
+_MAX_REPLY_LINES = 100
+_SERVICE_CLOSING = 421
+_START_MAIL_INPUT = 354
 #: The answer to the final dot may take ten times as long as any other (RFC 5321, 4.5.3.2.6).
-_DOT_PATIENCE = 10
-_LONGEST_PATIENCE = 600.0
+_FINAL_DOT_TIMEOUT_FACTOR = 10
+_MAX_TIMEOUT_SECONDS = 600.0
 
 
-class Lost(Exception):
-    """The connection is of no use any more. ``had_all``: the server may have the whole mail."""
+class ConnectionLost(Exception):
+    """The connection is lost. ``is_fully_sent``: the server may have accepted the whole mail."""
 
-    def __init__(self, reason: str, *, had_all: bool = False) -> None:
+    def __init__(self, reason: str, *, is_fully_sent: bool = False) -> None:
         super().__init__(reason)
-        self.had_all = had_all
+        self.is_fully_sent = is_fully_sent
 
 
-class Wait(NamedTuple):
-    """What must happen before a dialogue goes on; when it does not, ``Lost`` is thrown in."""
+class SocketWait(NamedTuple):
+    """Yielded to wait for a socket; when the time is over, ``ConnectionLost`` is thrown in."""
 
     descriptor: int
     #: POLLIN or POLLOUT.
@@ -44,19 +44,19 @@ class Wait(NamedTuple):
     seconds: float
 
 
-#: Yields what is waited for, and returns.
-Steps = Generator[Wait, None, Result]
+#: A generator that yields what it waits for, and returns a result.
+SmtpSteps = Generator[SocketWait, None, Result]
 
 
 class Envelope(NamedTuple):
-    """Who a mail is from and to, as the server hears it."""
+    """The envelope of a mail: MAIL FROM and RCPT TO."""
 
     sender: str
     recipient: str
 
     @property
     def commands(self) -> tuple[bytes, ...]:
-        """What announces a mail."""
+        """The commands of a mail up to DATA."""
         return (
             f"MAIL FROM:<{self.sender}>\r\n".encode("ascii"),
             f"RCPT TO:<{self.recipient}>\r\n".encode("ascii"),
@@ -64,7 +64,7 @@ class Envelope(NamedTuple):
         )
 
 
-class Answer(NamedTuple):
+class SmtpReply(NamedTuple):
     """A server's reply."""
 
     code: int
@@ -72,16 +72,16 @@ class Answer(NamedTuple):
 
     @property
     def is_closing(self) -> bool:
-        """True when the server hangs up behind it (RFC 5321, 3.8)."""
-        return self.code == _CLOSING
+        """True for 421: the server closes the connection (RFC 5321, 3.8)."""
+        return self.code == _SERVICE_CLOSING
 
 
-class Dialogue:
-    """A connection that has said EHLO. Every method raises Lost when it breaks."""
+class SmtpConnection:
+    """A connection after EHLO. Every method raises ConnectionLost when it breaks."""
 
     def __init__(self, host: smtplib.SMTP, timeout: float) -> None:
         if host.sock is None:
-            raise Lost("not connected")
+            raise ConnectionLost("not connected")
         self._host, self._sock = host, host.sock
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock.settimeout(0)
@@ -94,43 +94,43 @@ class Dialogue:
         self._needs_reset = False
         self._timeout, self._dot_timeout = (
             timeout,
-            max(timeout, min(_DOT_PATIENCE * timeout, _LONGEST_PATIENCE)),
+            max(timeout, min(_FINAL_DOT_TIMEOUT_FACTOR * timeout, _MAX_TIMEOUT_SECONDS)),
         )
         #: How many mails it has been used for.
         self.mails = 0
 
     def is_ready_for(self, envelope: Envelope) -> bool:
-        """Tell whether this mail may come next; False when another has been announced already."""
+        """Tell whether this mail may come next; False when another envelope has been sent already."""
         return self._announced is None or self._announced == envelope
 
-    def propose(self, envelope: Envelope) -> Steps[Answer | None]:
-        """Announce a mail, unless that is done; None when the server waits for it, else its refusal."""
+    def send_envelope(self, envelope: Envelope) -> SmtpSteps[SmtpReply | None]:
+        """Send the envelope, unless that is done; return None after 354, else the reply that refused it."""
         self.mails += 1
         if self._announced is not None:
             self._announced = None
-            return (yield from self._read_refusal(3))
+            return (yield from self._read_replies(3))
         if self._buffer:
-            raise Lost("a reply to nothing")
+            raise ConnectionLost("a reply without a command")
         commands = envelope.commands
         if self._needs_reset:
             self._needs_reset = False
             commands = (b"RSET\r\n", *commands)
         if self._has_pipelining:
             yield from self._write(b"".join(commands))
-            return (yield from self._read_refusal(len(commands)))
+            return (yield from self._read_replies(len(commands)))
         for command in commands:
             yield from self._write(command)
             answer = yield from self._read()
-            if not _lets_go_on(answer, is_last=command is commands[-1]):
+            if not _is_positive(answer, is_last=command is commands[-1]):
                 self._needs_reset = True
-                return _refusal(answer)
+                return _require_refusal(answer)
         return None
 
-    def hand_over(self, message: bytes, following: Envelope | None = None) -> Steps[Answer]:
-        """Send the content that the server waits for, dots doubled, and return its answer.
+    def send_content(self, message: bytes, following: Envelope | None = None) -> SmtpSteps[SmtpReply]:
+        """Send the content, already dot-stuffed, and return the reply to the final dot.
 
-        ``following`` is announced in the same breath: the mail that ``propose`` will be asked for
-        next. Another can then be sent only on another connection.
+        The envelope of ``following``, the mail sent next, goes out in the same write. Any other mail
+        can then only be sent on another connection.
         """
         dot = b".\r\n" if message.endswith(b"\r\n") else b"\r\n.\r\n"
         enough = len(message) + len(dot)
@@ -141,42 +141,42 @@ class Dialogue:
             yield from self._write(b"".join((message, dot, *following.commands)), enough)
         try:
             return (yield from self._read(self._dot_timeout))
-        except Lost as error:
-            error.had_all = True
+        except ConnectionLost as error:
+            error.is_fully_sent = True
             raise
 
-    def quit(self) -> Steps[None]:
-        """Say goodbye, where that would not be taken for the content of a mail."""
+    def quit(self) -> SmtpSteps[None]:
+        """Send QUIT, unless the server waits for the content of a mail."""
         if self._announced is None:
             yield from self._write(b"QUIT\r\n")
             yield from self._read()
 
     def close(self) -> None:
-        """Hang up without a word: what was announced is then not sent."""
+        """Close the socket without QUIT: an envelope already sent comes to nothing."""
         self._host.close()
 
-    def _read_refusal(self, count: int) -> Steps[Answer | None]:
+    def _read_replies(self, count: int) -> SmtpSteps[SmtpReply | None]:
         """Read the replies to a group of commands that ends with DATA."""
         refusal = None
         for number in range(1, count + 1):
-            # Most often all of them have come at once.
-            answer = self._take() or (yield from self._read())
-            if refusal is None and not _lets_go_on(answer, is_last=number == count):
+            # Most often all replies have arrived together.
+            answer = self._next_reply() or (yield from self._read())
+            if refusal is None and not _is_positive(answer, is_last=number == count):
                 refusal = answer
             if answer.is_closing:
                 return answer
         if refusal is None:
             return None
-        refusal = _refusal(refusal)
+        refusal = _require_refusal(refusal)
         self._needs_reset = True
-        if answer.code == _CONTENT_PLEASE:
+        if answer.code == _START_MAIL_INPUT:
             # It takes content although nobody is to get it: an empty one (RFC 2920, 3.1).
             yield from self._write(b".\r\n")
             yield from self._read()
         return refusal
 
-    def _write(self, content: bytes, enough: int | None = None) -> Steps[None]:
-        """Send all of it. When that fails, ``enough`` says from which octet on the server has a mail."""
+    def _write(self, content: bytes, enough: int | None = None) -> SmtpSteps[None]:
+        """Send all of it. From octet ``enough`` on the server may have a complete mail if that fails."""
         sent = 0
         try:
             while sent < len(content):
@@ -189,41 +189,41 @@ class Dialogue:
                     pass
                 else:
                     continue
-                yield Wait(self._sock.fileno(), event, self._timeout)
-        except (OSError, Lost) as error:
-            reason = str(error) if isinstance(error, Lost) else type(error).__name__
-            raise Lost(reason, had_all=enough is not None and sent >= enough) from error
+                yield SocketWait(self._sock.fileno(), event, self._timeout)
+        except (OSError, ConnectionLost) as error:
+            reason = str(error) if isinstance(error, ConnectionLost) else type(error).__name__
+            raise ConnectionLost(reason, is_fully_sent=enough is not None and sent >= enough) from error
 
-    def _read(self, seconds: float | None = None) -> Steps[Answer]:
+    def _read(self, seconds: float | None = None) -> SmtpSteps[SmtpReply]:
         """Return the next reply, all its lines."""
-        while (answer := self._take()) is None:
+        while (answer := self._next_reply()) is None:
             self._buffer += yield from self._receive(seconds or self._timeout)
         return answer
 
-    def _take(self) -> Answer | None:
-        """Return the next reply when all its lines are here."""
+    def _next_reply(self) -> SmtpReply | None:
+        """Return the next complete reply of the buffer; None when more has to be received."""
         while (end := self._buffer.find(b"\n")) >= 0:
             line = bytes(self._buffer[:end])
             del self._buffer[: end + 1]
             code, separator = line[:3], line[3:4].strip()
             if not code.isdigit() or separator not in {b"", b"-"}:
-                raise Lost("no reply but something else")
+                raise ConnectionLost("no reply but something else")
             self._lines.append(line[4:].strip())
             if not separator:
                 lines, self._lines = self._lines, []
-                return Answer(int(code), b" ".join(lines))
-            if len(self._lines) == _MOST_LINES:
-                raise Lost("a reply without an end")
-        if len(self._buffer) > _LONGEST_LINE:
-            raise Lost("a line without an end")
+                return SmtpReply(int(code), b" ".join(lines))
+            if len(self._lines) == _MAX_REPLY_LINES:
+                raise ConnectionLost("a reply without an end")
+        if len(self._buffer) > _MAX_LINE_OCTETS:
+            raise ConnectionLost("a line without an end")
         return None
 
-    def _receive(self, seconds: float) -> Steps[bytes]:
+    def _receive(self, seconds: float) -> SmtpSteps[bytes]:
         # Encrypted octets may have been read from the wire already.
         event = 0 if self._tls is not None and self._tls.pending() else select.POLLIN
         while True:
             if event:
-                yield Wait(self._sock.fileno(), event, seconds)
+                yield SocketWait(self._sock.fileno(), event, seconds)
             try:
                 received = self._sock.recv(8192)
             except ssl.SSLWantWriteError:
@@ -231,18 +231,18 @@ class Dialogue:
             except (BlockingIOError, ssl.SSLWantReadError):
                 event = select.POLLIN
             except OSError as error:
-                raise Lost(type(error).__name__) from error
+                raise ConnectionLost(type(error).__name__) from error
             else:
                 if not received:
-                    raise Lost("SMTPServerDisconnected")
+                    raise ConnectionLost("SMTPServerDisconnected")
                 return received
 
 
-def _refusal(answer: Answer) -> Answer:
+def _require_refusal(answer: SmtpReply) -> SmtpReply:
     if answer.code < 400:  # noqa: PLR2004 - neither 4yz nor 5yz: this is an answer to something else
-        raise Lost("out of step")
+        raise ConnectionLost("out of step")
     return answer
 
 
-def _lets_go_on(answer: Answer, *, is_last: bool) -> bool:
-    return answer.code == _CONTENT_PLEASE if is_last else 200 <= answer.code < 300  # noqa: PLR2004 - 2yz
+def _is_positive(answer: SmtpReply, *, is_last: bool) -> bool:
+    return answer.code == _START_MAIL_INPUT if is_last else 200 <= answer.code < 300  # noqa: PLR2004 - 2yz

@@ -1,4 +1,4 @@
-"""A word with the mail server, for whoever wants to know whether it can be used."""
+"""A probe of the mail server: connect, TLS, log in, QUIT."""
 
 import smtplib
 import ssl
@@ -8,24 +8,24 @@ from datetime import UTC, datetime
 
 from flask import current_app
 
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.config.parsers import is_loopback
-from newsletter.mail.smtp.client import LoginImpossible, SafeConnection
+from newsletter.mail.smtp.client import LoginUnsupported, VerifiedConnection
 
-#: Somebody waits for the answer.
-_PATIENCE = 10.0
+#: At most; somebody may wait for the result.
+_TIMEOUT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Greeting:
-    """How the server received us."""
+class ProbeResult:
+    """What the probe found."""
 
     #: What went wrong, in the library's or the server's words; empty when nothing did.
     problem: str = ""
     #: True when the connection could not be encrypted, or the certificate is not to be trusted.
-    is_about_tls: bool = False
+    is_tls_problem: bool = False
     #: True when a user name is set and the server offers no login that we can use.
-    is_about_login: bool = False
+    is_login_problem: bool = False
     #: The version of TLS that is spoken; empty without encryption.
     tls: str = ""
     #: When the certificate ends; None without one.
@@ -33,50 +33,57 @@ class Greeting:
     #: What it offers, as its answer to EHLO names it.
     features: tuple[str, ...] = ()
     #: The server's host is this machine: what is said to it passes no network.
-    is_here: bool = False
+    is_loopback_host: bool = False
 
 
-class _HastyConnection(SafeConnection):
-    """A connection that gives up sooner than one that has mails to send."""
+class _ProbeConnection(VerifiedConnection):
+    """A connection with a shorter time-out than that of sending."""
 
     @property
-    def patience(self) -> float:
-        return min(_PATIENCE, settings().mail_timeout)
+    def timeout_seconds(self) -> float:
+        return min(_TIMEOUT_SECONDS, current_settings().mail_timeout)
 
 
-def greet() -> Greeting:
-    """Connect, encrypt and log in as for sending, and leave."""
-    is_here = is_loopback(settings().mail_server)
+def probe_server() -> ProbeResult:
+    """Connect, encrypt and log in as for sending, and quit. Errors are in the result."""
+    is_loopback_host = is_loopback(current_settings().mail_server)
     try:
-        host = _HastyConnection(current_app.extensions["mail"]).configure_host()
-    except LoginImpossible as error:
-        return Greeting(str(error), is_about_login=True, is_here=is_here)
+        host = _ProbeConnection(current_app.extensions["mail"]).configure_host()
+    except LoginUnsupported as error:
+        return ProbeResult(str(error), is_login_problem=True, is_loopback_host=is_loopback_host)
     except (ssl.SSLError, smtplib.SMTPNotSupportedError) as error:
-        return Greeting(f"{type(error).__name__}: {error}", is_about_tls=True, is_here=is_here)
+        return ProbeResult(
+            f"{type(error).__name__}: {error}", is_tls_problem=True, is_loopback_host=is_loopback_host
+        )
     except smtplib.SMTPResponseException as error:
-        return Greeting(f"{error.smtp_code} {_readable(error.smtp_error)}", is_here=is_here)
+        return ProbeResult(
+            f"{error.smtp_code} {_readable(error.smtp_error)}", is_loopback_host=is_loopback_host
+        )
     except (smtplib.SMTPException, OSError) as error:
-        return Greeting(f"{type(error).__name__}: {error}", is_here=is_here)
+        return ProbeResult(f"{type(error).__name__}: {error}", is_loopback_host=is_loopback_host)
     try:
         host.ehlo_or_helo_if_needed()
-        return _heard(host, is_here=is_here)
+        return _result_of(host, is_loopback_host=is_loopback_host)
     except (smtplib.SMTPException, OSError) as error:
-        return Greeting(f"{type(error).__name__}: {error}", is_here=is_here)
+        return ProbeResult(f"{type(error).__name__}: {error}", is_loopback_host=is_loopback_host)
     finally:
         with suppress(smtplib.SMTPException, OSError):
             host.quit()
         host.close()
 
 
-def _heard(host: smtplib.SMTP, *, is_here: bool) -> Greeting:
+def _result_of(host: smtplib.SMTP, *, is_loopback_host: bool) -> ProbeResult:
     tls, expires_at = "", None
     if isinstance(host.sock, ssl.SSLSocket):
         tls = host.sock.version() or ""
         ends = (host.sock.getpeercert() or {}).get("notAfter")
         if isinstance(ends, str):
             expires_at = datetime.fromtimestamp(ssl.cert_time_to_seconds(ends), UTC)
-    return Greeting(
-        tls=tls, expires_at=expires_at, features=tuple(sorted(host.esmtp_features)), is_here=is_here
+    return ProbeResult(
+        tls=tls,
+        expires_at=expires_at,
+        features=tuple(sorted(host.esmtp_features)),
+        is_loopback_host=is_loopback_host,
     )
 
 

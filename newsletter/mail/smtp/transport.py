@@ -1,7 +1,7 @@
-"""A way out for mails, and what comes back: the server's reply.
+"""The interface of mail transports, and ``Reply``, the outcome of one mail.
 
-Every way speaks through ``Transport.send``, which answers with the reply, and which waits here for what
-``Transport.sending`` says it waits for.
+A transport's work is a generator that yields what it waits for. ``Transport.send`` runs it and blocks;
+the event loop of sending runs many in one thread.
 """
 
 import enum
@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from newsletter.mail.smtp.pipelining import Lost, Result, Wait
+from newsletter.mail.smtp.pipelining import ConnectionLost, Result, SocketWait
 
-#: Replies after which the same mail may be offered again (RFC 5321, 4.2.1: a 4yz is for now).
-RETRYABLE = range(400, 500)
+#: Replies after which the same mail may be retried (RFC 5321, 4.2.1: 4yz is transient).
+RETRYABLE_CODES = range(400, 500)
 
 
 class Fault(enum.Enum):
-    """What is wrong on our side, whoever the mail is to."""
+    """What is wrong on our side, independent of the recipient."""
 
     #: No connection: refused, no such host, no answer.
     UNREACHABLE = "unreachable"
@@ -36,7 +36,7 @@ class Fault(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What became of one mail. ``code`` is 0 when the server could not be asked at all."""
+    """The outcome of one mail. ``code`` is 0 when there was no reply at all."""
 
     code: int
     text: str = ""
@@ -52,18 +52,18 @@ class Reply:
 
     @property
     def is_retryable(self) -> bool:
-        """True when the mail may be offered again later."""
-        return not self.is_uncertain and (self.code == 0 or self.code in RETRYABLE)
+        """True when the mail may be retried."""
+        return not self.is_uncertain and (self.code == 0 or self.code in RETRYABLE_CODES)
 
 
-class Opening(NamedTuple):
-    """What a transport waits for that is to be connected: a call of its ``open``, and what it returned."""
+class ConnectRequest(NamedTuple):
+    """Yielded to have a transport connected: the runner calls its ``open`` and sends in the result."""
 
     transport: "Transport"
 
 
-#: What is done on one connection: it yields what it waits for, and is sent what ``open`` returned.
-Deed = Generator[Wait | Opening, "Reply | None", Result]
+#: Work on one connection: it yields what it waits for, and is sent what ``open`` returned.
+TransportSteps = Generator[SocketWait | ConnectRequest, "Reply | None", Result]
 
 
 class Transport(ABC):
@@ -78,18 +78,18 @@ class Transport(ABC):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._finish(self.leaving())
+        self._run(self.quit_steps())
 
     @abstractmethod
     def open(self) -> Reply | None:
-        """Connect, unless that is done; return what went wrong, or None when mails can be sent."""
+        """Connect unless connected, blocking; return the failure, or None when mails can be sent."""
 
     @abstractmethod
-    def opening(self) -> Deed[Reply | None]:
-        """Do as ``open``, wherever that waits."""
+    def connect_steps(self) -> TransportSteps[Reply | None]:
+        """Connect unless connected, as a generator."""
 
     @abstractmethod
-    def sending(
+    def send_steps(
         self,
         sender: str,
         recipient: str,
@@ -97,16 +97,16 @@ class Transport(ABC):
         *,
         following: tuple[str, str] | None = None,
         is_dotless: bool = False,
-    ) -> Deed[Reply]:
-        """Hand over one message, whose line ends are CRLF.
+    ) -> TransportSteps[Reply]:
+        """Send one message, whose line ends are CRLF, as a generator.
 
-        ``following`` names sender and recipient of the mail that will most likely be next: where the
-        server allows it, that is announced already. ``is_dotless`` says that no line begins with a dot.
+        ``following`` is the envelope (sender, recipient) of the mail that will most likely be next: with
+        PIPELINING it is sent already. ``is_dotless`` says that no line begins with a dot.
         """
 
     @abstractmethod
-    def leaving(self) -> Deed[None]:
-        """Say goodbye and close."""
+    def quit_steps(self) -> TransportSteps[None]:
+        """Send QUIT and close, as a generator."""
 
     def send(
         self,
@@ -117,27 +117,27 @@ class Transport(ABC):
         following: tuple[str, str] | None = None,
         is_dotless: bool = False,
     ) -> Reply:
-        """Do as ``sending``, and wait for it."""
-        return self._finish(
-            self.sending(sender, recipient, message, following=following, is_dotless=is_dotless)
+        """Send one message and block until the reply."""
+        return self._run(
+            self.send_steps(sender, recipient, message, following=following, is_dotless=is_dotless)
         )
 
-    def _finish(self, deed: Deed[Result]) -> Result:
+    def _run(self, steps: TransportSteps[Result]) -> Result:
         try:
-            wait = next(deed)
+            wait = next(steps)
             while True:
-                if isinstance(wait, Opening):
-                    wait = deed.send(self.open())
-                elif _has_happened(wait):
-                    wait = next(deed)
+                if isinstance(wait, ConnectRequest):
+                    wait = steps.send(self.open())
+                elif _wait_for(wait):
+                    wait = next(steps)
                 else:
-                    wait = deed.throw(Lost("TimeoutError"))
+                    wait = steps.throw(ConnectionLost("TimeoutError"))
         except StopIteration as done:
             result: Result = done.value
             return result
 
 
-def _has_happened(wait: Wait) -> bool:
+def _wait_for(wait: SocketWait) -> bool:
     poll = select.poll()
     poll.register(wait.descriptor, wait.event)
     return bool(poll.poll(1000 * wait.seconds))

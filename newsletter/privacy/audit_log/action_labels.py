@@ -1,4 +1,4 @@
-"""The audit log in words: what was done, and by whom. What has no words yet is shown as it is stored."""
+"""Labels for the actions and actors of the audit log. One without a label is shown as stored."""
 
 import sqlalchemy as sa
 
@@ -7,7 +7,7 @@ from newsletter.errors import N_
 from newsletter.staff.models import ApiToken, Staff
 from newsletter.web.i18n import translate
 
-ACTIONS = {
+ACTION_LABELS = {
     "access carried out": N_("Request for access carried out"),
     "address banned": N_("Address blocked"),
     "address changed": N_("Address changed"),
@@ -110,33 +110,37 @@ ACTIONS = {
     "webhook ended": N_("Webhook ended"),
     "webhook made": N_("Webhook made"),
 }
-ACTORS = {
+ACTOR_LABELS = {
     "console": N_("Command line"),
     "person": N_("The person"),
     "system": N_("The program"),
     "breaker": N_("The program, to protect the sender"),
 }
-_PROGRAM = N_("Program: %(name)s")
+_TOKEN_LABEL = N_("Program: %(name)s")
 
 
-def known_actors() -> list[str]:
-    """Return who may have acted, as the log keeps them; found without reading the log."""
+def list_actors() -> list[str]:
+    """Return every possible actor as the log stores it, found without reading the log."""
     accounts, tokens = (db.session.scalars(sa.select(kind.id)) for kind in (Staff, ApiToken))
-    return [*ACTORS, *(f"staff:{number}" for number in accounts), *(f"token:{number}" for number in tokens)]
+    return [
+        *ACTOR_LABELS,
+        *(f"staff:{number}" for number in accounts),
+        *(f"token:{number}" for number in tokens),
+    ]
 
 
-def action_name(action: str) -> str:
-    """Say what was done, in the language in force."""
-    return translate(ACTIONS[action]) if action in ACTIONS else action
+def action_label(action: str) -> str:
+    """Return the label of an action in the current language."""
+    return translate(ACTION_LABELS[action]) if action in ACTION_LABELS else action
 
 
-def actor_name(actor: str) -> str:
-    """Say who did it: the address of an account, or what else acted."""
+def actor_label(actor: str) -> str:
+    """Return the label of an actor: an account's address, a token's name, or a fixed label."""
     kind, _colon, number = actor.partition(":")
     if kind == "staff" and number.isdigit():
         account = db.session.get(Staff, int(number))
         return account.email if account else actor
     if kind == "token" and number.isdigit():
         token = db.session.get(ApiToken, int(number))
-        return translate(_PROGRAM, {"name": token.name}) if token else actor
-    return translate(ACTORS[actor]) if actor in ACTORS else actor
+        return translate(_TOKEN_LABEL, {"name": token.name}) if token else actor
+    return translate(ACTOR_LABELS[actor]) if actor in ACTOR_LABELS else actor

@@ -1,18 +1,18 @@
-"""The details of an act in words: the names under which the audit log keeps them, and its codes."""
+"""Labels for the details of audit log entries: names of the fields, and meanings of the codes in them."""
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 from newsletter.errors import N_
-from newsletter.privacy.requests.register import CHANNELS, KINDS, REASONS
-from newsletter.sending.views.undelivered import STATUSES
-from newsletter.staff.views.account import ROLE_NAMES
+from newsletter.privacy.requests.register import CHANNEL_LABELS, KIND_LABELS, REFUSAL_REASONS
+from newsletter.sending.views.undelivered import STATUS_LABELS
+from newsletter.staff.views.account import ROLE_LABELS
 from newsletter.subscribers.signup.manual import WAYS
 from newsletter.web.i18n import NATIVE_NAMES, format_datetime, format_number, translate
 
-#: What each detail is called.
-LABELS = {
+#: Label of each detail.
+DETAIL_LABELS = {
     "access_ended_again": N_("Access of staff ended again"),
     "added": N_("Added"),
     "after": N_("After"),
@@ -71,16 +71,16 @@ LABELS = {
     "version": N_("Version"),
     "way": N_("How the person asked"),
 }
-_ROLES = {role.value: words for role, words in ROLE_NAMES.items()} | {"all": N_("All")}
-#: What the codes in them mean.
-CODES: Mapping[str, Mapping[str, str]] = {
-    "after": _ROLES,
-    "before": _ROLES,
-    "channel": CHANNELS,
+_ROLE_LABELS = {role.value: words for role, words in ROLE_LABELS.items()} | {"all": N_("All")}
+#: Labels of the codes in the details.
+VALUE_LABELS: Mapping[str, Mapping[str, str]] = {
+    "after": _ROLE_LABELS,
+    "before": _ROLE_LABELS,
+    "channel": CHANNEL_LABELS,
     "edition": NATIVE_NAMES,
-    "kind": {kind.value: words for kind, words in KINDS.items()},
+    "kind": {kind.value: words for kind, words in KIND_LABELS.items()},
     "reason": {
-        **REASONS,
+        **REFUSAL_REASONS,
         "bounces": N_("Too many mails came back"),
         "complaints": N_("Too many complaints"),
         "late": N_("Found too late"),
@@ -91,30 +91,33 @@ CODES: Mapping[str, Mapping[str, str]] = {
         "tls": N_("No encryption to be had"),
         "unreachable": N_("The mail server cannot be reached"),
     },
-    "role": _ROLES,
-    "status": {status.value: words for status, words in STATUSES.items()},
+    "role": _ROLE_LABELS,
+    "status": {status.value: words for status, words in STATUS_LABELS.items()},
     "way": WAYS,
 }
 
 
-def in_words(details: Mapping[str, Any] | None) -> list[tuple[str, str]]:
-    """Return each detail's name and value in the language in force; what has no words as it is stored."""
-    return list(_in_words(details or {}))
+def describe_details(details: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Return label and value of each detail in the current language; without a label as stored."""
+    return list(_describe_details(details or {}))
 
 
-def _in_words(details: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _describe_details(details: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in details.items():
         # A webhook's events are names, a purge's are a number of opens and clicks.
         known = "tells" if name == "events" and not isinstance(value, int) else name
-        yield (translate(LABELS[known]) if known in LABELS else name), _value(name, value)
+        yield (
+            (translate(DETAIL_LABELS[known]) if known in DETAIL_LABELS else name),
+            _format_value(name, value),
+        )
 
 
-def _value(name: str, value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
+def _format_value(name: str, value: Any) -> str:  # noqa: ANN401 - whatever JSON holds
     if isinstance(value, list):
-        return ", ".join(_value(name, item) for item in value)
+        return ", ".join(_format_value(name, item) for item in value)
     if isinstance(value, int) and name != "version":
         return format_number(value)
     if name == "scheduled_at":
         return format_datetime(datetime.fromisoformat(value))
-    words = CODES.get(name, {}).get(str(value))
+    words = VALUE_LABELS.get(name, {}).get(str(value))
     return translate(words) if words else str(value)

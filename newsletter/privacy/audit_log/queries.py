@@ -1,4 +1,4 @@
-"""Reading the audit log: by whom, what, to what, when."""
+"""Queries on the audit log: filtered by actor, action, object and date, newest first."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,18 +6,18 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import sqlalchemy as sa
 
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.ledger.audit import AuditEntry
 
-PAGE = 50
-#: Lines of one export; older ones by narrowing the dates.
-MOST = 100_000
+PAGE_SIZE = 50
+#: Rows of one export; for older ones narrow the dates.
+MAX_EXPORT_ROWS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
-class Filters:
-    """What the page asks for; empty fields ask for everything."""
+class AuditFilters:
+    """Filters of the page; an empty field matches everything."""
 
     actor: str = ""
     action: str = ""
@@ -26,8 +26,10 @@ class Filters:
     until: date | None = None
 
 
-def find_entries(filters: Filters, *, before: int | None = None, limit: int = PAGE) -> Sequence[AuditEntry]:
-    """Return acts, newest first; those with a number below ``before``."""
+def find_entries(
+    filters: AuditFilters, *, before: int | None = None, limit: int = PAGE_SIZE
+) -> Sequence[AuditEntry]:
+    """Return audit entries, newest first; with ``before`` those with a smaller id."""
     found = sa.select(AuditEntry).order_by(AuditEntry.id.desc()).limit(limit)
     if before:
         found = found.where(AuditEntry.id < before)
@@ -38,11 +40,11 @@ def find_entries(filters: Filters, *, before: int | None = None, limit: int = PA
     if filters.object:
         found = found.where(AuditEntry.object == filters.object)
     if filters.since:
-        found = found.where(AuditEntry.at >= _start(filters.since))
+        found = found.where(AuditEntry.at >= _start_of_day(filters.since))
     if filters.until:
-        found = found.where(AuditEntry.at < _start(filters.until + timedelta(days=1)))
+        found = found.where(AuditEntry.at < _start_of_day(filters.until + timedelta(days=1)))
     return db.session.scalars(found).all()
 
 
-def _start(day: date) -> datetime:
-    return datetime.combine(day, time(), settings().timezone).astimezone(UTC)
+def _start_of_day(day: date) -> datetime:
+    return datetime.combine(day, time(), current_settings().timezone).astimezone(UTC)

@@ -6,18 +6,17 @@ import click
 
 from newsletter.cli.report import report
 from newsletter.clock import utcnow
-from newsletter.privacy.backup.database import backup as make_backup
-from newsletter.privacy.backup.database import restore as put_back
+from newsletter.privacy.backup.database import create_backup, restore_backup
 
-_file = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+_file_argument = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 
 
 @click.command()
-@_file
+@_file_argument
 @report
 def backup(file: Path) -> tuple[object, str]:
     """Write a checked copy of the database to FILE, beside a busy writer. The keys are not in it."""
-    made = make_backup(file, now=utcnow(), actor="console")
+    made = create_backup(file, now=utcnow(), actor="console")
     return (
         made,
         f"Wrote {made['file']}, {made['bytes']} bytes. Keep the keys and the journal apart.",
@@ -25,7 +24,7 @@ def backup(file: Path) -> tuple[object, str]:
 
 
 @click.command()
-@_file
+@_file_argument
 @click.option(
     "--journal",
     "journals",
@@ -37,7 +36,7 @@ def backup(file: Path) -> tuple[object, str]:
 @report
 def restore(file: Path, journals: tuple[Path, ...]) -> tuple[object, str]:
     """Put FILE in the place of the database, and do again what people have wished since."""
-    done = put_back(file, now=utcnow(), actor="console", journals=journals)
+    done = restore_backup(file, now=utcnow(), actor="console", journals=journals)
     return done, (
         f"Restored. Again: {done['erased_again']} people erased, {done['left_again']} left,"
         f" {done['refused_again']} refused measuring, {done['restricted_again']} restricted;"

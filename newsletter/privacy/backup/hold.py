@@ -1,7 +1,7 @@
-"""What must not go out of a restored copy: mail to an address left since, newsletters that may have gone.
+"""What a restored database must not send: mail to outdated addresses, campaigns that may have gone out.
 
-The journal knows an address by its keyed hash alone, so it can tell that somebody has another one, and
-not which. Their old one is blocked, and a line in the register waits for somebody to put it right.
+The journal holds an address only as a keyed hash, so it tells that somebody has another one, not which.
+The outdated address is suppressed, and a rectification request waits for staff to find out the new one.
 """
 
 from collections.abc import Iterable
@@ -10,10 +10,10 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from newsletter.campaigns.models import Campaign, CampaignStatus, HeldReason
-from newsletter.config import settings
-from newsletter.db import change, db
+from newsletter.config import current_settings
+from newsletter.db import db, execute_dml
 from newsletter.durable import restore_journal
-from newsletter.durable.restore_journal import Line
+from newsletter.durable.restore_journal import JournalEntry
 from newsletter.errors import N_
 from newsletter.ledger import audit
 from newsletter.mail.models import MailStatus, OutboxMail
@@ -24,17 +24,17 @@ from newsletter.subscribers.addresses import suppression_key_id
 from newsletter.subscribers.models import Subscriber, SuppressionReason
 from newsletter.subscribers.one_time_links import withdraw_links
 from newsletter.subscribers.suppressions import store_suppression
-from newsletter.web.i18n import format_date, speaking, translate
+from newsletter.web.i18n import force_language, format_date, translate
 
-_WORDS = N_(
+_REQUEST_DETAILS = N_(
     "The restored backup has the address from before %(date)s; the person has changed it since. Nothing is"
     " sent to it. Find out the new one, for instance from their mails to you, and put it right here: a link"
     " goes there. If the address is right after all, lift its block."
 )
 
 
-def hold_moved(lines: Iterable[Line], now: datetime) -> int:
-    """Send nothing more to the addresses that people have left since; return how many. Commits."""
+def hold_changed_addresses(lines: Iterable[JournalEntry], now: datetime) -> int:
+    """Suppress the addresses that people have changed since the backup; return how many. Commits."""
     told = list(lines)
     lifted = {line.hash: line.at for line in told if line.act == restore_journal.LIFTED}
     last = {(line.id, line.since): line for line in told if line.act == restore_journal.MOVED}
@@ -45,13 +45,13 @@ def hold_moved(lines: Iterable[Line], now: datetime) -> int:
             continue
         freed_at = lifted.get(person.address_hash)
         if freed_at is None or freed_at <= line.at:
-            held += _hold(person, line, now)
+            held += _hold_address(person, line, now)
     db.session.commit()
     return held
 
 
-def stop_campaigns(now: datetime) -> dict[str, int]:
-    """Pause what was being sent, and hold what was to be sent by now: it may have gone already. Commits."""
+def hold_campaigns(now: datetime) -> dict[str, int]:
+    """Pause campaigns in sending and hold overdue schedules: they may have gone out already. Commits."""
     running = sa.select(Campaign.id).where(Campaign.status == CampaignStatus.SENDING).order_by(Campaign.id)
     paused = [control.pause(number, now=now, actor="system") for number in db.session.scalars(running).all()]
     due = sa.select(Campaign).where(
@@ -69,21 +69,21 @@ def stop_campaigns(now: datetime) -> dict[str, int]:
     return {"campaigns_paused": len(paused), "schedules_held": len(held)}
 
 
-def _hold(person: Subscriber, line: Line, now: datetime) -> bool:
+def _hold_address(person: Subscriber, line: JournalEntry, now: datetime) -> bool:
     if not store_suppression(person.address_hash, suppression_key_id(), SuppressionReason.MOVED, line.at):
         return False
     withdraw_links(person)
     waiting = sa.update(OutboxMail).where(
         OutboxMail.subscriber_id == person.id, OutboxMail.status == MailStatus.QUEUED
     )
-    change(waiting.values(status=MailStatus.FAILED, address=None, context=None))
-    tongue = settings().languages[0]
-    with speaking(tongue):
-        words = translate(_WORDS, {"date": format_date(line.at)})
-    register.receive(
+    execute_dml(waiting.values(status=MailStatus.FAILED, address=None, context=None))
+    tongue = current_settings().languages[0]
+    with force_language(tongue):
+        words = translate(_REQUEST_DETAILS, {"date": format_date(line.at)})
+    register.record_request(
         RequestKind.RECTIFICATION,
         person.address,
-        channel=register.RESTORED,
+        channel=register.RESTORED_CHANNEL,
         language=person.language,
         now=now,
         actor="system",

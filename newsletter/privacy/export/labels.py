@@ -1,16 +1,16 @@
-"""The copy of a person's data in words. What has no words yet is shown under its own name."""
+"""Labels for a data export. A field or value without a label is shown under its own name."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from newsletter.errors import N_
-from newsletter.privacy.audit_log.action_labels import action_name
-from newsletter.privacy.proof.consent import METHODS
-from newsletter.privacy.requests.register import CHANNELS, REASONS, STATUSES
+from newsletter.privacy.audit_log.action_labels import action_label
+from newsletter.privacy.proof.consent import METHOD_LABELS
+from newsletter.privacy.requests.register import CHANNEL_LABELS, REFUSAL_REASONS, STATUS_LABELS
 from newsletter.web.i18n import NATIVE_NAMES, format_datetime, translate
 
-HEADINGS = {
+SECTION_LABELS = {
     "subscriptions": N_("Subscriptions"),
     "consents": N_("Consents: what you asked for, confirmed and withdrew"),
     "address_changes": N_("Changes of address"),
@@ -26,7 +26,7 @@ HEADINGS = {
     "bans": N_("What you have objected to"),
     "acts": N_("What was done to your data"),
 }
-NAMES = {
+FIELD_LABELS = {
     "address": N_("E-mail address"),
     "language": N_("Language"),
     "tracking": N_("Open and click tracking"),
@@ -87,7 +87,7 @@ NAMES = {
     "url": N_("Link"),
     "class": N_("Made by"),
 }
-VALUES = {
+VALUE_LABELS = {
     "granted": N_("Allowed"),
     "refused": N_("Refused"),
     "unknown": N_("Not chosen"),
@@ -143,53 +143,63 @@ VALUES = {
     "system": N_("The program"),
 }
 #: Fields that say one of VALUES; another may hold the same letters and mean them.
-_CHOSEN = {"tracking", "status", "kind", "purpose", "class", "scope", "actor"}
+_ENUM_FIELDS = {"tracking", "status", "kind", "purpose", "class", "scope", "actor"}
 #: Fields with words of their own, and those of a request, whose "open" is no opened mail.
-_OWN = {"method": METHODS, "channel": CHANNELS, "reason": REASONS}
-_OF_REQUESTS = {"status": {status.value: words for status, words in STATUSES.items()}}
+_OWN_VALUE_LABELS = {"method": METHOD_LABELS, "channel": CHANNEL_LABELS, "reason": REFUSAL_REASONS}
+_REQUEST_VALUE_LABELS = {"status": {status.value: words for status, words in STATUS_LABELS.items()}}
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class DataSection:
     """One heading and its records, each a list of names and values."""
 
     heading: str
     records: list[list[tuple[str, str]]]
 
 
-def sections(data: dict[str, Any]) -> list[Section]:
+def data_sections(data: dict[str, Any]) -> list[DataSection]:
     """Return the copy in the language in force, the person first."""
     own = {name: value for name, value in data.items() if not isinstance(value, list)}
     lists = {name: value for name, value in data.items() if isinstance(value, list)}
     return [
-        Section(translate(N_("You")), [_record(own, _OWN)]),
+        DataSection(translate(N_("You")), [_label_record(own, _OWN_VALUE_LABELS)]),
         *(
-            Section(
-                _word(HEADINGS, name),
-                [_record(record, _OWN | _OF_REQUESTS if name == "requests" else _OWN) for record in records],
+            DataSection(
+                _label(SECTION_LABELS, name),
+                [
+                    _label_record(
+                        record,
+                        _OWN_VALUE_LABELS | _REQUEST_VALUE_LABELS
+                        if name == "requests"
+                        else _OWN_VALUE_LABELS,
+                    )
+                    for record in records
+                ],
             )
             for name, records in lists.items()
         ),
     ]
 
 
-def _record(fields: dict[str, Any], own: dict[str, dict[str, str]]) -> list[tuple[str, str]]:
+def _label_record(fields: dict[str, Any], own: dict[str, dict[str, str]]) -> list[tuple[str, str]]:
     return [
-        (_word(NAMES, name), _value(name, value, own)) for name, value in fields.items() if value is not None
+        (_label(FIELD_LABELS, name), _label_value(name, value, own))
+        for name, value in fields.items()
+        if value is not None
     ]
 
 
-def _value(name: str, value: object, own: dict[str, dict[str, str]]) -> str:
+def _label_value(name: str, value: object, own: dict[str, dict[str, str]]) -> str:
     if name in own:
-        return _word(own[name], str(value))
+        return _label(own[name], str(value))
     if name == "language":
         return NATIVE_NAMES.get(str(value), str(value))
     if name in {"at", "since"} or name.endswith("_at"):
         return format_datetime(datetime.fromisoformat(str(value)))
     if name == "action":
-        return action_name(str(value))
-    return _word(VALUES, str(value)) if name in _CHOSEN else str(value)
+        return action_label(str(value))
+    return _label(VALUE_LABELS, str(value)) if name in _ENUM_FIELDS else str(value)
 
 
-def _word(known: dict[str, str], name: str) -> str:
+def _label(known: dict[str, str], name: str) -> str:
     return translate(known[name]) if name in known else name

@@ -1,17 +1,17 @@
-"""The privacy notice, assembled from the settings and the register that the program itself runs by."""
+"""The privacy notice (GDPR art. 13 and 14), generated from the settings and the retention rules."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from flask_babel import gettext as _
 
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.errors import N_
 from newsletter.privacy.retention.schedule import schedule_lines
-from newsletter.web.i18n import speaking, translate
+from newsletter.web.i18n import force_language, translate
 
-#: What a notice must say (PP-4), by section, and what has to be set for it.
-REQUIRED = {
+#: Sections that a notice must have (PP-4).
+REQUIRED_SECTIONS = {
     "controller": N_("Controller"),
     "purposes": N_("Purposes and legal bases"),
     "data": N_("What is stored, and its sources"),
@@ -28,7 +28,7 @@ REQUIRED_SETTINGS = ("sender_name", "sender_postal", "privacy_contact")
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class NoticeSection:
     """One section: a heading, sentences, and terms with what they mean here."""
 
     id: str
@@ -37,7 +37,7 @@ class Section:
     rows: list[tuple[str, str]] = field(default_factory=list)
 
 
-def sections() -> list[Section]:
+def notice_sections() -> list[NoticeSection]:
     """Return the notice in the language in force."""
     return [
         _controller(),
@@ -54,12 +54,12 @@ def sections() -> list[Section]:
     ]
 
 
-def assembled() -> dict[str, Any]:
+def assemble_notice() -> dict[str, Any]:
     """Return the notice in every language, as a published version stores it."""
     found = {}
-    for code in settings().languages:
-        with speaking(code):
-            told = [asdict(section) for section in sections()]
+    for code in current_settings().languages:
+        with force_language(code):
+            told = [asdict(section) for section in notice_sections()]
             # As the database gives it back, so that the two can be compared.
             found[code] = [section | {"rows": list(map(list, section["rows"]))} for section in told]
     return found
@@ -67,13 +67,15 @@ def assembled() -> dict[str, Any]:
 
 def missing_parts() -> list[str]:
     """Return what a notice cannot be published without and lacks, in the language in force."""
-    missing = [f"NEWSLETTER_{name.upper()}" for name in REQUIRED_SETTINGS if not getattr(settings(), name)]
-    there = {section.id for section in sections() if section.paragraphs or section.rows}
-    return missing + [translate(words) for part, words in REQUIRED.items() if part not in there]
+    missing = [
+        f"NEWSLETTER_{name.upper()}" for name in REQUIRED_SETTINGS if not getattr(current_settings(), name)
+    ]
+    there = {section.id for section in notice_sections() if section.paragraphs or section.rows}
+    return missing + [translate(words) for part, words in REQUIRED_SECTIONS.items() if part not in there]
 
 
-def _controller() -> Section:
-    chosen = settings()
+def _controller() -> NoticeSection:
+    chosen = current_settings()
     rows = [
         (_("Controller"), chosen.sender_name),
         (_("Business ID"), chosen.sender_business_id),
@@ -82,11 +84,11 @@ def _controller() -> Section:
     ]
     named = [row for row in rows if row[1]]
     texts = [] if named else [_("The sender has not been named yet: this is a trial installation.")]
-    return Section("controller", _("Who is responsible"), texts, named)
+    return NoticeSection("controller", _("Who is responsible"), texts, named)
 
 
-def _purposes() -> Section:
-    return Section(
+def _purposes() -> NoticeSection:
+    return NoticeSection(
         "purposes",
         _("What the data is used for"),
         [
@@ -104,8 +106,8 @@ def _purposes() -> Section:
     )
 
 
-def _data() -> Section:
-    return Section(
+def _data() -> NoticeSection:
+    return NoticeSection(
         "data",
         _("What is stored"),
         [_("The data comes from you yourself.")],
@@ -124,7 +126,7 @@ def _data() -> Section:
     )
 
 
-def _tracking() -> Section:
+def _tracking() -> NoticeSection:
     texts = {
         "consent": _(
             "Opens and clicks are measured only if you allow it. Then the time, the address of the"
@@ -145,16 +147,16 @@ def _tracking() -> Section:
         ),
         "off": _("Opens and clicks are not measured."),
     }
-    return Section("tracking", _("Open and click tracking"), [texts[settings().tracking]])
+    return NoticeSection("tracking", _("Open and click tracking"), [texts[current_settings().tracking]])
 
 
-def _retention() -> Section:
+def _retention() -> NoticeSection:
     rows = [(line.what, f"{line.how_long}. {line.then}.") for line in schedule_lines()]
-    return Section("retention", _("How long data is kept"), [], rows)
+    return NoticeSection("retention", _("How long data is kept"), [], rows)
 
 
-def _recipients() -> Section:
-    named = settings().notice_recipients
+def _recipients() -> NoticeSection:
+    named = current_settings().notice_recipients
     first = (
         _("We give data to: %(names)s", names=named)
         if named
@@ -162,25 +164,25 @@ def _recipients() -> Section:
             "The data is not disclosed to others, and nothing on these pages is loaded from other services."
         )
     )
-    return Section(
+    return NoticeSection(
         "recipients",
         _("Who else gets the data"),
         [first, _("Only named members of staff with personal accounts can see it.")],
     )
 
 
-def _transfers() -> Section:
-    told = settings().notice_transfers
+def _transfers() -> NoticeSection:
+    told = current_settings().notice_transfers
     text = (
         _("The data is not transferred outside the European Union and the European Economic Area.")
         if told == "none"
         else told
     )
-    return Section("transfers", _("Transfers outside the EU and the EEA"), [text] if text else [])
+    return NoticeSection("transfers", _("Transfers outside the EU and the EEA"), [text] if text else [])
 
 
-def _protection() -> Section:
-    return Section(
+def _protection() -> NoticeSection:
+    return NoticeSection(
         "protection",
         _("How the data is protected"),
         [
@@ -193,16 +195,16 @@ def _protection() -> Section:
     )
 
 
-def _decisions() -> Section:
-    return Section(
+def _decisions() -> NoticeSection:
+    return NoticeSection(
         "decisions",
         _("Automated decisions"),
         [_("No decisions are made automatically, and no profile is made of you.")],
     )
 
 
-def _rights() -> Section:
-    return Section(
+def _rights() -> NoticeSection:
+    return NoticeSection(
         "rights",
         _("Your rights"),
         [
@@ -212,13 +214,13 @@ def _rights() -> Section:
                 " newsletter lead to your own details. For anything else, write to the contact"
                 " above; we answer within a month."
             ),
-            _("There is also a form: %(url)s", url=f"{settings().base_url}/privacy/request"),
+            _("There is also a form: %(url)s", url=f"{current_settings().base_url}/privacy/request"),
         ],
     )
 
 
-def _authority() -> Section:
-    return Section(
+def _authority() -> NoticeSection:
+    return NoticeSection(
         "authority",
         _("Complaint and authority"),
         [

@@ -1,7 +1,7 @@
-"""Versions of the privacy notice: numbered, dated, never changed, all online.
+"""Published versions of the privacy notice: numbered, dated, immutable, all of them public.
 
-Consents point to the version in force. Before the first publication the notice is what the settings
-say, under number 1.
+Consents refer to the version in force. Before the first publication the notice is generated from the
+settings, as number 1.
 """
 
 import difflib
@@ -11,12 +11,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db, insert_or_ignore
 from newsletter.errors import N_, NewsletterError
 from newsletter.ledger import audit
 from newsletter.privacy.models import Notice
-from newsletter.privacy.notice.content import assembled, missing_parts
+from newsletter.privacy.notice.content import assemble_notice, missing_parts
 
 
 class NoticeIncomplete(NewsletterError):
@@ -38,7 +38,7 @@ def publish(*, now: datetime, actor: str) -> Notice:
     """
     if missing := missing_parts():
         raise NoticeIncomplete(parts=", ".join(missing))
-    content, last = assembled(), current()
+    content, last = assemble_notice(), current_notice()
     if last is not None and last.content == content:
         raise NoticeUnchanged
     version = last.version + 1 if last else 1
@@ -49,21 +49,21 @@ def publish(*, now: datetime, actor: str) -> Notice:
     return db.session.get_one(Notice, version)
 
 
-def publish_first(now: datetime) -> None:
+def publish_first_version(now: datetime) -> None:
     """Publish version 1 of an installation that is complete, so that consents point to words that stay."""
-    if current() is None and not missing_parts():
+    if current_notice() is None and not missing_parts():
         publish(now=now, actor="system")
         db.session.commit()
     else:
         db.session.rollback()
 
 
-def current() -> Notice | None:
+def current_notice() -> Notice | None:
     """Return the version in force; None before the first."""
     return db.session.scalar(sa.select(Notice).order_by(Notice.version.desc()).limit(1))
 
 
-def versions() -> Sequence[Notice]:
+def list_versions() -> Sequence[Notice]:
     """Return every version, newest first."""
     return db.session.scalars(sa.select(Notice).order_by(Notice.version.desc())).all()
 
@@ -74,11 +74,11 @@ def sections_of(content: dict[str, Any], code: str) -> list[dict[str, Any]]:
     return found
 
 
-def changes(
+def diff_versions(
     old: dict[str, Any] | None, new: dict[str, Any], code: str | None = None
 ) -> list[tuple[str, str]]:
     """Return what changed between two versions, as ("added" or "removed", sentence)."""
-    code = code or settings().languages[0]
+    code = code or current_settings().languages[0]
     before, after = (_lines(content, code) if content else [] for content in (old, new))
     signs = {"+ ": "added", "- ": "removed"}
     return [

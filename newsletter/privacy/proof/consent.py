@@ -1,4 +1,4 @@
-"""The proof of a consent, on one page: who, what words, when, from where, and what followed."""
+"""Proof of consent (GDPR art. 7(1)): who, to which words, when, from where, and what followed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.errors import N_, NotFound
 from newsletter.ledger import audit
@@ -17,8 +17,8 @@ from newsletter.subscribers.addresses import hash_address, parse_address
 from newsletter.subscribers.models import Consent, MailingList, Subscriber, Wording
 from newsletter.web.i18n import translate
 
-#: How somebody consented or withdrew.
-METHODS = {
+#: Labels of how somebody consented or withdrew.
+METHOD_LABELS = {
     "form": N_("On the form"),
     "button": N_("By pressing the button on the page of the confirmation link"),
     "browser": N_("By opening the confirmation link in the browser that signed up"),
@@ -37,7 +37,7 @@ METHODS = {
 }
 
 
-class NothingHeld(NotFound):
+class NoConsentHeld(NotFound):
     """There is no consent of this address, now or before."""
 
     message = N_("No consent is held of this address.")
@@ -45,7 +45,7 @@ class NothingHeld(NotFound):
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One line of the proof; what has been erased is None."""
+    """One entry of the consent ledger; erased fields are None."""
 
     id: int
     kind: str
@@ -76,7 +76,7 @@ class Fact:
     @property
     def how(self) -> str:
         """Return in words how it was said."""
-        return translate(METHODS.get(self.method, self.method))
+        return translate(METHOD_LABELS.get(self.method, self.method))
 
     @property
     def is_erased(self) -> bool:
@@ -85,8 +85,8 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
-    """One consent, from the asking to its end; a new one begins after each withdrawal."""
+class ConsentHistory:
+    """One consent from request to withdrawal; after a withdrawal a new one begins."""
 
     facts: Sequence[Fact]
 
@@ -113,27 +113,29 @@ class Proof:
         return self.subscriber_id is not None
 
     @property
-    def stories(self) -> Sequence[Story]:
-        """The facts by consent: newsletters first, in the order in which they were asked for."""
-        return _stories(self.facts)
+    def histories(self) -> Sequence[ConsentHistory]:
+        """The facts grouped by consent: newsletters first, in the order of the requests."""
+        return _group_by_consent(self.facts)
 
     @property
     def kept_until(self) -> date | None:
         """The last day of what is left of someone erased; None when nobody was."""
         ends = [fact.keep_until for fact in self.facts if fact.keep_until]
-        return (max(ends).astimezone(settings().timezone) - timedelta(days=1)).date() if ends else None
+        return (
+            (max(ends).astimezone(current_settings().timezone) - timedelta(days=1)).date() if ends else None
+        )
 
 
 def read_proof(address: str, *, actor: str, now: datetime) -> Proof:
-    """Return the proof of an address and record who looked; raise AddressInvalid or NothingHeld."""
-    proof = find_proof(address)
+    """Return the proof of an address and record who looked; raise AddressInvalid or NoConsentHeld."""
+    proof = get_proof(address)
     known = None if proof.subscriber_id is None else f"subscriber:{proof.subscriber_id}"
     audit.record("consent proof read", actor=actor, now=now, object=known, facts=len(proof.facts))
     return proof
 
 
-def find_proof(address: str) -> Proof:
-    """Return the proof of an address; raise AddressInvalid or NothingHeld."""
+def get_proof(address: str) -> Proof:
+    """Return the proof of an address; raise AddressInvalid or NoConsentHeld."""
     parsed = parse_address(address)
     subscriber = db.session.scalar(sa.select(Subscriber).where(Subscriber.address_key == parsed.key))
     belongs = Consent.address_hash == hash_address(parsed.key)
@@ -147,9 +149,9 @@ def find_proof(address: str) -> Proof:
         .where(belongs)
         .order_by(Consent.id)
     )
-    facts = [_fact(*row) for row in rows]
+    facts = [_build_fact(*row) for row in rows]
     if not facts:
-        raise NothingHeld
+        raise NoConsentHeld
     if subscriber is None:
         return Proof(parsed.text, None, facts)
     said = sa.select(Statement.created_at, Statement.text).where(Statement.subscriber_id == subscriber.id)
@@ -157,7 +159,7 @@ def find_proof(address: str) -> Proof:
     return Proof(subscriber.address, subscriber.id, facts, statements)
 
 
-def as_data(proof: Proof) -> dict[str, Any]:
+def proof_as_dict(proof: Proof) -> dict[str, Any]:
     """Return the proof for JSON, instants as ISO 8601 in UTC."""
     return {
         "address": proof.address,
@@ -173,7 +175,7 @@ def as_data(proof: Proof) -> dict[str, Any]:
     }
 
 
-def _fact(
+def _build_fact(
     consent: Consent,
     list_name: str | None,
     wording: Wording | None,
@@ -204,16 +206,16 @@ def _fact(
     )
 
 
-def _stories(facts: Sequence[Fact]) -> list[Story]:
-    open_stories: dict[tuple[str, int | None], list[Fact]] = {}
-    stories: list[list[Fact]] = []
+def _group_by_consent(facts: Sequence[Fact]) -> list[ConsentHistory]:
+    open_histories: dict[tuple[str, int | None], list[Fact]] = {}
+    histories: list[list[Fact]] = []
     for fact in facts:
         about = (fact.purpose, fact.list_id)
-        told = open_stories.setdefault(about, [])
+        told = open_histories.setdefault(about, [])
         if not told:
-            stories.append(told)
+            histories.append(told)
         told.append(fact)
         if fact.kind == "withdrawn":
-            del open_stories[about]
-    stories.sort(key=lambda told: told[0].list_id is None)
-    return [Story(told) for told in stories]
+            del open_histories[about]
+    histories.sort(key=lambda told: told[0].list_id is None)
+    return [ConsentHistory(told) for told in histories]

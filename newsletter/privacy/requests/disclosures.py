@@ -1,4 +1,4 @@
-"""Disclosures of personal data, and third parties' reasons to keep it."""
+"""Disclosures of personal data to third parties, and holds that keep data from being deleted."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,26 +8,26 @@ import sqlalchemy as sa
 from newsletter.db import db
 from newsletter.errors import N_, NewsletterError, NotFound
 from newsletter.ledger import audit
-from newsletter.privacy.models import Ban, Disclosure, Hold
+from newsletter.privacy.models import Disclosure, Hold, Objection
 from newsletter.privacy.requests.register import ReasonMissing
 from newsletter.subscribers.addresses import parse_address
 from newsletter.subscribers.queries import get_subscriber
 
-#: Whose reasons keep data that would otherwise go.
+#: Reasons for a hold.
 HOLD_REASONS = ("law", "invoice", "collection", "claim")
 
 
-class DisclosureBanned(NewsletterError):
-    """The person has objected to it."""
+class DisclosureObjected(NewsletterError):
+    """The person has objected to disclosure."""
 
     message = N_("This person has objected to disclosure. Nothing may be given to others.")
 
 
-class NotHere(NotFound):
-    """There is no such row."""
+class UnknownHold(NotFound):
+    """There is no hold of that id."""
 
 
-def disclose(
+def record_disclosure(
     address: str,
     *,
     recipient: str,
@@ -38,15 +38,15 @@ def disclose(
     actor: str,
     contact: str = "",
 ) -> Disclosure:
-    """Enter what is given to whom, and the recipient's own address if it is to be told by mail.
+    """Record what was disclosed to whom, and the recipient's address if it is to be notified by mail.
 
-    Raises UnknownSubscriber, ReasonMissing, DisclosureBanned or AddressInvalid.
+    Raises UnknownSubscriber, ReasonMissing, DisclosureObjected or AddressInvalid.
     """
     person = get_subscriber(address)
     if not all(text.strip() for text in (recipient, what, why, ground)):
         raise ReasonMissing
-    if db.session.get(Ban, (person.address_hash, "disclosure")) is not None:
-        raise DisclosureBanned
+    if db.session.get(Objection, (person.address_hash, "disclosure")) is not None:
+        raise DisclosureObjected
     made = Disclosure(
         subscriber_id=person.id,
         recipient=recipient.strip()[:300],
@@ -62,8 +62,8 @@ def disclose(
     return made
 
 
-def hold(address: str, reason: str, text: str, *, now: datetime, actor: str) -> Hold:
-    """Keep a person's data for somebody else's reason; raise UnknownSubscriber or ReasonMissing."""
+def place_hold(address: str, reason: str, text: str, *, now: datetime, actor: str) -> Hold:
+    """Place a hold on a person's data: no purge, no erasure. Raises UnknownSubscriber, ReasonMissing."""
     person = get_subscriber(address)
     if reason not in HOLD_REASONS or not text.strip():
         raise ReasonMissing
@@ -76,15 +76,15 @@ def hold(address: str, reason: str, text: str, *, now: datetime, actor: str) -> 
 
 
 def end_hold(number: int, *, now: datetime, actor: str) -> None:
-    """End a hold; raise NotHere."""
+    """End a hold; raise UnknownHold."""
     found = db.session.get(Hold, number, with_for_update=True)
     if found is None:
-        raise NotHere
+        raise UnknownHold
     if found.ended_at is None:
         found.ended_at = now
         audit.record("hold ended", actor=actor, now=now, object=f"subscriber:{found.subscriber_id}")
 
 
-def standing_holds() -> Sequence[Hold]:
+def active_holds() -> Sequence[Hold]:
     """Return the holds in force."""
     return db.session.scalars(sa.select(Hold).where(Hold.ended_at.is_(None)).order_by(Hold.id)).all()

@@ -1,4 +1,4 @@
-"""What each kind of request comes to when it is carried out, refused or extended."""
+"""Fulfilling, refusing and extending rights requests (GDPR art. 12, 15 to 21). Each function commits."""
 
 from datetime import datetime
 
@@ -6,15 +6,15 @@ import sqlalchemy as sa
 
 from newsletter.db import db, insert_or_ignore
 from newsletter.durable import restore_journal
-from newsletter.durable.restore_journal import Line
+from newsletter.durable.restore_journal import JournalEntry
 from newsletter.ledger import audit
-from newsletter.privacy.everyone import is_held
-from newsletter.privacy.export.collect import copy_for
-from newsletter.privacy.models import Ban, RequestKind, RequestStatus, RightsRequest
+from newsletter.privacy.everyone import is_on_hold
+from newsletter.privacy.export.collect import build_data_export
+from newsletter.privacy.models import Objection, RequestKind, RequestStatus, RightsRequest
 from newsletter.privacy.requests import letters, register
-from newsletter.privacy.requests.recipients import TOLD_ON, tell_others
-from newsletter.privacy.requests.rectification import Corrections, Righted, rectify
-from newsletter.privacy.retention.erasure import PersonHeld, erase_subscriber
+from newsletter.privacy.requests.recipients import NOTIFIED_KINDS, notify_recipients
+from newsletter.privacy.requests.rectification import Corrections, RectificationResult, rectify
+from newsletter.privacy.retention.erasure import PersonOnHold, erase_subscriber
 from newsletter.subscribers.addresses import hash_address
 from newsletter.subscribers.consent.evidence import Visit
 from newsletter.subscribers.models import Subscriber, SuppressionReason
@@ -22,38 +22,40 @@ from newsletter.subscribers.self_service import unsubscribe
 from newsletter.subscribers.suppressions import suppress
 from newsletter.web.i18n import translate
 
-NOBODY = Visit(ip="")
+NO_VISIT = Visit(ip="")
 
 
-def carry_out(
-    number: int, *, now: datetime, actor: str, reply_by: str, right: Corrections | None = None
+def fulfil_request(
+    number: int, *, now: datetime, actor: str, reply_by: str, corrections: Corrections | None = None
 ) -> RightsRequest:
-    """Do what a request asks for and write the answer. Commits.
+    """Do what a request asks for and send the reply. Commits.
 
-    Raises UnknownRequest, RequestClosed, PersonHeld, and what ``rectify`` raises.
+    Raises UnknownRequest, RequestClosed, PersonOnHold, and what ``rectify`` raises.
     """
-    request = register.get_open(number)
-    person = _person(request)
+    request = register.get_open_request(number)
+    person = _find_subscriber(request)
     if person is None:
-        return _answer_nothing(request, now=now, actor=actor, reply_by=reply_by)
-    if request.kind is RequestKind.ERASURE and is_held(person.id):
-        raise PersonHeld
-    righted = Righted()
+        return _reply_nothing_held(request, now=now, actor=actor, reply_by=reply_by)
+    if request.kind is RequestKind.ERASURE and is_on_hold(person.id):
+        raise PersonOnHold
+    result = RectificationResult()
     if request.kind is RequestKind.RECTIFICATION:
-        righted = rectify(person, right or Corrections(), now=now, actor=actor)
-        request.address_link_id = righted.link.id if righted.link else None
+        result = rectify(person, corrections or Corrections(), now=now, actor=actor)
+        request.address_link_id = result.link.id if result.link else None
     elif request.kind is RequestKind.RESTRICTION:
-        _restrict(person, now)
+        _apply_restriction(person, now)
     elif request.kind is RequestKind.OBJECTION:
-        _ban(person, request, now)
-    told = _tell(request, person, righted, now)
+        _apply_objection(person, request, now)
+    told = _notify_recipients(request, person, result, now)
     wants_copy = request.kind in {RequestKind.ACCESS, RequestKind.PORTABILITY}
-    with letters.in_language_of(request):
-        data = copy_for(person, now) if wants_copy else None
-        said = [translate(*change) for change in (*righted.done, *righted.waiting)]
-        letters.send(request, letters.carried_out(request, data, said, told), now=now, by=reply_by)
+    with letters.request_language(request):
+        data = build_data_export(person, now) if wants_copy else None
+        said = [translate(*change) for change in (*result.done, *result.waiting)]
+        letters.send_reply(
+            request, letters.compose_fulfilled(request, data, said, told), now=now, by=reply_by
+        )
     audit.record(f"{request.kind.value} carried out", actor=actor, now=now, object=f"subscriber:{person.id}")
-    register.close(request, RequestStatus.DONE, now=now, actor=actor, reply_by=reply_by)
+    register.close_request(request, RequestStatus.DONE, now=now, actor=actor, reply_by=reply_by)
     db.session.commit()
     if request.kind is RequestKind.ERASURE:
         erase_subscriber(person.id, now=now, actor=actor)
@@ -62,48 +64,48 @@ def carry_out(
 
 
 def refuse(number: int, code: str, text: str, *, now: datetime, actor: str, reply_by: str) -> RightsRequest:
-    """Refuse a request with a reason, and write the certificate. Commits.
+    """Refuse a request with a reason, and send the certificate of refusal. Commits.
 
     Raises UnknownRequest, RequestClosed or ReasonMissing.
     """
-    request = register.get_open(number)
-    if code not in register.REASONS or not text.strip():
+    request = register.get_open_request(number)
+    if code not in register.REFUSAL_REASONS or not text.strip():
         raise register.ReasonMissing
     request.reason_code, request.reason_text = code, text.strip()[:4000]
-    with letters.in_language_of(request):
-        letters.send(request, letters.refused(request), now=now, by=reply_by)
-    register.close(request, RequestStatus.REFUSED, now=now, actor=actor, reply_by=reply_by)
+    with letters.request_language(request):
+        letters.send_reply(request, letters.compose_refusal(request), now=now, by=reply_by)
+    register.close_request(request, RequestStatus.REFUSED, now=now, actor=actor, reply_by=reply_by)
     db.session.commit()
     return request
 
 
 def extend(number: int, reason: str, *, now: datetime, actor: str) -> RightsRequest:
-    """Take more time and tell the person. Commits."""
-    request = register.extend(number, reason, now=now, actor=actor)
-    with letters.in_language_of(request):
-        letters.send(request, letters.extended(request), now=now, by="mail")
+    """Extend the deadline and notify the person (GDPR art. 12(3)). Commits."""
+    request = register.extend_deadline(number, reason, now=now, actor=actor)
+    with letters.request_language(request):
+        letters.send_reply(request, letters.compose_extension(request), now=now, by="mail")
     db.session.commit()
     return request
 
 
 def lift_restriction(number: int, *, now: datetime, actor: str) -> RightsRequest:
-    """Tell the person and then end the restriction that this request brought (GDPR art. 18(3)). Commits."""
+    """Notify the person, then lift the restriction that this request set (GDPR art. 18(3)). Commits."""
     request = register.get_request(number, lock=True)
-    person = _person(request)
+    person = _find_subscriber(request)
     if request.kind is not RequestKind.RESTRICTION or person is None or person.restricted_at is None:
         raise register.RequestClosed
-    with letters.in_language_of(request):
-        letters.send(request, letters.lifting(request), now=now, by="mail")
+    with letters.request_language(request):
+        letters.send_reply(request, letters.compose_restriction_lifted(request), now=now, by="mail")
     db.session.flush()
     person.restricted_at = None
-    restore_journal.note_after_commit(_line(person, restore_journal.UNRESTRICTED, now))
+    restore_journal.append_after_commit(_journal_entry(person, restore_journal.UNRESTRICTED, now))
     audit.record("restriction lifted", actor=actor, now=now, object=f"subscriber:{person.id}")
     db.session.commit()
     return request
 
 
-def _person(request: RightsRequest) -> Subscriber | None:
-    """Return whose request it is, by the number, else by the address: they may have signed up since."""
+def _find_subscriber(request: RightsRequest) -> Subscriber | None:
+    """Return the subscriber of a request, locked: by id, else by address (they may be new)."""
     if request.subscriber_id is not None:
         return db.session.get(Subscriber, request.subscriber_id, with_for_update=True)
     return db.session.scalar(
@@ -111,54 +113,56 @@ def _person(request: RightsRequest) -> Subscriber | None:
     )
 
 
-def _answer_nothing(request: RightsRequest, *, now: datetime, actor: str, reply_by: str) -> RightsRequest:
-    """Say that nothing is held; an objection is obeyed all the same."""
+def _reply_nothing_held(request: RightsRequest, *, now: datetime, actor: str, reply_by: str) -> RightsRequest:
+    """Reply that nothing is held; an objection is stored all the same."""
     if request.kind is RequestKind.OBJECTION and request.address:
-        _store_bans(request.address.casefold(), request.scopes, now)
-    with letters.in_language_of(request):
-        letters.send(request, letters.nothing_held(request), now=now, by=reply_by)
-    register.close(request, RequestStatus.NOTHING_HELD, now=now, actor=actor, reply_by=reply_by)
+        _store_objections(request.address.casefold(), request.scopes, now)
+    with letters.request_language(request):
+        letters.send_reply(request, letters.compose_nothing_held(request), now=now, by=reply_by)
+    register.close_request(request, RequestStatus.NOTHING_HELD, now=now, actor=actor, reply_by=reply_by)
     db.session.commit()
     return request
 
 
-def _tell(request: RightsRequest, person: Subscriber, righted: Righted, now: datetime) -> list[str]:
-    """Tell whoever received the data; of an address that waits for its mailbox, once it has answered."""
-    if request.kind not in TOLD_ON or (righted.waiting and not righted.done):
+def _notify_recipients(
+    request: RightsRequest, person: Subscriber, result: RectificationResult, now: datetime
+) -> list[str]:
+    """Notify recipients of the data; of a new address only once its mailbox has confirmed it."""
+    if request.kind not in NOTIFIED_KINDS or (result.waiting and not result.done):
         return []
-    return tell_others(request, person, now=now, changes=righted.done)
+    return notify_recipients(request, person, now=now, changes=result.done)
 
 
-def _restrict(person: Subscriber, now: datetime) -> None:
+def _apply_restriction(person: Subscriber, now: datetime) -> None:
     if person.restricted_at is None:
         person.restricted_at = now
-        restore_journal.note_with_commit(_line(person, restore_journal.RESTRICTED, now))
+        restore_journal.append_before_commit(_journal_entry(person, restore_journal.RESTRICTED, now))
 
 
-def _line(person: Subscriber, act: str, now: datetime) -> Line:
-    return Line(now, person.address_hash, act, person.id, person.created_at)
+def _journal_entry(person: Subscriber, act: str, now: datetime) -> JournalEntry:
+    return JournalEntry(now, person.address_hash, act, person.id, person.created_at)
 
 
-def _ban(person: Subscriber, request: RightsRequest, now: datetime) -> None:
+def _apply_objection(person: Subscriber, request: RightsRequest, now: datetime) -> None:
     scopes = request.scopes.split(",")
     if {"direct_marketing", "all_mail"} & set(scopes):
-        unsubscribe.leave(person, None, now=now, method="staff", visit=NOBODY)
+        unsubscribe.leave(person, None, now=now, method="staff", visit=NO_VISIT)
     if {"research", "all_mail"} & set(scopes):
         unsubscribe.choose_tracking(
-            person, granted=False, language=request.language, now=now, visit=NOBODY, method="staff"
+            person, granted=False, language=request.language, now=now, visit=NO_VISIT, method="staff"
         )
-    _store_bans(person.address_key, request.scopes, now)
+    _store_objections(person.address_key, request.scopes, now)
 
 
-def _store_bans(address_key: str, scopes: str, now: datetime) -> None:
-    chosen = [scope for scope in scopes.split(",") if scope in register.SCOPES]
+def _store_objections(address_key: str, scopes: str, now: datetime) -> None:
+    chosen = [scope for scope in scopes.split(",") if scope in register.SCOPE_LABELS]
     rows = [
         {"address_hash": hash_address(address_key), "scope": scope, "created_at": now} for scope in chosen
     ]
-    insert_or_ignore(Ban, *rows)
+    insert_or_ignore(Objection, *rows)
     for row in rows:
-        restore_journal.note_with_commit(
-            Line(now, hash_address(address_key), restore_journal.BANNED, told={"scope": row["scope"]})
+        restore_journal.append_before_commit(
+            JournalEntry(now, hash_address(address_key), restore_journal.BANNED, told={"scope": row["scope"]})
         )
     if "all_mail" in chosen:
         suppress(address_key, SuppressionReason.BANNED, now)

@@ -1,4 +1,4 @@
-"""The letters of the desk, in the person's language: the same words by mail and on paper."""
+"""Replies to rights requests, in the person's language: the same text by mail and on paper."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,30 +7,30 @@ from typing import Any
 
 from flask_babel import gettext as _
 
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import insert_or_ignore
 from newsletter.mail import outbox
 from newsletter.mail.models import OutboxMail
 from newsletter.privacy.export import labels
 from newsletter.privacy.models import JobSlot, RequestKind, RightsRequest
-from newsletter.privacy.requests.register import KINDS, REASONS, SCOPES
+from newsletter.privacy.requests.register import KIND_LABELS, REFUSAL_REASONS, SCOPE_LABELS
 from newsletter.subscribers.suppressions import is_left_behind
-from newsletter.web.i18n import format_date, speaking, translate
+from newsletter.web.i18n import force_language, format_date, translate
 
-TEMPLATE = "rights_reply"
+REPLY_TEMPLATE = "rights_reply"
 
 
 @dataclass(slots=True)
-class Letter:
-    """A letter in words, ready for either way."""
+class Reply:
+    """The text of a reply, for mail and for print."""
 
     subject: str
     paragraphs: list[str]
-    #: Headings with their records, for a copy of one's data.
+    #: Headings with their records, for a data export.
     sections: list[dict[str, Any]] = field(default_factory=list)
 
     def as_text(self) -> str:
-        """Return what the register keeps."""
+        """Return the text that the register stores."""
         lines = [self.subject, *self.paragraphs]
         for section in self.sections:
             lines.append(section["heading"])
@@ -40,13 +40,13 @@ class Letter:
         return "\n\n".join(lines)
 
 
-def carried_out(
+def compose_fulfilled(
     request: RightsRequest,
     data: dict[str, Any] | None = None,
     changes: Sequence[str] = (),
     told: Sequence[str] = (),
-) -> Letter:
-    """Return the letter that says what was done, what was put right, and who else is told."""
+) -> Reply:
+    """Return the reply that says what was done, what was rectified, and who else is notified."""
     done = {
         RequestKind.ACCESS: _("Below is everything we hold on you."),
         RequestKind.PORTABILITY: _("Below is your data. We also give it as files (JSON and CSV) if you ask."),
@@ -55,17 +55,17 @@ def carried_out(
             "We have erased your data. What stays, without your address, until the end of year"
             " %(years)s from now: proof of what you agreed to and when, a block of your address if there"
             " is one, and this line in our register.",
-            years=settings().keep_proof_years,
+            years=current_settings().keep_proof_years,
         ),
         RequestKind.RESTRICTION: _(
             "The use of your data is restricted: we send you nothing, measure nothing, and delete nothing."
             " We tell you before we lift the restriction."
         ),
-        RequestKind.OBJECTION: _("Your objection is in force: %(scopes)s", scopes=_scopes(request)),
+        RequestKind.OBJECTION: _("Your objection is in force: %(scopes)s", scopes=_scope_labels(request)),
     }
     sections = [
         {"heading": section.heading, "records": section.records}
-        for section in (labels.sections(data) if data else [])
+        for section in (labels.data_sections(data) if data else [])
     ]
     about = []
     if data:
@@ -77,21 +77,21 @@ def carried_out(
         ]
     if told:
         about.append(_("We tell those who received your data: %(names)s", names=", ".join(told)))
-    return Letter(_subject(request), [done[request.kind], *changes, *about, *_ends()], sections)
+    return Reply(_subject(request), [done[request.kind], *changes, *about, *_closing_paragraphs()], sections)
 
 
-def nothing_held(request: RightsRequest) -> Letter:
-    """Return the letter for someone of whom we know nothing."""
-    return Letter(_subject(request), [_("We hold no data with your address."), *_ends()])
+def compose_nothing_held(request: RightsRequest) -> Reply:
+    """Return the reply to someone on whom no data is held."""
+    return Reply(_subject(request), [_("We hold no data with your address."), *_closing_paragraphs()])
 
 
-def refused(request: RightsRequest) -> Letter:
+def compose_refusal(request: RightsRequest) -> Reply:
     """Return the certificate of a refusal (RD-6)."""
-    reason = translate(REASONS[request.reason_code or "law"])
-    return Letter(
+    reason = translate(REFUSAL_REASONS[request.reason_code or "law"])
+    return Reply(
         _("Certificate of refusal, request %(number)s", number=request.id),
         [
-            _("You asked for: %(kind)s", kind=translate(KINDS[request.kind])),
+            _("You asked for: %(kind)s", kind=translate(KIND_LABELS[request.kind])),
             _("We received the request on: %(date)s", date=format_date(request.received_at)),
             _("We refuse it. Reason: %(reason)s", reason=reason),
             request.reason_text or "",
@@ -99,14 +99,14 @@ def refused(request: RightsRequest) -> Letter:
                 "You can bring the matter to the Data Protection Ombudsman (tietosuoja.fi, P.O. Box 800,"
                 " 00531 Helsinki), and you can seek a remedy in court."
             ),
-            *_ends(),
+            *_closing_paragraphs(),
         ],
     )
 
 
-def extended(request: RightsRequest) -> Letter:
-    """Return the letter that asks for more time."""
-    return Letter(
+def compose_extension(request: RightsRequest) -> Reply:
+    """Return the reply that announces the extension."""
+    return Reply(
         _subject(request),
         [
             _(
@@ -114,29 +114,32 @@ def extended(request: RightsRequest) -> Letter:
                 date=format_date(request.due_on),
             ),
             _("Reason: %(reason)s", reason=request.extension_reason),
-            *_ends(),
+            *_closing_paragraphs(),
         ],
     )
 
 
-def lifting(request: RightsRequest) -> Letter:
-    """Return the letter that comes before a restriction ends."""
-    return Letter(
+def compose_restriction_lifted(request: RightsRequest) -> Reply:
+    """Return the notice before a restriction is lifted (GDPR art. 18(3))."""
+    return Reply(
         _subject(request),
-        [_("We now lift the restriction on the use of your data. You can ask for another."), *_ends()],
+        [
+            _("We now lift the restriction on the use of your data. You can ask for another."),
+            *_closing_paragraphs(),
+        ],
     )
 
 
-def send(request: RightsRequest, letter: Letter, *, now: datetime, by: str) -> None:
-    """Put a letter in the outbox, unless it is to be printed, and keep its words.
+def send_reply(request: RightsRequest, letter: Reply, *, now: datetime, by: str) -> None:
+    """Store the text of a reply, and put it in the outbox unless it is to be printed.
 
-    To an address that the person has left, as a restored copy may have it, it never goes by mail. It names
-    no subscriber, so that an erasure does not blank the answer to itself.
+    It is never mailed to an outdated address, as a restored database may have it. The outbox row refers to no
+    subscriber, so that an erasure does not blank the reply to itself.
     """
     request.reply = letter.as_text()
     if by == "mail" and request.address and not is_left_behind(request.address.casefold()):
         outbox.enqueue(
-            TEMPLATE,
+            REPLY_TEMPLATE,
             to=request.address,
             language=request.language,
             now=now,
@@ -148,30 +151,32 @@ def send(request: RightsRequest, letter: Letter, *, now: datetime, by: str) -> N
         )
 
 
-def listen() -> None:
-    """Hear of letters that have gone, to scrub once more: one may have gone to somebody erased."""
-    outbox.accepted.connect(_scrub_after)
+def connect_signals() -> None:
+    """Scrub again after a reply was sent: it may have gone to an erased person."""
+    outbox.mail_accepted.connect(_request_scrub)
 
 
-def _scrub_after(_sender: object, *, mail: OutboxMail, now: datetime) -> None:
-    if mail.template == TEMPLATE:
+def _request_scrub(_sender: object, *, mail: OutboxMail, now: datetime) -> None:
+    if mail.template == REPLY_TEMPLATE:
         insert_or_ignore(JobSlot, {"job": "scrub", "slot": "due", "taken_at": now})
 
 
-def in_language_of(request: RightsRequest) -> Any:  # noqa: ANN401 - a context manager
-    """Write inside in the person's language."""
-    return speaking(request.language)
+def request_language(request: RightsRequest) -> Any:  # noqa: ANN401 - a context manager
+    """Return a context manager in which text is in the person's language."""
+    return force_language(request.language)
 
 
 def _subject(request: RightsRequest) -> str:
-    kind = translate(KINDS[request.kind])
+    kind = translate(KIND_LABELS[request.kind])
     return str(_("Your request %(number)s: %(kind)s", number=request.id, kind=kind))
 
 
-def _scopes(request: RightsRequest) -> str:
-    return ", ".join(translate(SCOPES[scope]) for scope in request.scopes.split(",") if scope in SCOPES)
+def _scope_labels(request: RightsRequest) -> str:
+    return ", ".join(
+        translate(SCOPE_LABELS[scope]) for scope in request.scopes.split(",") if scope in SCOPE_LABELS
+    )
 
 
-def _ends() -> list[str]:
-    contact = settings().privacy_contact or settings().sender_address
+def _closing_paragraphs() -> list[str]:
+    contact = current_settings().privacy_contact or current_settings().sender_address
     return [_("If anything is unclear, write to: %(contact)s", contact=contact)] if contact else []

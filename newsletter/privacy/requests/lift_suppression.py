@@ -1,36 +1,36 @@
-"""Lifting what bars an address, as only staff may (RP-5): at the person's wish, and written down."""
+"""Lifting the suppression and the objections of an address. Only staff may (RP-5); the reason is audited."""
 
 from datetime import datetime
 
 import sqlalchemy as sa
 
-from newsletter.db import change, db
+from newsletter.db import db, execute_dml
 from newsletter.errors import N_, NotFound
 from newsletter.ledger import audit
-from newsletter.privacy.models import Ban
+from newsletter.privacy.models import Objection
 from newsletter.privacy.requests.register import ReasonMissing
 from newsletter.subscribers.addresses import hash_address, parse_address
 from newsletter.subscribers.models import Subscriber
 from newsletter.subscribers.suppressions import lift
 
 
-class NotBarred(NotFound):
-    """There is nothing to lift."""
+class NotSuppressed(NotFound):
+    """The address has neither a suppression nor an objection."""
 
     message = N_("This address is not blocked.")
 
 
-def lift_bars(text: str, why: str, *, now: datetime, actor: str) -> None:
-    """End every block of an address and every objection of its owner's.
+def lift_all(text: str, why: str, *, now: datetime, actor: str) -> None:
+    """Delete every suppression of an address and every objection of its owner. The caller commits.
 
-    Nobody is subscribed by it. Raises AddressInvalid, ReasonMissing or NotBarred.
+    It subscribes nobody. Raises AddressInvalid, ReasonMissing or NotSuppressed.
     """
     key = parse_address(text).key
     if not why.strip():
         raise ReasonMissing
-    bans = change(sa.delete(Ban).where(Ban.address_hash == hash_address(key)))
+    bans = execute_dml(sa.delete(Objection).where(Objection.address_hash == hash_address(key)))
     if not lift(key, now=now) and not bans:
-        raise NotBarred
+        raise NotSuppressed
     person = db.session.scalar(sa.select(Subscriber.id).where(Subscriber.address_key == key))
     known = None if person is None else f"subscriber:{person}"
     audit.record("block lifted", actor=actor, now=now, object=known, about={"why": why.strip()[:1000]})

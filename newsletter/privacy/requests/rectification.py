@@ -1,15 +1,15 @@
-"""Putting a person's data right: address, language, measuring, and what cannot change itself.
+"""Rectification (GDPR art. 16): address, language, tracking, and a statement beside what cannot change.
 
-The right address is used once its mailbox has confirmed it (MU-6): staff may have misheard it, and whoever
-asked for it need not be its owner. The evidence of a consent is sealed. What a person says is wrong in it is
-kept beside it, as a statement, and shown wherever the evidence is (GDPR art. 16).
+A new address is used once its mailbox has confirmed it (MU-6): staff may have misheard it, and whoever asked
+for it need not be its owner. The evidence of a consent is sealed: what a person says is wrong in it is kept
+beside it, as a statement, and shown wherever the evidence is.
 """
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from newsletter import retention
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.errors import N_, NewsletterError
 from newsletter.privacy.models import RightsRequest, Statement
@@ -22,14 +22,14 @@ from newsletter.subscribers.self_service.change_address import find_other, has_b
 from newsletter.subscribers.suppressions import find_suppression
 from newsletter.web.i18n import NATIVE_NAMES
 
-#: What was put right: a sentence in English, and what belongs into it.
-Change = tuple[str, dict[str, object]]
+#: A rectification in words: an English sentence for gettext, and its values.
+ChangeText = tuple[str, dict[str, object]]
 #: How long the mailbox of the right address has to confirm it.
-LASTS = timedelta(days=retention.DESK_LINK_DAYS)
+CONFIRMATION_LIFETIME = timedelta(days=retention.DESK_LINK_DAYS)
 
 
 class ValueMissing(NewsletterError):
-    """A rectification needs what is right."""
+    """A rectification needs at least one correction."""
 
     message = N_("Enter what is right, in at least one of the fields.")
 
@@ -41,69 +41,71 @@ class AddressTaken(NewsletterError):
 
 
 class NothingConfirmed(NewsletterError):
-    """A mere request is not moved to an address whose mailbox has not answered."""
+    """A pending sign-up is not moved to another address, whose mailbox has confirmed nothing."""
 
     message = N_("Nothing has been confirmed with this address. Sign up with the right one instead.")
 
 
-class AddressBlocked(NewsletterError):
-    """Nothing may be sent there, so it cannot be confirmed."""
+class AddressSuppressed(NewsletterError):
+    """The address is suppressed, so no confirmation link can be sent."""
 
     message = N_("This address is blocked. Lift the block first, if the person wishes that.")
 
 
 @dataclass(frozen=True, slots=True)
 class Corrections:
-    """What is right; what is empty stays as it is."""
+    """The corrected values; an empty one changes nothing."""
 
     address: str = ""
     language: str = ""
-    #: Measuring is only ever refused for somebody; allowing it takes their own press.
+    #: Staff can only withdraw tracking consent; giving it takes the person's own action.
     refuses_tracking: bool = False
     statement: str = ""
 
 
 @dataclass(slots=True)
-class Righted:
-    """What was put right, in words that can be said in whatever language."""
+class RectificationResult:
+    """What was rectified, in translatable sentences."""
 
-    done: list[Change] = field(default_factory=list)
+    done: list[ChangeText] = field(default_factory=list)
     #: The new address, which waits for its mailbox.
-    waiting: list[Change] = field(default_factory=list)
+    waiting: list[ChangeText] = field(default_factory=list)
     link: FreshLink | None = None
 
 
-def rectify(person: Subscriber, right: Corrections, *, now: datetime, actor: str) -> Righted:
-    """Put right what is wrong; another address once its mailbox has confirmed the link it is sent here.
+def rectify(
+    person: Subscriber, corrections: Corrections, *, now: datetime, actor: str
+) -> RectificationResult:
+    """Apply corrections; a new address takes effect once its mailbox has confirmed the link sent here.
 
-    Raises ValueMissing, AddressInvalid, AddressTaken, AddressBlocked or NothingConfirmed.
+    Raises ValueMissing, AddressInvalid, AddressTaken, AddressSuppressed or NothingConfirmed.
     """
-    righted = Righted()
-    done = righted.done
-    if right.language in settings().languages and right.language != person.language:
-        person.language = right.language
-        done.append((N_("Language: %(right)s"), {"right": NATIVE_NAMES[right.language]}))
-    if right.address.strip():
-        _put_address_right(person, right.address, righted, now)
-    if right.refuses_tracking and person.tracking is not TrackingState.REFUSED:
+    result = RectificationResult()
+    done = result.done
+    if corrections.language in current_settings().languages and corrections.language != person.language:
+        person.language = corrections.language
+        done.append((N_("Language: %(right)s"), {"right": NATIVE_NAMES[corrections.language]}))
+    if corrections.address.strip():
+        _rectify_address(person, corrections.address, result, now)
+    if corrections.refuses_tracking and person.tracking is not TrackingState.REFUSED:
         unsubscribe.choose_tracking(
             person, granted=False, language=person.language, now=now, visit=Visit(ip=""), method="staff"
         )
         done.append((N_("Open and click tracking: refused"), {}))
-    if text := right.statement.strip()[:4000]:
+    if text := corrections.statement.strip()[:4000]:
         db.session.add(Statement(subscriber_id=person.id, text=text, created_at=now, actor=actor))
         done.append((N_("The person's statement: %(text)s"), {"text": text}))
-    if not done and not righted.waiting:
+    if not done and not result.waiting:
         raise ValueMissing
-    return righted
+    return result
 
 
-def address_change(right: str, wrong: str) -> Change:
-    """Return in words that an address was another."""
+def describe_address_change(right: str, wrong: str) -> ChangeText:
+    """Return the sentence for a change of address."""
     return N_("Address: %(right)s (before: %(wrong)s)"), {"right": right, "wrong": wrong}
 
 
-def state_of_address(request: RightsRequest, now: datetime) -> tuple[str, datetime | None] | None:
+def address_confirmation_status(request: RightsRequest, now: datetime) -> tuple[str, datetime | None] | None:
     """Return in words whether the mailbox of an address put right has confirmed it, with their ``time``.
 
     None where no address was put right.
@@ -118,7 +120,7 @@ def state_of_address(request: RightsRequest, now: datetime) -> tuple[str, dateti
     return N_("Waits for its mailbox, until %(time)s"), link.expires_at
 
 
-def _put_address_right(person: Subscriber, text: str, righted: Righted, now: datetime) -> None:
+def _rectify_address(person: Subscriber, text: str, result: RectificationResult, now: datetime) -> None:
     address = parse_address(text)
     if not has_begun(person):
         raise NothingConfirmed
@@ -127,16 +129,18 @@ def _put_address_right(person: Subscriber, text: str, righted: Righted, now: dat
     if find_other(person, address) is not None:
         raise AddressTaken
     if address.key == person.address_key:  # written otherwise: the same mailbox
-        righted.done.append(address_change(address.text, person.address))
+        result.done.append(describe_address_change(address.text, person.address))
         person.address = address.text
         return
     if find_suppression(address.key) is not None:
-        raise AddressBlocked
+        raise AddressSuppressed
     # Links that wait in the old mailbox, which may be somebody else's, end.
     withdraw_links(person)
-    righted.link = send_link_to_new_address(person, address, now=now, lasts=LASTS)
+    result.link = send_link_to_new_address(person, address, now=now, lasts=CONFIRMATION_LIFETIME)
     words = N_(
         "Address: %(right)s, once the link that we sent there has been confirmed"
         " (valid for %(days)s days; until then: %(wrong)s)"
     )
-    righted.waiting.append((words, {"right": address.text, "wrong": person.address, "days": LASTS.days}))
+    result.waiting.append(
+        (words, {"right": address.text, "wrong": person.address, "days": CONFIRMATION_LIFETIME.days})
+    )

@@ -1,6 +1,6 @@
-"""The desk of rights: every request has a line, a due date, and one deliberate press that answers it.
+"""The register of rights requests: one row a request, with its due date and its outcome.
 
-Control of the mailbox is identity enough; a signature or a copy of a document is never asked for.
+Control of the mailbox is enough to identify a person; a signature or a copy of an ID is never asked for.
 """
 
 import secrets
@@ -11,11 +11,11 @@ import sqlalchemy as sa
 
 from newsletter.db import db
 from newsletter.durable import restore_journal
-from newsletter.durable.restore_journal import Line
+from newsletter.durable.restore_journal import JournalEntry
 from newsletter.errors import N_, LinkExpired, NewsletterError, NotFound
 from newsletter.ledger import audit
 from newsletter.mail import outbox
-from newsletter.privacy.deadlines import due_on, extended_due_on, local_day
+from newsletter.privacy.deadlines import extended_response_due_on, local_day, response_due_on
 from newsletter.privacy.models import RequestKind, RequestStatus, RightsRequest
 from newsletter.ratelimit import limiter
 from newsletter.retention import PENDING_DAYS
@@ -27,23 +27,23 @@ from newsletter.subscribers.suppressions import is_left_behind
 from newsletter.web.signed_tokens import SignedLink, hash_secret
 
 #: 128 random bits; what it is for stands in its row.
-PROVE = SignedLink("rights request", "16s")
+CONFIRM_LINK = SignedLink("rights request", "16s")
 #: Links that the public form may send to one mailbox: whoever fills it in need not be its owner.
-PER_MAILBOX = "3/day;10/30day"
+LINKS_PER_MAILBOX = "3/day;10/30day"
 #: The channel of what no person asks for: a restored copy is not as it should be.
-RESTORED = "restored"
+RESTORED_CHANNEL = "restored"
 #: How a request may come in; the first two the person enters, the last a restore, the others staff do.
-CHANNELS = {
+CHANNEL_LABELS = {
     "own_page": N_("Own details page"),
     "form": N_("Form on the site"),
     "mail": N_("E-mail"),
     "phone": N_("Telephone"),
     "letter": N_("Letter"),
     "visit": N_("Visit"),
-    RESTORED: N_("Restored backup"),
+    RESTORED_CHANNEL: N_("Restored backup"),
 }
-BY_STAFF = ("mail", "phone", "letter", "visit")
-KINDS = {
+STAFF_CHANNELS = ("mail", "phone", "letter", "visit")
+KIND_LABELS = {
     RequestKind.ACCESS: N_("Access to one's data"),
     RequestKind.PORTABILITY: N_("Data in a portable form"),
     RequestKind.RECTIFICATION: N_("Rectification"),
@@ -52,7 +52,7 @@ KINDS = {
     RequestKind.OBJECTION: N_("Objection (ban)"),
 }
 #: RD-8.
-SCOPES = {
+SCOPE_LABELS = {
     "direct_marketing": N_("Direct marketing"),
     "research": N_("Research and measuring"),
     "lists": N_("Lists and directories"),
@@ -60,7 +60,7 @@ SCOPES = {
     "all_mail": N_("All mail"),
 }
 #: RD-6.
-REASONS = {
+REFUSAL_REASONS = {
     "law": N_("The law requires us to keep the data"),
     "invoice": N_("An invoice is open"),
     "collection": N_("A debt is being collected"),
@@ -68,7 +68,7 @@ REASONS = {
     "identity": N_("It is not clear who asks"),
     "unfounded": N_("The request is manifestly unfounded or excessive"),
 }
-STATUSES = {
+STATUS_LABELS = {
     RequestStatus.UNPROVEN: N_("Waits for the mailbox"),
     RequestStatus.OPEN: N_("Not answered yet"),
     RequestStatus.DONE: N_("Carried out"),
@@ -107,7 +107,7 @@ class TooLateToExtend(NewsletterError):
     message = N_("A request can be extended once, before its first due date has passed.")
 
 
-class NoMoreLinks(NewsletterError):
+class TooManyLinks(NewsletterError):
     """Whoever fills in the form need not own the mailbox, and must not be able to fill that too."""
 
     message = N_(
@@ -115,7 +115,7 @@ class NoMoreLinks(NewsletterError):
     )
 
 
-def receive(
+def record_request(
     kind: RequestKind,
     text: str,
     *,
@@ -126,13 +126,13 @@ def receive(
     details: str = "",
     scopes: Sequence[str] = (),
 ) -> RightsRequest:
-    """Enter a request and return its line; raise AddressInvalid or ScopeMissing.
+    """Record a request and return its row; raise AddressInvalid or ScopeMissing. The caller commits.
 
-    One from the public form waits until its mailbox has answered; the answer to the visitor is the
-    same for every address. Raises NoMoreLinks for a mailbox that has been sent its share of them.
+    One from the public form waits until it is confirmed from its mailbox; the response to the visitor is
+    the same for every address. Raises TooManyLinks for a mailbox that has reached its limit of links.
     """
     address = parse_address(text)
-    if kind is RequestKind.OBJECTION and not set(scopes) & set(SCOPES):
+    if kind is RequestKind.OBJECTION and not set(scopes) & set(SCOPE_LABELS):
         raise ScopeMissing
     person = db.session.scalar(sa.select(Subscriber).where(Subscriber.address_key == address.key))
     proven = channel != "form"
@@ -144,42 +144,42 @@ def receive(
         address_hash=hash_address(address.key),
         details=details.strip()[:4000] or None,
         # Only an objection is to something: whoever ticked more has not said more.
-        scopes=",".join(scope for scope in SCOPES if scope in scopes and kind is RequestKind.OBJECTION),
+        scopes=",".join(scope for scope in SCOPE_LABELS if scope in scopes and kind is RequestKind.OBJECTION),
         channel=channel,
         language=language,
         received_at=now,
-        due_on=due_on(now),
+        due_on=response_due_on(now),
         identified_at=now if proven else None,
         identified_by=("mailbox" if channel == "own_page" else "staff") if proven else None,
     )
-    turn = now if proven else _turn_of(address, now)
+    due_at = now if proven else _reserve_mail_slot(address, now)
     db.session.add(request)
     db.session.flush()
     if proven:
-        _note(request, now)
+        _write_journal(request, now)
     else:
-        _ask_mailbox(request, now, turn)
-    _log("request received", request, actor, now, kind=kind.value, channel=channel)
+        _send_confirmation_link(request, now, due_at)
+    _record_audit("request received", request, actor, now, kind=kind.value, channel=channel)
     return request
 
 
-def find_unproven(token: str) -> RightsRequest:
-    """Return the request whose mailbox answers now; raise LinkInvalid or LinkExpired."""
-    (secret,) = PROVE.read(token)
+def get_unconfirmed(token: str) -> RightsRequest:
+    """Return the request of a confirmation link; raise LinkInvalid or LinkExpired."""
+    (secret,) = CONFIRM_LINK.read(token)
     found = db.session.scalar(sa.select(RightsRequest).where(RightsRequest.token_hash == hash_secret(secret)))
     if found is None:
         raise LinkExpired
     return found
 
 
-def prove(token: str, *, now: datetime) -> RightsRequest:
-    """Open the request that this mailbox made; a second press changes nothing."""
-    request = find_unproven(token)
+def confirm_request(token: str, *, now: datetime) -> RightsRequest:
+    """Confirm a request from its mailbox, which opens it; a second time changes nothing."""
+    request = get_unconfirmed(token)
     if request.status is RequestStatus.UNPROVEN:
         request.status = RequestStatus.OPEN
         request.identified_at, request.identified_by = now, "mailbox"
-        _note(request, now)
-        _log("request proven", request, "person", now)
+        _write_journal(request, now)
+        _record_audit("request proven", request, "person", now)
     return request
 
 
@@ -191,7 +191,7 @@ def get_request(number: int, *, lock: bool = False) -> RightsRequest:
     return found
 
 
-def get_open(number: int) -> RightsRequest:
+def get_open_request(number: int) -> RightsRequest:
     """Return a request to be answered, locked; raise UnknownRequest or RequestClosed."""
     request = get_request(number, lock=True)
     if request.status is not RequestStatus.OPEN:
@@ -199,28 +199,30 @@ def get_open(number: int) -> RightsRequest:
     return request
 
 
-def close(request: RightsRequest, status: RequestStatus, *, now: datetime, actor: str, reply_by: str) -> None:
-    """Write down how a request ended."""
+def close_request(
+    request: RightsRequest, status: RequestStatus, *, now: datetime, actor: str, reply_by: str
+) -> None:
+    """Record the outcome of a request."""
     request.status, request.decided_at, request.handler = status, now, actor
     request.reply_by = reply_by
-    _note(request, now)
-    _log(f"request {status.value}", request, actor, now, kind=request.kind.value)
+    _write_journal(request, now)
+    _record_audit(f"request {status.value}", request, actor, now, kind=request.kind.value)
 
 
-def extend(number: int, reason: str, *, now: datetime, actor: str) -> RightsRequest:
-    """Take two months more; the caller tells the person.
+def extend_deadline(number: int, reason: str, *, now: datetime, actor: str) -> RightsRequest:
+    """Extend the due date by two months (GDPR art. 12(3)); the caller notifies the person.
 
     Raises RequestClosed, ReasonMissing or TooLateToExtend.
     """
-    request = get_open(number)
+    request = get_open_request(number)
     if not reason.strip():
         raise ReasonMissing
     if request.extended_at is not None or local_day(now) > request.due_on:
         raise TooLateToExtend
     request.extended_at, request.extension_reason = now, reason.strip()[:2000]
-    request.due_on = extended_due_on(request.received_at)
-    _note(request, now)
-    _log("request extended", request, actor, now)
+    request.due_on = extended_response_due_on(request.received_at)
+    _write_journal(request, now)
+    _record_audit("request extended", request, actor, now)
     return request
 
 
@@ -236,8 +238,8 @@ def list_requests(*, everything: bool) -> Sequence[RightsRequest]:
     ).all()
 
 
-def _note(request: RightsRequest, now: datetime) -> None:
-    """Write down, where a restored backup cannot lose it, that there is a request, and where it stands."""
+def _write_journal(request: RightsRequest, now: datetime) -> None:
+    """Write the request's status to the restore journal, which a restored backup cannot lose."""
     told = {
         "number": request.id,
         "kind": request.kind.value,
@@ -255,24 +257,26 @@ def _note(request: RightsRequest, now: datetime) -> None:
         "reason": request.reason_code,
         "reply_by": request.reply_by,
     }
-    restore_journal.note_with_commit(Line(now, request.address_hash, restore_journal.REQUESTED, told=told))
+    restore_journal.append_before_commit(
+        JournalEntry(now, request.address_hash, restore_journal.REQUESTED, told=told)
+    )
 
 
-def _turn_of(address: Address, now: datetime) -> datetime:
-    """Return when a link may go to a mailbox; raise NoMoreLinks."""
-    if limiter.take(PER_MAILBOX, "rights mail", hash_address(address.key)):
+def _reserve_mail_slot(address: Address, now: datetime) -> datetime:
+    """Return when a link may be sent to a mailbox; raise TooManyLinks."""
+    if limiter.hit(LINKS_PER_MAILBOX, "rights mail", hash_address(address.key)):
         turn = mail_quota.take_turn(address, now)
         if turn is not None:
             return turn
-    raise NoMoreLinks
+    raise TooManyLinks
 
 
-def _ask_mailbox(request: RightsRequest, now: datetime, turn: datetime) -> None:
+def _send_confirmation_link(request: RightsRequest, now: datetime, due_at: datetime) -> None:
     if is_left_behind(str(request.address).casefold()):
         return  # whoever has that mailbox now need not be the person
     secret = secrets.token_bytes(16)
     request.token_hash = hash_secret(secret)
-    url = address_of("rights.prove", PROVE.make(secret), request.language)
+    url = address_of("rights.prove", CONFIRM_LINK.make(secret), request.language)
     outbox.enqueue(
         "rights_link",
         to=str(request.address),
@@ -284,9 +288,9 @@ def _ask_mailbox(request: RightsRequest, now: datetime, turn: datetime) -> None:
             "kind": request.kind.value,
             "expires_at": (now + timedelta(days=PENDING_DAYS)).isoformat(),
         },
-        due_at=turn,
+        due_at=due_at,
     )
 
 
-def _log(action: str, request: RightsRequest, actor: str, now: datetime, **details: str) -> None:
+def _record_audit(action: str, request: RightsRequest, actor: str, now: datetime, **details: str) -> None:
     audit.record(action, actor=actor, now=now, object=f"request:{request.id}", about=None, **details)

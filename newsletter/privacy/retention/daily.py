@@ -1,6 +1,6 @@
-"""The daily clocks (RP-6), and what is pointed out to whoever answers for data protection.
+"""Daily data protection jobs (RP-6): delete what has expired, and remind the privacy contact of what is late.
 
-Once a day, by whichever worker comes first; a day on which none ran is made up for by the next.
+Run once a day by the first worker that claims the day's slot. A missed day is made up for on the next one.
 """
 
 import logging
@@ -10,82 +10,88 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from newsletter.config import settings
-from newsletter.db import change, db, insert_or_ignore
+from newsletter.config import current_settings
+from newsletter.db import db, execute_dml, insert_or_ignore
 from newsletter.durable import restore_journal
 from newsletter.ledger import audit
 from newsletter.mail import outbox
-from newsletter.privacy.deadlines import BREACH_HOURS, WARN_DAYS, is_last_day, local_day, months_before
+from newsletter.privacy.deadlines import (
+    BREACH_REPORT_PERIOD,
+    REMINDER_DAYS,
+    is_last_purge_day,
+    local_day,
+    months_before,
+)
 from newsletter.privacy.models import Incident, JobSlot, PurgeRun, RequestStatus, RightsRequest
-from newsletter.privacy.retention.staff_accounts import forget_staff
+from newsletter.privacy.retention.staff_accounts import clear_old_accounts
 from newsletter.retention import PENDING_DAYS
 
 log = logging.getLogger(__name__)
 
-#: Slots are remembered this long; those of years for ever.
-_FORGET_SLOTS = timedelta(days=40)
+#: Daily slots are kept this long; yearly ones for ever.
+_SLOT_RETENTION = timedelta(days=40)
 
 
-def run_daily_clocks(now: datetime) -> None:
-    """Delete what has come to the end of its time, and point out what is late. Commits."""
+def run_daily_jobs(now: datetime) -> None:
+    """Delete what has expired, and remind of what is late; at most once a day. Commits."""
     today = local_day(now)
     slot = {"job": "daily", "slot": today.isoformat(), "taken_at": now}
     taken = insert_or_ignore(JobSlot, slot)
     db.session.commit()
     if not taken:
         return
-    audit.forget_before(months_before(now, settings().keep_audit_months))
-    restore_journal.forget_old(now)
-    forget_unproven(now)
-    forget_staff(now)
-    change(sa.delete(JobSlot).where(JobSlot.job == "daily", JobSlot.taken_at < now - _FORGET_SLOTS))
-    point_out(now)
+    audit.delete_before(months_before(now, current_settings().keep_audit_months))
+    restore_journal.delete_expired(now)
+    delete_unconfirmed_requests(now)
+    clear_old_accounts(now)
+    execute_dml(sa.delete(JobSlot).where(JobSlot.job == "daily", JobSlot.taken_at < now - _SLOT_RETENTION))
+    send_reminders(now)
     db.session.commit()
 
 
-def forget_unproven(now: datetime) -> int:
-    """Delete the requests whose mailbox never answered."""
+def delete_unconfirmed_requests(now: datetime) -> int:
+    """Delete the requests that were never confirmed from their mailbox; return how many."""
     old = RightsRequest.received_at < now - timedelta(days=PENDING_DAYS)
-    return change(sa.delete(RightsRequest).where(RightsRequest.status == RequestStatus.UNPROVEN, old))
+    return execute_dml(sa.delete(RightsRequest).where(RightsRequest.status == RequestStatus.UNPROVEN, old))
 
 
-def point_out(now: datetime) -> dict[str, int]:
-    """Write to the privacy contact about what is late or soon will be, and return what that is."""
-    found = {kind: number for kind, number in late(now).items() if number}
+def send_reminders(now: datetime) -> dict[str, int]:
+    """Mail the privacy contact what is late or due soon, and return the counts."""
+    found = {kind: number for kind, number in count_overdue(now).items() if number}
     if not found:
         return {}
     log.error("data protection needs attention", extra=found)
     told: dict[str, Any] = dict(found)
     audit.record("attention called", actor="system", now=now, **told)
-    contact = settings().privacy_contact
+    contact = current_settings().privacy_contact
     if "@" in contact and " " not in contact:
-        context: dict[str, Any] = {"found": found, "url": f"{settings().base_url}/staff/privacy"}
+        context: dict[str, Any] = {"found": found, "url": f"{current_settings().base_url}/staff/privacy"}
         outbox.enqueue(
-            "privacy_alert", to=contact, language=settings().languages[0], now=now, context=context
+            "privacy_alert", to=contact, language=current_settings().languages[0], now=now, context=context
         )
     return found
 
 
-def late(now: datetime) -> dict[str, int]:
-    """Count what is late or soon will be."""
+def count_overdue(now: datetime) -> dict[str, int]:
+    """Count requests, breaches and the purge that are late or due soon."""
     today = local_day(now)
     waiting = RightsRequest.status == RequestStatus.OPEN
-    soon = RightsRequest.due_on.between(today, today + timedelta(days=WARN_DAYS))
+    soon = RightsRequest.due_on.between(today, today + timedelta(days=REMINDER_DAYS))
     count = partial(_count, RightsRequest, waiting)
     return {
         "overdue": count(RightsRequest.due_on < today),
         "due_soon": count(soon),
-        "purge_missing": int(is_last_day(now) and not _has_purged(now)),
+        "purge_missing": int(is_last_purge_day(now) and not _is_purge_done(now)),
         "breaches_unreported": _count(
             Incident,
             Incident.reported_at.is_(None),
             Incident.closed_at.is_(None),
-            Incident.noticed_at < now - BREACH_HOURS + timedelta(days=1),
+            Incident.noticed_at < now - BREACH_REPORT_PERIOD + timedelta(days=1),
         ),
     }
 
 
-def _has_purged(now: datetime) -> bool:
+def _is_purge_done(now: datetime) -> bool:
     year = local_day(now).year
     runs = db.session.scalars(sa.select(PurgeRun.finished_at).where(PurgeRun.finished_at.is_not(None)))
     return any(finished is not None and local_day(finished).year == year for finished in runs)

@@ -1,16 +1,16 @@
-"""The register of retention as people read it: page, notice and command line show the same lines."""
+"""The retention schedule as text: the page, the notice and the command line show the same lines."""
 
 from dataclasses import dataclass
 
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import Base
 from newsletter.retention import RULES
 from newsletter.web.i18n import translate
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One rule, in the language in force."""
+class ScheduleLine:
+    """One retention rule, in the current language."""
 
     key: str
     what: str
@@ -21,14 +21,14 @@ class Line:
     columns: list[str]
 
 
-def schedule_lines(*, everything: bool = False) -> list[Line]:
+def schedule_lines(*, everything: bool = False) -> list[ScheduleLine]:
     """Return the rules in the language in force; without ``everything`` those that concern subscribers."""
     columns = columns_by_rule()
     return [
-        Line(
+        ScheduleLine(
             rule.key,
             translate(rule.what),
-            translate(rule.how_long, rule.values(settings())),
+            translate(rule.how_long, rule.values(current_settings())),
             translate(rule.since),
             translate(rule.then),
             columns.get(rule.key, []),

@@ -1,4 +1,4 @@
-"""The audit log for whoever answers for data protection: filtered, exported, its seals checked."""
+"""Staff pages of the audit log for the privacy level: filter, CSV export, verification of the hash chains."""
 
 import io
 import json
@@ -14,41 +14,41 @@ from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.ledger import audit
 from newsletter.ledger.audit import verify_log
-from newsletter.privacy.audit_log.action_labels import ACTIONS, action_name, actor_name, known_actors
-from newsletter.privacy.audit_log.detail_labels import in_words
-from newsletter.privacy.audit_log.queries import MOST, PAGE, Filters, find_entries
-from newsletter.staff.auth.access import actor, needs
+from newsletter.privacy.audit_log.action_labels import ACTION_LABELS, action_label, actor_label, list_actors
+from newsletter.privacy.audit_log.detail_labels import describe_details
+from newsletter.privacy.audit_log.queries import MAX_EXPORT_ROWS, PAGE_SIZE, AuditFilters, find_entries
+from newsletter.staff.auth.access import actor, require_role
 from newsletter.staff.models import Role
 from newsletter.subscribers.consent.evidence import verify_ledger
-from newsletter.web.app import attachment, whole
+from newsletter.web.app import attachment, parse_id
 from newsletter.web.csv_output import CsvWriter
 
 bp = Blueprint("privacy_audit", __name__, url_prefix="/staff/privacy/audit")
-_guard = needs(Role.PRIVACY, Role.ADMIN)
-#: Before what leaves the house.
-_guard_again = needs(Role.PRIVACY, Role.ADMIN, fresh=True)
+_guard = require_role(Role.PRIVACY, Role.ADMIN)
+#: For exports: needs a recent re-authentication.
+_guard_fresh = require_role(Role.PRIVACY, Role.ADMIN, fresh=True)
 
-bp.add_app_template_filter(action_name, "action")
-bp.add_app_template_filter(actor_name, "actor")
-bp.add_app_template_filter(in_words, "details")
+bp.add_app_template_filter(action_label, "action")
+bp.add_app_template_filter(actor_label, "actor")
+bp.add_app_template_filter(describe_details, "details")
 
 
 @bp.get("")
 @_guard
 def page() -> ResponseReturnValue:
-    before = request.args.get("before", type=whole)
-    entries = find_entries(_filters(), before=before)
+    before = request.args.get("before", type=parse_id)
+    entries = find_entries(_read_filters(), before=before)
     older = None
-    if len(entries) == PAGE:
-        older = url_for("privacy_audit.page", **_asked(), before=entries[-1].id)
+    if len(entries) == PAGE_SIZE:
+        older = url_for("privacy_audit.page", **_filter_args(), before=entries[-1].id)
     return render_template(
         "staff/privacy/audit.html",
         entries=entries,
-        actions=_in_order(ACTIONS, action_name),
-        actors=_in_order(known_actors(), actor_name),
-        asked=_asked(),
+        actions=_sorted_choices(ACTION_LABELS, action_label),
+        actors=_sorted_choices(list_actors(), actor_label),
+        asked=_filter_args(),
         older_url=older,
-        newest_url=url_for("privacy_audit.page", **_asked()) if before else None,
+        newest_url=url_for("privacy_audit.page", **_filter_args()) if before else None,
     )
 
 
@@ -66,9 +66,9 @@ def verify() -> ResponseReturnValue:
 
 
 @bp.post("/export")
-@_guard_again
+@_guard_fresh
 def export() -> ResponseReturnValue:
-    entries = find_entries(_filters(), limit=MOST)
+    entries = find_entries(_read_filters(), limit=MAX_EXPORT_ROWS)
     audit.record("audit log exported", actor=actor(), now=utcnow(), entries=len(entries))
     db.session.commit()
     file = io.StringIO(newline="")
@@ -81,28 +81,28 @@ def export() -> ResponseReturnValue:
     return attachment(file.getvalue(), "audit.csv")
 
 
-def _in_order(known: Iterable[str], in_words: Callable[[str], str]) -> list[tuple[str, str]]:
-    """Pair what the log keeps with its words, in the order of the words."""
-    return sorted(((kept, in_words(kept)) for kept in known), key=lambda pair: pair[1].casefold())
+def _sorted_choices(codes: Iterable[str], label: Callable[[str], str]) -> list[tuple[str, str]]:
+    """Return (code, label) pairs, sorted by label."""
+    return sorted(((code, label(code)) for code in codes), key=lambda pair: pair[1].casefold())
 
 
-def _asked() -> dict[str, Any]:
+def _filter_args() -> dict[str, Any]:
     names = ("actor", "action", "object", "since", "until")
     return {name: request.values.get(name, "") for name in names if request.values.get(name)}
 
 
-def _filters() -> Filters:
-    asked = _asked()
-    return Filters(
+def _read_filters() -> AuditFilters:
+    asked = _filter_args()
+    return AuditFilters(
         actor=asked.get("actor", ""),
         action=asked.get("action", ""),
         object=asked.get("object", ""),
-        since=_day(asked.get("since", "")),
-        until=_day(asked.get("until", "")),
+        since=_parse_date(asked.get("since", "")),
+        until=_parse_date(asked.get("until", "")),
     )
 
 
-def _day(text: str) -> date | None:
+def _parse_date(text: str) -> date | None:
     try:
         return date.fromisoformat(text)
     except ValueError:

@@ -1,44 +1,44 @@
-"""What staff of the privacy level do beside requests: copies, disclosures, holds, blocks, letters."""
+"""Staff pages of the privacy level: data exports, disclosures, holds, suppressions, notifications."""
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from newsletter.clock import utcnow
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.privacy.export import collect, labels
 from newsletter.privacy.proof import removal
 from newsletter.privacy.requests import disclosures, lift_suppression, recipients
-from newsletter.staff.auth.access import actor, needs
+from newsletter.staff.auth.access import actor, require_role
 from newsletter.staff.models import Role
 from newsletter.web.app import attachment
 
 bp = Blueprint("privacy_duties", __name__, url_prefix="/staff/privacy")
-_guard = needs(Role.PRIVACY, Role.ADMIN)
+_guard = require_role(Role.PRIVACY, Role.ADMIN)
 #: Before what leaves the house or cannot be taken back.
-_guard_again = needs(Role.PRIVACY, Role.ADMIN, fresh=True)
+_guard_fresh = require_role(Role.PRIVACY, Role.ADMIN, fresh=True)
 
 
-# By POST: it is a read of personal data, and it is written down.
+# By POST: it reads personal data and writes an audit entry.
 @bp.post("/copy")
-@_guard_again
+@_guard_fresh
 def copy() -> ResponseReturnValue:
     address, form = request.form.get("address", ""), request.form.get("format", "page")
-    data = collect.read_copy(address, now=utcnow(), actor=actor())
+    data = collect.read_data_export(address, now=utcnow(), actor=actor())
     db.session.commit()
     if form == "json":
         return attachment(collect.as_json(data), "data.json", "application/json")
     if form == "csv":
         return attachment(collect.as_csv(data), "data.csv")
-    return render_template("staff/privacy/copy.html", sections=labels.sections(data), address=address)
+    return render_template("staff/privacy/copy.html", sections=labels.data_sections(data), address=address)
 
 
 @bp.post("/disclosures")
 @_guard
 def disclose() -> ResponseReturnValue:
     posted = request.form
-    disclosures.disclose(
+    disclosures.record_disclosure(
         posted.get("address", ""),
         recipient=posted.get("recipient", ""),
         what=posted.get("what", ""),
@@ -48,36 +48,36 @@ def disclose() -> ResponseReturnValue:
         now=utcnow(),
         actor=actor(),
     )
-    return _done(_("The disclosure has been entered."))
+    return _commit_and_redirect(_("The disclosure has been entered."))
 
 
 @bp.post("/holds")
 @_guard
 def hold() -> ResponseReturnValue:
     posted = request.form
-    disclosures.hold(
+    disclosures.place_hold(
         posted.get("address", ""),
         posted.get("reason", ""),
         posted.get("text", ""),
         now=utcnow(),
         actor=actor(),
     )
-    return _done(_("The data is on hold."))
+    return _commit_and_redirect(_("The data is on hold."))
 
 
 @bp.post("/holds/<int:number>/end")
-@_guard_again
+@_guard_fresh
 def end_hold(number: int) -> ResponseReturnValue:
     disclosures.end_hold(number, now=utcnow(), actor=actor())
-    return _done(_("The hold has ended."))
+    return _commit_and_redirect(_("The hold has ended."))
 
 
 @bp.post("/blocks/lift")
-@_guard_again
+@_guard_fresh
 def lift_block() -> ResponseReturnValue:
     posted = request.form
-    lift_suppression.lift_bars(posted.get("address", ""), posted.get("text", ""), now=utcnow(), actor=actor())
-    return _done(_("The block has been lifted. The person can subscribe again."))
+    lift_suppression.lift_all(posted.get("address", ""), posted.get("text", ""), now=utcnow(), actor=actor())
+    return _commit_and_redirect(_("The block has been lifted. The person can subscribe again."))
 
 
 @bp.post("/proofs/remove")
@@ -85,7 +85,7 @@ def lift_block() -> ResponseReturnValue:
 def remove_proof() -> ResponseReturnValue:
     posted = request.form
     removal.remove_proof(posted.get("address", ""), posted.get("text", ""), now=utcnow(), actor=actor())
-    return _done(_("The proof has been removed."))
+    return _commit_and_redirect(_("The proof has been removed."))
 
 
 @bp.get("/tasks/<int:number>")
@@ -93,17 +93,17 @@ def remove_proof() -> ResponseReturnValue:
 def task(number: int) -> ResponseReturnValue:
     found = recipients.read_task(number, now=utcnow(), actor=actor())
     db.session.commit()
-    return render_template("staff/privacy/task.html", task=found, tongue=settings().languages[0])
+    return render_template("staff/privacy/task.html", task=found, tongue=current_settings().languages[0])
 
 
 @bp.post("/tasks/<int:number>/done")
 @_guard
 def task_done(number: int) -> ResponseReturnValue:
-    recipients.finish_task(number, now=utcnow(), actor=actor())
-    return _done(_("Noted: they have been told."))
+    recipients.complete_task(number, now=utcnow(), actor=actor())
+    return _commit_and_redirect(_("Noted: they have been told."))
 
 
-def _done(words: str) -> ResponseReturnValue:
+def _commit_and_redirect(words: str) -> ResponseReturnValue:
     db.session.commit()
     flash(words)
     return redirect(url_for("privacy_desk.office"), 303)

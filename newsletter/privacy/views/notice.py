@@ -1,4 +1,4 @@
-"""The privacy notice and all its versions, for everybody."""
+"""Public pages of the privacy notice and all its versions."""
 
 from datetime import date
 
@@ -7,43 +7,43 @@ from flask.typing import ResponseReturnValue
 
 from newsletter.privacy.models import Notice
 from newsletter.privacy.notice import versions
-from newsletter.privacy.notice.content import sections
+from newsletter.privacy.notice.content import notice_sections
 from newsletter.subscribers.consent.texts import FIRST_NOTICE
 from newsletter.web.i18n import language
 
 bp = Blueprint("privacy", __name__)
 
-#: Of the notice that no version has been published of.
-WRITTEN_ON = date(2026, 11, 22)
+#: Date shown while no version of the notice has been published.
+UNPUBLISHED_NOTICE_DATE = date(2026, 11, 22)
 
 
 @bp.get("/privacy")
 def notice() -> ResponseReturnValue:
-    newest = versions.current()
+    newest = versions.current_notice()
     if newest is None:
         return render_template(
             "public/notice.html",
-            sections=sections(),
+            sections=notice_sections(),
             version=FIRST_NOTICE,
-            published_on=WRITTEN_ON,
+            published_on=UNPUBLISHED_NOTICE_DATE,
             versions=[],
             changes=[],
         )
-    return _show(newest)
+    return _version_page(newest)
 
 
 @bp.get("/privacy/<int:version>")
 def notice_version(version: int) -> ResponseReturnValue:
-    found = next((item for item in versions.versions() if item.version == version), None)
+    found = next((item for item in versions.list_versions() if item.version == version), None)
     if found is None:
-        if versions.current() is None and version == FIRST_NOTICE:
+        if versions.current_notice() is None and version == FIRST_NOTICE:
             return notice()
         abort(404)
-    return _show(found)
+    return _version_page(found)
 
 
-def _show(shown: Notice) -> str:
-    everything = versions.versions()
+def _version_page(shown: Notice) -> str:
+    everything = versions.list_versions()
     before = next((item for item in everything if item.version == shown.version - 1), None)
     return render_template(
         "public/notice.html",
@@ -51,5 +51,5 @@ def _show(shown: Notice) -> str:
         version=shown.version,
         published_on=shown.published_at,
         versions=[item.version for item in everything if item.version != shown.version],
-        changes=versions.changes(before.content, shown.content, language()) if before else [],
+        changes=versions.diff_versions(before.content, shown.content, language()) if before else [],
     )

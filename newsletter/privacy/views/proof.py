@@ -1,4 +1,4 @@
-"""The proof of a consent for whoever answers for data protection, and the end of a staff account."""
+"""Staff pages: proof of consent for the privacy level, and erasure of a closed staff account."""
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -7,10 +7,10 @@ from flask_babel import gettext as _
 from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.errors import AddressInvalid
-from newsletter.privacy.proof.consent import NothingHeld, read_proof
+from newsletter.privacy.proof.consent import NoConsentHeld, read_proof
 from newsletter.privacy.retention import staff_accounts
 from newsletter.staff.accounts import get_account
-from newsletter.staff.auth.access import actor, needs
+from newsletter.staff.auth.access import actor, require_role
 from newsletter.staff.models import Role
 from newsletter.web.i18n import translate
 
@@ -18,19 +18,19 @@ bp = Blueprint("privacy_staff", __name__, url_prefix="/staff")
 
 
 @bp.get("/proof")
-@needs(Role.PRIVACY, Role.ADMIN)
+@require_role(Role.PRIVACY, Role.ADMIN)
 def proof() -> ResponseReturnValue:
     return render_template("staff/proof.html", address="", errors={})
 
 
 # By POST, so that the address stands in no URL, and so in no log and no history.
 @bp.post("/proof")
-@needs(Role.PRIVACY, Role.ADMIN, fresh=True)
+@require_role(Role.PRIVACY, Role.ADMIN, fresh=True)
 def show_proof() -> ResponseReturnValue:
     address, now = request.form.get("address", "")[:320], utcnow()
     try:
         found = read_proof(address, actor=actor(), now=now)
-    except (AddressInvalid, NothingHeld) as error:
+    except (AddressInvalid, NoConsentHeld) as error:
         errors = {"address": translate(error.message)}
         return render_template("staff/proof.html", address=address, errors=errors), 422
     db.session.commit()
@@ -38,7 +38,7 @@ def show_proof() -> ResponseReturnValue:
 
 
 @bp.post("/accounts/<int:number>/clear")
-@needs(Role.ADMIN, fresh=True)
+@require_role(Role.ADMIN, fresh=True)
 def clear_account(number: int) -> ResponseReturnValue:
     account = get_account(number)
     staff_accounts.clear_account(account, now=utcnow(), actor=actor())

@@ -1,11 +1,11 @@
-"""The public form for requests about one's data, and the page behind its link to the mailbox."""
+"""Public form for rights requests, and the page behind the confirmation link sent to the mailbox."""
 
 from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from newsletter.clock import utcnow
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.errors import AddressInvalid
 from newsletter.privacy.models import RequestKind
@@ -19,19 +19,19 @@ bp = Blueprint("rights", __name__, url_prefix="/privacy/request")
 
 @bp.get("")
 def form() -> ResponseReturnValue:
-    return _show({}, 200)
+    return _form_page({}, 200)
 
 
 @bp.post("")
 def ask() -> ResponseReturnValue:
-    limiter.admit(settings().signup_limit_ip, "rights", limiter.visitor())
+    limiter.enforce(current_settings().signup_limit_ip, "rights", limiter.client_key())
     posted = request.form
     try:
         kind = RequestKind(posted.get("kind", ""))
     except ValueError:
-        return _show({"kind": _("Choose what you ask for.")}, 422)
+        return _form_page({"kind": _("Choose what you ask for.")}, 422)
     try:
-        made = register.receive(
+        made = register.record_request(
             kind,
             posted.get("email", ""),
             channel="form",
@@ -42,11 +42,11 @@ def ask() -> ResponseReturnValue:
             scopes=posted.getlist("scopes"),
         )
     except AddressInvalid as error:
-        return _show({"email": translate(error.message)}, 422)
+        return _form_page({"email": translate(error.message)}, 422)
     except register.ScopeMissing as error:
-        return _show({"scopes": translate(error.message)}, 422)
-    except register.NoMoreLinks as error:
-        return _show({"email": translate(error.message)}, 429)
+        return _form_page({"scopes": translate(error.message)}, 422)
+    except register.TooManyLinks as error:
+        return _form_page({"email": translate(error.message)}, 429)
     db.session.commit()
     return message_page(
         _("We have received your request"),
@@ -58,13 +58,13 @@ def ask() -> ResponseReturnValue:
 
 @bp.get("/<token>")
 def prove(token: str) -> ResponseReturnValue:
-    found = register.find_unproven(token)
-    return render_template("public/rights_prove.html", kind=translate(register.KINDS[found.kind]))
+    found = register.get_unconfirmed(token)
+    return render_template("public/rights_prove.html", kind=translate(register.KIND_LABELS[found.kind]))
 
 
 @bp.post("/<token>")
 def proven(token: str) -> ResponseReturnValue:
-    found = register.prove(token, now=utcnow())
+    found = register.confirm_request(token, now=utcnow())
     db.session.commit()
     return message_page(
         _("Your request is confirmed"),
@@ -73,7 +73,7 @@ def proven(token: str) -> ResponseReturnValue:
     )
 
 
-def _show(errors: dict[str, str], status: int) -> ResponseReturnValue:
+def _form_page(errors: dict[str, str], status: int) -> ResponseReturnValue:
     values = {"email": request.form.get("email", "")[:320], "details": request.form.get("details", "")[:4000]}
     page = render_template(
         "public/rights_request.html",
@@ -81,7 +81,7 @@ def _show(errors: dict[str, str], status: int) -> ResponseReturnValue:
         values=values,
         kind=request.form.get("kind", ""),
         chosen=request.form.getlist("scopes"),
-        kinds={kind.value: translate(words) for kind, words in register.KINDS.items()},
-        scopes={scope: translate(words) for scope, words in register.SCOPES.items()},
+        kinds={kind.value: translate(words) for kind, words in register.KIND_LABELS.items()},
+        scopes={scope: translate(words) for scope, words in register.SCOPE_LABELS.items()},
     )
     return page, status

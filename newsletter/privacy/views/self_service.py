@@ -1,4 +1,4 @@
-"""The pages behind the links "a copy of my data" and "erase me". Only their buttons do anything."""
+"""Public pages of the one-time links "a copy of my data" and "erase me". Only a POST does anything."""
 
 import base64
 import json
@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from newsletter.clock import utcnow
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.privacy.export import labels
 from newsletter.privacy.requests import self_service
@@ -27,30 +27,30 @@ def copy(token: str) -> ResponseReturnValue:
 
 @bp.post("/copy/<token>")
 def show_copy(token: str) -> ResponseReturnValue:
-    data = self_service.take_copy(token, now=utcnow())
+    data = self_service.export_own_data(token, now=utcnow())
     db.session.commit()
     text = json.dumps(data, ensure_ascii=False, indent=2)
     # The link is used up, so the file travels inside the page.
     file = base64.b64encode(text.encode()).decode()
-    return render_template("public/own_data.html", sections=labels.sections(data), text=text, file=file)
+    return render_template("public/own_data.html", sections=labels.data_sections(data), text=text, file=file)
 
 
 @bp.get("/erase/<token>")
 def erasure(token: str) -> ResponseReturnValue:
     find_link(token, LinkPurpose.ERASURE, now=utcnow())
-    return render_template("public/erase.html", years=settings().keep_proof_years)
+    return render_template("public/erase.html", years=current_settings().keep_proof_years)
 
 
 @bp.post("/erase/<token>")
 def erase(token: str) -> ResponseReturnValue:
-    self_service.erase_oneself(token, now=utcnow())
+    self_service.erase_own_data(token, now=utcnow())
     return message_page(
         _("Your data has been erased"),
         _("Your address, your subscriptions and everything recorded with them are gone."),
         _(
             "What stays for %(years)s years, without your address: proof of what you agreed to and"
             " when. If your address is blocked from our mail, the block stays too.",
-            years=settings().keep_proof_years,
+            years=current_settings().keep_proof_years,
         ),
         tone="ok",
     )

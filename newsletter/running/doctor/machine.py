@@ -1,4 +1,4 @@
-"""What the doctor looks at on this machine: database, migrations, queue, clock, disk and keys."""
+"""Doctor checks of this machine: database, migrations, queue, clock, disk and keys."""
 
 import shutil
 import stat
@@ -12,22 +12,22 @@ import sqlalchemy as sa
 from flask import current_app
 from sqlalchemy.exc import SQLAlchemyError
 
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.mail.models import Grade, OutboxMail
 from newsletter.running import migrations
-from newsletter.running.health import LEAST_DISK, warnings
+from newsletter.running.health import MIN_DISK_BYTES, list_warnings
 from newsletter.wakeups import queue
 
 #: Below this somebody should make room soon.
-LITTLE_DISK = 10 * LEAST_DISK
+LOW_DISK_BYTES = 10 * MIN_DISK_BYTES
 #: Clocks of two machines may differ by so much; links and leases mind nothing less.
-DRIFT = timedelta(seconds=5)
+MAX_CLOCK_DRIFT = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """One thing that was looked at, in the words of the console."""
+class DoctorResult:
+    """The result of one check, as text for the console."""
 
     area: str
     grade: Grade
@@ -35,81 +35,81 @@ class Point:
     advice: str = ""
 
 
-def revision() -> str | None:
+def database_revision() -> str | None:
     """Return the database's revision; None where it is empty or cannot be asked."""
     with suppress(SQLAlchemyError):
-        return migrations.current()
+        return migrations.current_revision()
     return None
 
 
-def is_ready() -> bool:
+def is_migrated() -> bool:
     """Tell whether the database can be asked, and has this version's shape."""
-    return revision() == migrations.newest()
+    return database_revision() == migrations.head_revision()
 
 
-def look_at_machine(now: datetime) -> list[Point]:
-    """Look at each part; one that cannot be asked does not keep the others from it."""
-    looks: list[tuple[str, Callable[[datetime], Iterator[Point]]]] = [
-        ("database", _database),
-        ("queue", _queue),
-        ("disk", _disk),
-        ("keys", _keys),
+def check_machine(now: datetime) -> list[DoctorResult]:
+    """Run each check; one that fails does not keep the others from running."""
+    looks: list[tuple[str, Callable[[datetime], Iterator[DoctorResult]]]] = [
+        ("database", _check_database),
+        ("queue", _check_queue),
+        ("disk", _check_disk),
+        ("keys", _check_keys),
     ]
-    if is_ready():
-        looks += [("clock", _clock), ("worker", _worker)]
+    if is_migrated():
+        looks += [("clock", _check_clock), ("worker", _check_worker)]
     found = []
     for area, look in looks:
         try:
             found += list(look(now))
         except Exception as error:  # noqa: BLE001 - whatever is broken is what is to be told
             # The kind alone: an error of a database driver may name its password.
-            found.append(Point(area, Grade.FAILED, f"It cannot be used: {type(error).__name__}."))
+            found.append(DoctorResult(area, Grade.FAILED, f"It cannot be used: {type(error).__name__}."))
     db.session.rollback()
     return found
 
 
-def _database(_now: datetime) -> Iterator[Point]:
-    engine = settings().database_url.get_backend_name()
-    current, newest = migrations.current(), migrations.newest()
-    yield Point("database", Grade.FINE, f"The {engine} database answers.")
+def _check_database(_now: datetime) -> Iterator[DoctorResult]:
+    engine = current_settings().database_url.get_backend_name()
+    current, newest = migrations.current_revision(), migrations.head_revision()
+    yield DoctorResult("database", Grade.FINE, f"The {engine} database answers.")
     if current == newest:
-        yield Point("migrations", Grade.FINE, f"The database has this version's shape ({newest}).")
+        yield DoctorResult("migrations", Grade.FINE, f"The database has this version's shape ({newest}).")
     elif current is None:
-        yield Point("migrations", Grade.NOTE, "The database is empty: the first start fills it.")
+        yield DoctorResult("migrations", Grade.NOTE, "The database is empty: the first start fills it.")
     else:
         message = f"The database is at {current}, this version at {newest}."
-        yield Point("migrations", Grade.FAILED, message, "Bring it up: newsletter db upgrade")
+        yield DoctorResult("migrations", Grade.FAILED, message, "Bring it up: newsletter db upgrade")
 
 
-def _queue(_now: datetime) -> Iterator[Point]:
+def _check_queue(_now: datetime) -> Iterator[DoctorResult]:
     waiting = queue(current_app).storage.queue_size()
-    yield Point("queue", Grade.FINE, f"The queue answers; {waiting} wake-ups wait.")
+    yield DoctorResult("queue", Grade.FINE, f"The queue answers; {waiting} wake-ups wait.")
 
 
-def _disk(_now: datetime) -> Iterator[Point]:
-    free = shutil.disk_usage(settings().instance_path).free
-    grade = Grade.FAILED if free < LEAST_DISK else Grade.NOTE if free < LITTLE_DISK else Grade.FINE
+def _check_disk(_now: datetime) -> Iterator[DoctorResult]:
+    free = shutil.disk_usage(current_settings().instance_path).free
+    grade = Grade.FAILED if free < MIN_DISK_BYTES else Grade.NOTE if free < LOW_DISK_BYTES else Grade.FINE
     advice = "" if grade is Grade.FINE else "Make room: without it nothing new is stored."
-    yield Point("disk", grade, f"{free // 1_000_000} MB are free in the instance folder.", advice)
+    yield DoctorResult("disk", grade, f"{free // 1_000_000} MB are free in the instance folder.", advice)
 
 
-def _keys(_now: datetime) -> Iterator[Point]:
-    instance = settings().instance_path
+def _check_keys(_now: datetime) -> Iterator[DoctorResult]:
+    instance = current_settings().instance_path
     files = [instance / name for name in ("secret_key", "suppression_key") if (instance / name).exists()]
     for path in files:
-        if _is_open(path):
+        if _is_readable_by_others(path):
             message = f"Others on this machine can read {path.name}."
-            yield Point("keys", Grade.FAILED, message, f"chmod 600 {path}")
-    if not any(map(_is_open, files)):
-        yield Point("keys", Grade.FINE, "The keys are there, and no file of them is open to others.")
+            yield DoctorResult("keys", Grade.FAILED, message, f"chmod 600 {path}")
+    if not any(map(_is_readable_by_others, files)):
+        yield DoctorResult("keys", Grade.FINE, "The keys are there, and no file of them is open to others.")
 
 
-def _is_open(path: Path) -> bool:
+def _is_readable_by_others(path: Path) -> bool:
     return bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
 
 
-def _clock(now: datetime) -> Iterator[Point]:
-    if settings().uses_sqlite:
+def _check_clock(now: datetime) -> Iterator[DoctorResult]:
+    if current_settings().uses_sqlite:
         # There is one clock only; what it can do wrong is to go back.
         last = db.session.scalar(sa.select(sa.func.max(OutboxMail.created_at)))
         drift = last - now if last else timedelta()
@@ -118,13 +118,15 @@ def _clock(now: datetime) -> Iterator[Point]:
         told = db.session.execute(sa.text("select clock_timestamp()")).scalar_one()
         drift = abs(told - now)
         message = f"This machine and the database are {drift.total_seconds():.0f} seconds apart."
-    if drift > DRIFT:
-        yield Point("clock", Grade.FAILED, message, "Let the machines set their clocks by NTP.")
+    if drift > MAX_CLOCK_DRIFT:
+        yield DoctorResult("clock", Grade.FAILED, message, "Let the machines set their clocks by NTP.")
     else:
-        yield Point("clock", Grade.FINE, f"It is {now.astimezone(settings().timezone):%Y-%m-%d %H:%M %z}.")
+        yield DoctorResult(
+            "clock", Grade.FINE, f"It is {now.astimezone(current_settings().timezone):%Y-%m-%d %H:%M %z}."
+        )
 
 
-def _worker(now: datetime) -> Iterator[Point]:
-    for warning in warnings(now):
+def _check_worker(now: datetime) -> Iterator[DoctorResult]:
+    for warning in list_warnings(now):
         advice = "Start one: newsletter worker"
-        yield Point("worker", Grade.NOTE, warning[:1].upper() + warning[1:] + ".", advice)
+        yield DoctorResult("worker", Grade.NOTE, warning[:1].upper() + warning[1:] + ".", advice)

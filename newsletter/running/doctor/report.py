@@ -1,38 +1,38 @@
-"""``newsletter doctor``: every setting with its source, and all that has to be in order for real use."""
+"""``newsletter doctor``: every setting with its source, and checks of all that production use needs."""
 
 from datetime import datetime
 from pathlib import Path
 
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.mail.models import Grade
 from newsletter.running.doctor import machine, mail
-from newsletter.running.doctor.machine import Point
-from newsletter.running.doctor.settings import findings
+from newsletter.running.doctor.machine import DoctorResult
+from newsletter.running.doctor.settings import check_settings
 
-_SHOWN = {Grade.FINE: "ok", Grade.NOTE: "note", Grade.UNKNOWN: "unknown", Grade.FAILED: "FAILED"}
+_GRADE_LABELS = {Grade.FINE: "ok", Grade.NOTE: "note", Grade.UNKNOWN: "unknown", Grade.FAILED: "FAILED"}
 
 
-def examine(
+def run_checks(
     now: datetime, mail_to: str | None = None, folder: Path | None = None
 ) -> tuple[dict[str, object], str, int]:
     """Return what was found as data and as text, and 1 where something failed, else 0.
 
     ``mail_to``: send a mail to this address as well. ``folder``: put the messages that are checked there.
     """
-    points = machine.look_at_machine(now) + mail.look_at_mail(now)
-    if machine.is_ready():
-        points += mail.look_at_messages(now, folder)
+    points = machine.check_machine(now) + mail.check_mail(now)
+    if machine.is_migrated():
+        points += mail.check_messages(now, folder)
     if mail_to:
-        points.append(mail.send_check(mail_to, now))
-    rows, notes, records = settings().report(), findings(), mail.dkim_records()
+        points.append(mail.send_test_mail(mail_to, now))
+    rows, notes, records = current_settings().report(), check_settings(), mail.dkim_records()
     failed = sum(point.grade is Grade.FAILED for point in points)
     data: dict[str, object] = {
         "settings": [{"name": name, "value": value, "source": source} for name, value, source in rows],
         "database": {
-            "engine": settings().database_url.get_backend_name(),
-            "revision": machine.revision(),
+            "engine": current_settings().database_url.get_backend_name(),
+            "revision": machine.database_revision(),
         },
-        "checks": [_as_data(point) for point in points],
+        "checks": [_as_dict(point) for point in points],
         "dkim_records": records,
         "notes": notes,
         "failed": failed,
@@ -43,7 +43,7 @@ def examine(
 
 def _lines(
     rows: list[tuple[str, str, str]],
-    points: list[Point],
+    points: list[DoctorResult],
     records: list[dict[str, str]],
     notes: list[str],
     failed: int,
@@ -52,7 +52,7 @@ def _lines(
     lines = [f"{name:<{width}}  {value}  ({source})" for name, value, source in rows] + [""]
     area_width = max(len(point.area) for point in points)
     for point in points:
-        lines.append(f"{_SHOWN[point.grade]:<7}  {point.area:<{area_width}}  {point.message}")
+        lines.append(f"{_GRADE_LABELS[point.grade]:<7}  {point.area:<{area_width}}  {point.message}")
         if point.advice:
             lines.append(f"{'':<7}  {'':<{area_width}}  {point.advice}")
     lines += [f"DNS      {record['name']}  TXT  {record['value']}" for record in records]
@@ -62,7 +62,7 @@ def _lines(
     return lines if notes else [*lines, "Nothing stands in the way."]
 
 
-def _as_data(point: Point) -> dict[str, str]:
+def _as_dict(point: DoctorResult) -> dict[str, str]:
     return {
         "area": point.area,
         "grade": point.grade.value,

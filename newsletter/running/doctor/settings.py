@@ -1,15 +1,15 @@
-"""What the settings alone tell of what stands in the way of real use."""
+"""Doctor checks of the settings alone."""
 
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.sending.lifecycle.preflight import SENDER_SETTINGS
 from newsletter.tracking.networks import Networks, RangesUnreadable
 
-SHORTEST_KEY = 32
+MIN_KEY_LENGTH = 32
 
 
-def findings() -> list[str]:
+def check_settings() -> list[str]:
     """Name what stands in the way of real use."""
-    chosen = settings()
+    chosen = current_settings()
     found = []
     missing = [f"NEWSLETTER_{name.upper()}" for name in SENDER_SETTINGS if not getattr(chosen, name)]
     if missing:
@@ -28,7 +28,7 @@ def findings() -> list[str]:
         Networks.of(chosen.relay_ranges, chosen.scanner_ranges)
     except RangesUnreadable as error:
         found.append(f"networks of machines: {error}")
-    if min(len(chosen.secret_key), len(chosen.suppression_key)) < SHORTEST_KEY:
+    if min(len(chosen.secret_key), len(chosen.suppression_key)) < MIN_KEY_LENGTH:
         found.append("a secret key is short enough to guess; make each from 32 random bytes.")
     if not chosen.is_local and chosen.base_url.startswith("http://"):
         found.append("NEWSLETTER_BASE_URL is not https.")

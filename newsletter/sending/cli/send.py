@@ -11,25 +11,25 @@ from newsletter.campaigns.drafts import get_campaign
 from newsletter.campaigns.models import Campaign, CampaignStatus, HeldReason
 from newsletter.cli.report import report
 from newsletter.clock import utcnow
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.mail.deliverability import status as deliverability_status
-from newsletter.sending.lifecycle.local_time import read_moment
+from newsletter.sending.lifecycle.local_time import parse_local_time
 from newsletter.sending.lifecycle.progress import progress_of
-from newsletter.sending.lifecycle.release import release
-from newsletter.sending.lifecycle.send_window import LONGEST_SPREAD
+from newsletter.sending.lifecycle.release import release_campaign
+from newsletter.sending.lifecycle.send_window import MAX_SPREAD
 from newsletter.sending.models import Delivery, DeliveryStatus
-from newsletter.sending.worker.circuit_breaker import why_paused
+from newsletter.sending.worker.circuit_breaker import pause_reason_text
 from newsletter.sending.worker.undelivered import leave_uncertain, page_of_undelivered, send_again
-from newsletter.sending.worker.warmup import today
+from newsletter.sending.worker.warmup import daily_limit
 
-_LOOK_SECONDS = 0.5
-_LONGEST = LONGEST_SPREAD // timedelta(hours=1)
-_ON = "Send it now or choose another time: newsletter campaigns send {id} [--at TIME]"
-#: What a schedule that waits for a person says.
-_HELD = {
-    HeldReason.LATE: "It was found more than two hours after its time and was not sent. " + _ON,
-    HeldReason.REFUSED: "It could not be sent at its time: newsletter campaigns check {id}. " + _ON,
+_POLL_SECONDS = 0.5
+_MAX_HOURS = MAX_SPREAD // timedelta(hours=1)
+_NEXT_STEP = "Send it now or choose another time: newsletter campaigns send {id} [--at TIME]"
+#: What is shown for a schedule that waits for a decision of staff.
+_HELD_MESSAGES = {
+    HeldReason.LATE: "It was found more than two hours after its time and was not sent. " + _NEXT_STEP,
+    HeldReason.REFUSED: "It could not be sent at its time: newsletter campaigns check {id}. " + _NEXT_STEP,
 }
 
 
@@ -37,7 +37,7 @@ _HELD = {
 @click.argument("campaign_id", type=int)
 @click.option("--at", "time", help="When, in the business time zone: 2027-01-15 09:00, or with an offset.")
 @click.option("--recipients", type=int, help="Refuse unless it would reach exactly this many.")
-@click.option("--over", "hours", type=click.IntRange(1, _LONGEST), help="Spread them over so many hours.")
+@click.option("--over", "hours", type=click.IntRange(1, _MAX_HOURS), help="Spread them over so many hours.")
 @click.option("--despite-preflight", "despite", is_flag=True, help="Send although mail may not arrive.")
 @click.option("--wait", is_flag=True, help="Show a bar until every mail has been handled.")
 @report
@@ -51,9 +51,9 @@ def send(
     wait: bool,
 ) -> tuple[object, str]:
     """Send a draft to everyone on its lists, now or at a time."""
-    at, over = read_moment(time) if time else None, timedelta(hours=hours) if hours else None
+    at, over = parse_local_time(time) if time else None, timedelta(hours=hours) if hours else None
     deliverability_status.refresh_if_due(utcnow())
-    campaign = release(
+    campaign = release_campaign(
         campaign_id, at=at, now=utcnow(), actor="console", typed=recipients, over=over, despite=despite
     )
     db.session.commit()
@@ -64,23 +64,23 @@ def send(
         "scheduled_at": campaign.scheduled_at.isoformat() if campaign.scheduled_at else None,
     }
     if campaign.started_at and wait:
-        _follow(campaign)
-    return data, _released(campaign)
+        _show_progress(campaign)
+    return data, _release_summary(campaign)
 
 
-def _released(campaign: Campaign) -> str:
+def _release_summary(campaign: Campaign) -> str:
     follow = f"Follow it: newsletter campaigns status {campaign.id}"
     if campaign.started_at:
         recipients = campaign.totals.recipients
         spread = f", spread over {campaign.spread_minutes // 60} hours" if campaign.spread_minutes else ""
         return f"Campaign {campaign.id} is on its way to {recipients} recipients{spread}. {follow}"
     if campaign.status is CampaignStatus.SCHEDULED and campaign.scheduled_at:
-        local = campaign.scheduled_at.astimezone(settings().timezone)
+        local = campaign.scheduled_at.astimezone(current_settings().timezone)
         return f"Campaign {campaign.id} is scheduled for {local:%Y-%m-%d %H:%M %z}. {follow}"
     return f"Campaign {campaign.id} waits for a second person to agree, on its page."
 
 
-def _follow(campaign: Campaign) -> None:
+def _show_progress(campaign: Campaign) -> None:
     """Draw a bar on stderr while the workers send; Ctrl-C ends the bar, not the campaign."""
     # On stderr, so that --json stays JSON.
     with click.progressbar(length=campaign.totals.recipients, label="Handled", file=sys.stderr) as bar:
@@ -91,7 +91,7 @@ def _follow(campaign: Campaign) -> None:
             bar.update(so_far - bar.pos)
             if status is not CampaignStatus.SENDING:
                 return
-            sleep(_LOOK_SECONDS)
+            sleep(_POLL_SECONDS)
 
 
 @click.command("status")
@@ -107,8 +107,8 @@ def status(campaign_id: int) -> tuple[object, str]:
     )
     found = dict(db.session.execute(counted).all())
     deliveries = {state.value: found.get(state, 0) for state in DeliveryStatus}
-    limit = today(utcnow()) if campaign.status is CampaignStatus.SENDING else None
-    reason = why_paused(campaign)
+    limit = daily_limit(utcnow()) if campaign.status is CampaignStatus.SENDING else None
+    reason = pause_reason_text(campaign)
     shown = ", ".join(f"{number} {state}" for state, number in deliveries.items() if number)
     return (
         {
@@ -130,7 +130,9 @@ def status(campaign_id: int) -> tuple[object, str]:
         )
         + (f". {reason}" if reason else "")
         + (f" The server said: {campaign.pause_reply}" if reason and campaign.pause_reply else "")
-        + (f". {_HELD[campaign.held_reason].format(id=campaign.id)}" if campaign.held_reason else ""),
+        + (
+            f". {_HELD_MESSAGES[campaign.held_reason].format(id=campaign.id)}" if campaign.held_reason else ""
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""Whom a campaign reaches and whom it leaves out, counted and enqueued by the same conditions."""
+"""The audience of a campaign, and who on its lists is excluded; enqueued by the same conditions."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ from newsletter.subscribers.models import (
     Suppression,
 )
 
-#: Why somebody on a list gets nothing; the first that fits counts.
-LEFT_OUT = ("unconfirmed", "left", "suppressed", "restricted")
-_GETS = "gets"
+#: Why somebody on a list is excluded; the first that fits counts.
+EXCLUSION_REASONS = ("unconfirmed", "left", "suppressed", "restricted")
+_RECEIVES = "gets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,8 @@ class Audience:
         return sum(item.gets for item in self.lists) - self.recipients
 
 
-def may_get_it(list_ids: Sequence[int]) -> sa.ColumnElement[bool]:
-    """Return the condition on a subscription and its subscriber."""
+def is_recipient(list_ids: Sequence[int]) -> sa.ColumnElement[bool]:
+    """Return the condition that a subscription and its subscriber receive a campaign."""
     return sa.and_(
         Subscription.list_id.in_(list_ids),
         Subscription.status == SubscriptionStatus.CONFIRMED,
@@ -66,7 +66,7 @@ def audience_of(campaign: Campaign) -> Audience:
     rows = db.session.execute(
         sa.select(Subscriber.language, people)
         .join(Subscription, Subscription.subscriber_id == Subscriber.id)
-        .where(may_get_it(list_ids))
+        .where(is_recipient(list_ids))
         .group_by(Subscriber.language)
     )
     by_language = {str(language): int(number) for language, number in rows}
@@ -75,19 +75,19 @@ def audience_of(campaign: Campaign) -> Audience:
         by_edition[campaign.edition_for(language).language] += number
     return Audience(
         recipients=sum(by_language.values()),
-        lists=_by_list(lists, list_ids),
+        lists=_count_by_list(lists, list_ids),
         by_language=by_language,
         by_edition=dict(by_edition),
     )
 
 
-def _by_list(lists: Sequence[MailingList], list_ids: Sequence[int]) -> list[ListAudience]:
+def _count_by_list(lists: Sequence[MailingList], list_ids: Sequence[int]) -> list[ListAudience]:
     outcome = sa.case(
         (Subscription.status == SubscriptionStatus.PENDING, "unconfirmed"),
         (Subscription.status == SubscriptionStatus.UNSUBSCRIBED, "left"),
         (_is_suppressed(), "suppressed"),
         (Subscriber.restricted_at.is_not(None), "restricted"),
-        else_=_GETS,
+        else_=_RECEIVES,
     ).label("outcome")
     rows = db.session.execute(
         sa.select(Subscription.list_id, outcome, Subscriber.language, sa.func.count())
@@ -101,9 +101,9 @@ def _by_list(lists: Sequence[MailingList], list_ids: Sequence[int]) -> list[List
     return [
         ListAudience(
             mailing_list=item,
-            gets=found[item.id][_GETS].total(),
-            by_language=dict(sorted(found[item.id][_GETS].items())),
-            left_out={reason: found[item.id][reason].total() for reason in LEFT_OUT},
+            gets=found[item.id][_RECEIVES].total(),
+            by_language=dict(sorted(found[item.id][_RECEIVES].items())),
+            left_out={reason: found[item.id][reason].total() for reason in EXCLUSION_REASONS},
         )
         for item in lists
     ]

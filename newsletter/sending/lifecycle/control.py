@@ -1,4 +1,4 @@
-"""Stopping a campaign on its way: for now, or for good."""
+"""Pause, resume and cancel a campaign."""
 
 from datetime import datetime
 
@@ -6,12 +6,12 @@ import sqlalchemy as sa
 
 from newsletter.campaigns.drafts import get_campaign
 from newsletter.campaigns.models import Campaign, CampaignStatus
-from newsletter.db import change
+from newsletter.db import execute_dml
 from newsletter.errors import N_, NewsletterError
 from newsletter.ledger import audit
 from newsletter.sending.models import Delivery, DeliveryStatus
-from newsletter.sending.worker.leasing import count
-from newsletter.wakeups import wake
+from newsletter.sending.worker.leasing import add_to_totals
+from newsletter.wakeups import wake_after_commit
 
 
 class CannotPause(NewsletterError):
@@ -33,8 +33,8 @@ class CannotCancel(NewsletterError):
 
 
 def pause(campaign_id: int, *, now: datetime, actor: str) -> Campaign:
-    """Stop sending until ``resume``; mails being handed over at this moment still go out."""
-    campaign = _change(campaign_id, {CampaignStatus.SENDING}, CannotPause)
+    """Stop sending until ``resume``; mails in flight still go out."""
+    campaign = _get_in_status(campaign_id, {CampaignStatus.SENDING}, CannotPause)
     campaign.status = CampaignStatus.PAUSED
     campaign.pause_reason = campaign.pause_reply = None  # an earlier pause had another reason
     audit.record("campaign paused", actor=actor, now=now, object=f"campaign:{campaign.id}")
@@ -42,33 +42,35 @@ def pause(campaign_id: int, *, now: datetime, actor: str) -> Campaign:
 
 
 def resume(campaign_id: int, *, now: datetime, actor: str) -> Campaign:
-    """Go on with a paused campaign."""
-    campaign = _change(campaign_id, {CampaignStatus.PAUSED}, CannotResume)
+    """Resume a paused campaign."""
+    campaign = _get_in_status(campaign_id, {CampaignStatus.PAUSED}, CannotResume)
     campaign.status = CampaignStatus.SENDING
     audit.record("campaign resumed", actor=actor, now=now, object=f"campaign:{campaign.id}")
-    wake("campaigns")
+    wake_after_commit("campaigns")
     return campaign
 
 
 def cancel(campaign_id: int, *, now: datetime, actor: str) -> Campaign:
-    """End a campaign for good: whoever has not been written to gets nothing."""
+    """Cancel a campaign for good: deliveries not sent yet become ``skipped``."""
     stoppable = {CampaignStatus.SCHEDULED, CampaignStatus.SENDING, CampaignStatus.PAUSED}
-    campaign = _change(campaign_id, stoppable, CannotCancel)
+    campaign = _get_in_status(campaign_id, stoppable, CannotCancel)
     campaign.status, campaign.finished_at, campaign.held_reason = CampaignStatus.CANCELLED, now, None
     waiting = (DeliveryStatus.QUEUED, DeliveryStatus.DEFERRED)
-    skipped = change(
+    skipped = execute_dml(
         sa.update(Delivery)
         .where(Delivery.campaign_id == campaign.id, Delivery.status.in_(waiting))
         .values(status=DeliveryStatus.SKIPPED, leased_by=None, leased_until=None, due_at=None)
     )
-    count(campaign.id, skipped=skipped)
+    add_to_totals(campaign.id, skipped=skipped)
     audit.record(
         "campaign cancelled", actor=actor, now=now, object=f"campaign:{campaign.id}", not_sent=skipped
     )
     return campaign
 
 
-def _change(campaign_id: int, possible: set[CampaignStatus], refusal: type[NewsletterError]) -> Campaign:
+def _get_in_status(
+    campaign_id: int, possible: set[CampaignStatus], refusal: type[NewsletterError]
+) -> Campaign:
     campaign = get_campaign(campaign_id, lock=True)
     if campaign.status not in possible:
         raise refusal(id=campaign.id, status=campaign.status.value)

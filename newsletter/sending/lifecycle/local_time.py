@@ -1,12 +1,12 @@
-"""Times as people write them, in the business time zone, with both changes of the clock.
+"""Parses local times in the business time zone, across both changes of daylight saving time.
 
-A time that the clock skips is refused. A time that it shows twice is refused until somebody says
-which of the two is meant: by its offset, or with ``fold``.
+A nonexistent time (the clock skips it) is refused. An ambiguous time (the clock shows it twice) is refused
+until it is disambiguated, by its UTC offset or with ``fold`` (PEP 495).
 """
 
 from datetime import UTC, datetime, timedelta
 
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.errors import N_, NewsletterError
 
 _MINUTE = timedelta(minutes=1)
@@ -37,7 +37,7 @@ class TimeTwice(NewsletterError):
         super().__init__(time=f"{local:%H:%M}", day=_day(local), first=first, second=second)
 
 
-def read_moment(text: str, *, fold: int | None = None) -> datetime:
+def parse_local_time(text: str, *, fold: int | None = None) -> datetime:
     """Return the instant that a day and a time in the business time zone mean; aware UTC.
 
     ``fold`` says which of two is meant: 0 the first, 1 the second. A text with an offset
@@ -51,10 +51,10 @@ def read_moment(text: str, *, fold: int | None = None) -> datetime:
         return given.astimezone(UTC)
     if len(text.strip()) <= len("2027-01-15"):  # a day alone would mean midnight, which nobody meant
         raise TimeUnreadable
-    local = given.replace(tzinfo=settings().timezone)
+    local = given.replace(tzinfo=current_settings().timezone)
     first, second = (local.replace(fold=which).utcoffset() or timedelta() for which in (0, 1))
     if first < second:
-        raise _skipped(local, second - first)
+        raise _time_skipped(local, second - first)
     if first > second:
         if fold is None:
             raise TimeTwice(local)
@@ -62,12 +62,12 @@ def read_moment(text: str, *, fold: int | None = None) -> datetime:
     return local.astimezone(UTC)
 
 
-def _skipped(local: datetime, gap: timedelta) -> TimeSkipped:
+def _time_skipped(local: datetime, gap: timedelta) -> TimeSkipped:
     """Say between which two times the clock jumps: the last before the gap, and the first after it."""
-    standing = local.replace(fold=0).utcoffset()
+    offset_before = local.replace(fold=0).utcoffset()
     # Read with the old offset the time lies after the jump, so the jump is at most a gap before it.
     after = local.replace(fold=0).astimezone(UTC)
-    while (after - _MINUTE).astimezone(local.tzinfo).utcoffset() != standing:
+    while (after - _MINUTE).astimezone(local.tzinfo).utcoffset() != offset_before:
         after -= _MINUTE
     shown = after.astimezone(local.tzinfo)
     before = shown.replace(tzinfo=None) - gap

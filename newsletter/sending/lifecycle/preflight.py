@@ -1,15 +1,15 @@
-"""All that is looked at before a campaign is sent: its words, its sender, its audience, our standing."""
+"""Preflight checks of a campaign: content, sender, audience, deliverability."""
 
 from collections.abc import Iterator
 from datetime import datetime
 
 from newsletter.campaigns.checks import Finding, check_edition
 from newsletter.campaigns.models import Campaign
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.errors import N_, NewsletterError
 from newsletter.ledger import audit
 from newsletter.mail.deliverability import status
-from newsletter.mail.deliverability.messages import WORDS
+from newsletter.mail.deliverability.messages import MESSAGES
 from newsletter.mail.models import Grade
 from newsletter.sending.lifecycle.audience import Audience, audience_of
 
@@ -41,7 +41,7 @@ class ChecksFailed(NewsletterError):
 
 
 class StandingLow(NewsletterError):
-    """Mail sent as things are would be refused, or land among the spam (SB-8)."""
+    """Deliverability checks fail: mail would be refused or filtered as spam (SB-8)."""
 
     message = N_("Mails would not arrive as they should. Mend this first: %(codes)s.")
 
@@ -56,16 +56,16 @@ def check_campaign(campaign: Campaign, audience: Audience | None = None, *, now:
         message = N_("The audience is empty: nobody would get it.")
         advice = N_("Choose a list with confirmed subscribers.")
         found.append(Finding("audience_empty", message, advice))
-    found += check_standing(now)
+    found += check_deliverability(now)
     return sorted(found, key=lambda finding: not finding.is_error)
 
 
-def check_standing(now: datetime) -> Iterator[Finding]:
-    """Tell what was last found wrong with how the world sees our mail; nobody is asked anything."""
-    if not status.is_demanded(settings()):
+def check_deliverability(now: datetime) -> Iterator[Finding]:
+    """Yield the problems of the last deliverability checks; queries no server."""
+    if not status.is_required(current_settings()):
         return
-    rows = status.kept()
-    if not rows or now - rows[0].checked_at > status.LONGEST_KEPT:
+    rows = status.latest_results()
+    if not rows or now - rows[0].checked_at > status.STALE_AFTER:
         yield Finding(
             "standing_unknown",
             N_("Nobody has looked lately whether our mail is well received."),
@@ -74,21 +74,21 @@ def check_standing(now: datetime) -> Iterator[Finding]:
         )
     for row in rows:
         if row.grade in {Grade.FAILED, Grade.UNKNOWN}:
-            message, advice = WORDS[row.word]
+            message, advice = MESSAGES[row.word]
             is_error = row.grade is Grade.FAILED
             yield Finding(row.code, message, advice, is_error, values=row.details, is_overridable=is_error)
 
 
-def require_standing(campaign: Campaign, now: datetime) -> None:
-    """Raise StandingLow where our mail would not arrive, unless an administrator lets it go all the same."""
-    wrong = [finding.code for finding in check_standing(now) if finding.is_error]
+def require_deliverability(campaign: Campaign, now: datetime) -> None:
+    """Raise StandingLow where a deliverability check fails, unless an administrator has overridden it."""
+    wrong = [finding.code for finding in check_deliverability(now) if finding.is_error]
     if wrong and campaign.overridden_by is None:
         raise StandingLow(codes=", ".join(wrong))
 
 
-def override(campaign: Campaign, *, now: datetime, actor: str) -> None:
+def override_deliverability(campaign: Campaign, *, now: datetime, actor: str) -> None:
     """Let a campaign go although our standing is low. Only an administrator may; the log says who did."""
-    wrong = [finding.code for finding in check_standing(now) if finding.is_error]
+    wrong = [finding.code for finding in check_deliverability(now) if finding.is_error]
     if wrong:
         campaign.overridden_by = actor
         audit.record(
@@ -99,7 +99,7 @@ def override(campaign: Campaign, *, now: datetime, actor: str) -> None:
 def require_sender() -> None:
     """Raise SenderIncomplete where the sender is not named; trying out on this machine needs no name."""
     missing = _missing_sender()
-    if missing and not settings().is_local:
+    if missing and not current_settings().is_local:
         raise SenderIncomplete(names=missing)
 
 
@@ -112,7 +112,7 @@ def require_content(campaign: Campaign) -> None:
 
 
 def _missing_sender() -> str:
-    chosen = settings()
+    chosen = current_settings()
     return ", ".join(f"NEWSLETTER_{name.upper()}" for name in SENDER_SETTINGS if not getattr(chosen, name))
 
 
@@ -121,6 +121,6 @@ def _sender_finding(missing: str) -> Finding:
         "sender_missing",
         N_("The sender is not named in full. Missing: %(names)s"),
         N_("Ask whoever runs the server to set it: the law wants recipients to see who writes to them."),
-        is_error=not settings().is_local,
+        is_error=not current_settings().is_local,
         values={"names": missing},
     )

@@ -10,7 +10,7 @@ from newsletter.db import db
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How many of the recipients are settled: accepted, failed, skipped or uncertain."""
+    """How many deliveries have a final status: accepted, failed, skipped or uncertain."""
 
     handled: int
     recipients: int
@@ -19,7 +19,7 @@ class Progress:
 def progress_of(campaign: Campaign) -> Progress:
     """Return how far a campaign is now."""
     totals = CampaignTotals
-    # A copy that bounces or is complained about was accepted before, and is counted there.
+    # A delivery that bounces or is complained about was accepted before, and is counted there.
     handled = totals.accepted + totals.failed + totals.skipped + totals.uncertain
     row = db.session.execute(
         sa.select(handled, totals.recipients).where(totals.campaign_id == campaign.id)

@@ -1,4 +1,4 @@
-"""Letting a campaign go: now or at a time, by one person or two, and what a schedule does on its own."""
+"""Release of a campaign: send now or schedule, approval by a second person, start of due schedules."""
 
 import logging
 from datetime import datetime, timedelta
@@ -7,18 +7,23 @@ import sqlalchemy as sa
 
 from newsletter.campaigns.drafts import get_campaign
 from newsletter.campaigns.models import Campaign, CampaignStatus, HeldReason
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.errors import N_, NewsletterError
 from newsletter.ledger import audit
 from newsletter.sending.lifecycle.audience import audience_of
-from newsletter.sending.lifecycle.preflight import override, require_content, require_sender, require_standing
+from newsletter.sending.lifecycle.preflight import (
+    override_deliverability,
+    require_content,
+    require_deliverability,
+    require_sender,
+)
 from newsletter.sending.lifecycle.start import AudienceEmpty, NotADraft, begin_sending
 
 log = logging.getLogger(__name__)
 
-#: A schedule found later than this asks: after downtime, or in a restored copy, its moment has passed.
-LATE = timedelta(hours=2)
+#: A schedule found later than this (after downtime, in a restored backup) is held for a decision.
+MAX_LATENESS = timedelta(hours=2)
 
 
 class CountDiffers(NewsletterError):
@@ -45,7 +50,7 @@ class NotScheduled(NewsletterError):
     message = N_("Campaign %(id)s is %(status)s, not scheduled.")
 
 
-def release(
+def release_campaign(
     campaign_id: int,
     *,
     at: datetime | None,
@@ -55,12 +60,12 @@ def release(
     over: timedelta | None = None,
     despite: bool = False,
 ) -> Campaign:
-    """Let a draft, or a schedule that waits for a decision, go: at once, or at a time.
+    """Send or schedule a draft, or a held schedule, in the caller's transaction.
 
     ``typed`` is the number of recipients as a person typed it; None where no person did (a script).
-    ``over`` spreads the recipients over a while. ``despite``: an administrator lets it go although our
-    mail would not arrive as it should. With SECOND_PERSON the first call only asks; another person's makes
-    it happen, as it was asked for.
+    ``over`` spreads the deliveries over that time. ``despite``: an administrator overrides failed
+    deliverability checks. With SECOND_PERSON the first call only proposes; a call by another person
+    approves what was proposed.
     Raises NotADraft, CountDiffers, SchedulePast, SecondPersonNeeded, or what ``start_campaign`` raises.
     """
     campaign = get_campaign(campaign_id, lock=True)
@@ -70,14 +75,14 @@ def release(
     require_content(campaign)
     _require_audience(campaign, typed)
     if despite:
-        override(campaign, now=now, actor=actor)
-    require_standing(campaign, now)
+        override_deliverability(campaign, now=now, actor=actor)
+    require_deliverability(campaign, now)
     if campaign.proposed_by is None:
         campaign.spread_minutes = round(over.total_seconds() / 60) if over else None
-    if settings().second_person and campaign.proposed_by is None:
+    if current_settings().second_person and campaign.proposed_by is None:
         return _propose(campaign, at=at, now=now, actor=actor)
-    if settings().second_person:
-        at = _agreed(campaign, at, actor=actor)
+    if current_settings().second_person:
+        at = _approved_time(campaign, at, actor=actor)
     if at is None:
         begin_sending(campaign, now=now, actor=actor)
     else:
@@ -118,7 +123,7 @@ def _start_or_hold(campaign_id: int, now: datetime) -> bool:
     if campaign.status is not CampaignStatus.SCHEDULED or campaign.held_reason or not campaign.scheduled_at:
         db.session.rollback()  # another worker was here first
         return False
-    if now - campaign.scheduled_at > LATE:
+    if now - campaign.scheduled_at > MAX_LATENESS:
         _hold(campaign, HeldReason.LATE, now)
         return False
     try:
@@ -157,8 +162,8 @@ def _propose(campaign: Campaign, *, at: datetime | None, now: datetime, actor: s
     return campaign
 
 
-def _agreed(campaign: Campaign, at: datetime | None, *, actor: str) -> datetime | None:
-    """Return when to send: what was asked for, or for a held schedule what this person says now."""
+def _approved_time(campaign: Campaign, at: datetime | None, *, actor: str) -> datetime | None:
+    """Return when to send: what was proposed, or for a held schedule what this person chooses now."""
     # A program may ask, but it is nobody who could agree.
     if campaign.proposed_by == actor or actor.startswith("token:"):
         raise SecondPersonNeeded

@@ -1,22 +1,22 @@
-"""Recipients spread over a while: each share of them is due at its own time."""
+"""The send window: deliveries spread over a time, in shares with a due time each."""
 
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from newsletter.db import change, db
+from newsletter.db import db, execute_dml
 from newsletter.sending.models import Delivery
 
 #: A pass over a campaign begins each minute, so shares closer together would be one.
-SHORTEST_STEP = timedelta(minutes=1)
-MOST_SHARES = 100
+MIN_STEP = timedelta(minutes=1)
+MAX_SHARES = 100
 #: What a program or a command may ask for.
-LONGEST_SPREAD = timedelta(hours=72)
+MAX_SPREAD = timedelta(hours=72)
 
 
-def spread(campaign_id: int, over: timedelta, now: datetime) -> None:
-    """Put off the deliveries of a campaign, all but the first share, in the caller's transaction."""
-    shares = max(1, min(MOST_SHARES, over // SHORTEST_STEP))
+def spread_deliveries(campaign_id: int, over: timedelta, now: datetime) -> None:
+    """Set the due times of a campaign's deliveries, all but the first share, in the caller's transaction."""
+    shares = max(1, min(MAX_SHARES, over // MIN_STEP))
     number = sa.func.ntile(shares).over(order_by=Delivery.subscriber_id).label("number")
     numbered = sa.select(Delivery.subscriber_id, number).where(Delivery.campaign_id == campaign_id).subquery()
     first_of = (
@@ -29,4 +29,4 @@ def spread(campaign_id: int, over: timedelta, now: datetime) -> None:
         share = sa.and_(Delivery.campaign_id == campaign_id, Delivery.subscriber_id >= first)
         if position + 1 < len(firsts):
             share = sa.and_(share, Delivery.subscriber_id < firsts[position + 1])
-        change(sa.update(Delivery).where(share).values(due_at=now + over * position / shares))
+        execute_dml(sa.update(Delivery).where(share).values(due_at=now + over * position / shares))

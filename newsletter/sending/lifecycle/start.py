@@ -1,4 +1,4 @@
-"""The start of a campaign: freeze the editions, compile each once, and write a row for every recipient."""
+"""The start of a campaign: compile its editions and enqueue a delivery for every recipient."""
 
 from datetime import datetime, timedelta
 
@@ -6,16 +6,16 @@ import sqlalchemy as sa
 
 from newsletter.campaigns.drafts import get_campaign, lists_of
 from newsletter.campaigns.models import Campaign, CampaignStatus
-from newsletter.db import change
+from newsletter.db import execute_dml
 from newsletter.errors import N_, NewsletterError
 from newsletter.ledger import audit
-from newsletter.sending.lifecycle.audience import may_get_it
-from newsletter.sending.lifecycle.preflight import require_content, require_sender, require_standing
-from newsletter.sending.lifecycle.send_window import spread
+from newsletter.sending.lifecycle.audience import is_recipient
+from newsletter.sending.lifecycle.preflight import require_content, require_deliverability, require_sender
+from newsletter.sending.lifecycle.send_window import spread_deliveries
 from newsletter.sending.message.personalize import compile_edition
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.subscribers.models import Subscriber, Subscription
-from newsletter.wakeups import wake
+from newsletter.wakeups import wake_after_commit
 
 
 class NotADraft(NewsletterError):
@@ -45,18 +45,18 @@ def start_campaign(campaign_id: int, *, now: datetime, actor: str) -> Campaign:
 
 
 def begin_sending(campaign: Campaign, *, now: datetime, actor: str) -> None:
-    """Do as ``start_campaign`` with a locked campaign that may be sent by now."""
+    """Begin sending a locked campaign; raises as ``start_campaign``. The caller commits."""
     require_sender()
     require_content(campaign)
-    require_standing(campaign, now)
+    require_deliverability(campaign, now)
     slugs = {mailing_list.id: mailing_list.slug for mailing_list in lists_of(campaign)}
     for edition in campaign.editions:
         compile_edition(edition)
-    recipients = _enqueue_all(campaign, list(slugs))
+    recipients = _enqueue_deliveries(campaign, list(slugs))
     if not recipients:
         raise AudienceEmpty(id=campaign.id)
     if campaign.spread_minutes:
-        spread(campaign.id, timedelta(minutes=campaign.spread_minutes), now)
+        spread_deliveries(campaign.id, timedelta(minutes=campaign.spread_minutes), now)
     campaign.totals.recipients = recipients
     campaign.status, campaign.started_at = CampaignStatus.SENDING, now
     campaign.held_reason = None
@@ -67,11 +67,11 @@ def begin_sending(campaign: Campaign, *, now: datetime, actor: str) -> None:
         object=f"campaign:{campaign.id}",
         recipients=recipients,
     )
-    wake("campaigns")
+    wake_after_commit("campaigns")
 
 
-def _enqueue_all(campaign: Campaign, list_ids: list[int]) -> int:
-    """Write one delivery a person, in their language where there is an edition of it."""
+def _enqueue_deliveries(campaign: Campaign, list_ids: list[int]) -> int:
+    """Insert one delivery for each person, of the edition in their language or else the first."""
     first = campaign.editions[0]
     edition_of = sa.case(
         {edition.language: edition.id for edition in campaign.editions},
@@ -90,7 +90,7 @@ def _enqueue_all(campaign: Campaign, list_ids: list[int]) -> int:
             sa.false(),
         )
         .join(Subscription, Subscription.subscriber_id == Subscriber.id)
-        .where(may_get_it(list_ids))
+        .where(is_recipient(list_ids))
         .group_by(Subscriber.id)
     )
     columns = [
@@ -102,4 +102,4 @@ def _enqueue_all(campaign: Campaign, list_ids: list[int]) -> int:
         "attempts",
         "is_measured",
     ]
-    return change(sa.insert(Delivery).from_select(columns, audience, include_defaults=False))
+    return execute_dml(sa.insert(Delivery).from_select(columns, audience, include_defaults=False))

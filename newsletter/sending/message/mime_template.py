@@ -1,9 +1,8 @@
-"""A message compiled once, with holes for what differs from person to person.
+"""MIME templates: a message compiled once, with placeholders for what differs between recipients.
 
-Headers, quoted-printable and line lengths are settled here, so that sending a copy is joining
-bytes. A hole in the body stands on a line of its own between soft line breaks (RFC 2045, 6.7), so
-whatever fills it leaves every other line as it is. No line starts with a dot, so nothing is ever
-dot-stuffed.
+Header folding, quoted-printable and line lengths are computed here, so that rendering a message is joining
+bytes. A placeholder in the body stands on a line of its own between soft line breaks (RFC 2045, 6.7), so
+its value changes no other line. No line starts with a dot, so no dot-stuffing is needed (RFC 5321, 4.5.2).
 """
 
 import binascii
@@ -16,28 +15,28 @@ from typing import Self
 
 from newsletter.mail.message import POLICY
 
-#: A hole filled in another header or part: "\0name\0" in text that is about to be compiled.
-MARK = re.compile(r"\x00([a-z_]+)\x00")
-_LONGEST_QP_LINE = 76
+#: A placeholder in text that is about to be compiled: "\0name\0".
+PLACEHOLDER = re.compile(r"\x00([a-z_]+)\x00")
+_MAX_QP_LINE = 76
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledMessage:
-    """Alternating bytes and holes, beginning and ending with bytes."""
+    """Alternating bytes and placeholders, beginning and ending with bytes."""
 
     pieces: tuple[bytes, ...]
-    holes: tuple[str, ...]
+    placeholders: tuple[str, ...]
 
-    def fill(self, values: Mapping[str, bytes]) -> bytes:
-        """Return one copy. Values are ASCII without line breaks, at most 900 bytes each."""
-        parts: list[bytes] = [b""] * (2 * len(self.holes) + 1)
+    def render(self, values: Mapping[str, bytes]) -> bytes:
+        """Return one message. Values are ASCII without line breaks, at most 900 bytes each."""
+        parts: list[bytes] = [b""] * (2 * len(self.placeholders) + 1)
         parts[0::2] = self.pieces
-        parts[1::2] = [values[name] for name in self.holes]
+        parts[1::2] = [values[name] for name in self.placeholders]
         return b"".join(parts)
 
     def dump(self) -> bytes:
-        """Return the stored form: the holes and the sizes of the pieces as JSON, then the pieces."""
-        head = json.dumps({"holes": self.holes, "sizes": [len(piece) for piece in self.pieces]})
+        """Return the stored form: a JSON line of placeholders and sizes of the pieces, then the pieces."""
+        head = json.dumps({"holes": self.placeholders, "sizes": [len(piece) for piece in self.pieces]})
         return head.encode("ascii") + b"\n" + b"".join(self.pieces)
 
     @classmethod
@@ -52,8 +51,8 @@ class CompiledMessage:
         return cls(tuple(pieces), tuple(shape["holes"]))
 
 
-def hole(name: str) -> str:
-    """Return the mark of a hole, to stand in a header or a part before ``compile_message``."""
+def placeholder(name: str) -> str:
+    """Return a placeholder, to stand in a header or a part before ``compile_message``."""
     return f"\x00{name}\x00"
 
 
@@ -70,18 +69,18 @@ def compile_message(headers: list[tuple[str, str]], text: str, html: str) -> Com
         + _part("html", html, boundary)
         + f"--{boundary}--\r\n"
     )
-    split = MARK.split(template)
+    split = PLACEHOLDER.split(template)
     return CompiledMessage(tuple(piece.encode("ascii") for piece in split[0::2]), tuple(split[1::2]))
 
 
 def _header(name: str, value: str) -> str:
-    if not MARK.search(value):
+    if not PLACEHOLDER.search(value):
         if any(character in value for character in "\r\n\0"):
             raise ValueError(f"{name} holds a line break")
         # A subject as it was typed: the factory would decode what only looks like an encoded word.
         as_typed = name == "Subject" or name.startswith("List-")
         return POLICY.fold(name, value if as_typed else POLICY.header_factory(name, value))
-    # A header with a hole is ASCII of ours around a value of ours: folded at its comma, if at all.
+    # A header with a placeholder is ASCII of ours around a value of ours: folded at its comma, if at all.
     return f"{name}: " + value.replace(", ", ",\r\n ") + "\r\n"
 
 
@@ -93,25 +92,25 @@ def _part(subtype: str, content: str, boundary: str) -> str:
 
 
 def _quoted_printable(content: str) -> str:
-    """Encode around the holes, each of which gets a line of its own."""
+    """Encode around the placeholders, each of which gets a line of its own."""
     # Line ends of mail only: U+2028 and its like are characters of the text.
     lines = content.replace("\r\n", "\n").replace("\r", "\n")
-    split = MARK.split(lines if lines.endswith("\n") else lines + "\n")
+    split = PLACEHOLDER.split(lines if lines.endswith("\n") else lines + "\n")
     encoded = []
     for position, piece in enumerate(split):
         if position % 2:
-            encoded.append(f"=\r\n{hole(piece)}=\r\n")
+            encoded.append(f"=\r\n{placeholder(piece)}=\r\n")
         else:
             coded = binascii.b2a_qp(piece.encode("utf-8"), istext=True).decode("ascii").split("\n")
-            if position + 1 < len(split):  # the soft break before the hole needs room too
-                coded[-1:] = _shortened(coded[-1])
+            if position + 1 < len(split):  # the soft break before the placeholder needs room too
+                coded[-1:] = _split_line(coded[-1])
             encoded.append("\r\n".join(map(_without_leading_dot, coded)))
     return "".join(encoded)
 
 
-def _shortened(line: str) -> list[str]:
+def _split_line(line: str) -> list[str]:
     """Break a line softly when nothing more fits on it, and not inside of ``=C3``."""
-    if len(line) + 3 <= _LONGEST_QP_LINE:
+    if len(line) + 3 <= _MAX_QP_LINE:
         return [line]
     cut = len(line) // 2
     cut -= 1 if line[cut - 1] == "=" else 2 if line[cut - 2] == "=" else 0
@@ -121,7 +120,7 @@ def _shortened(line: str) -> list[str]:
 def _without_leading_dot(line: str) -> str:
     if not line.startswith("."):
         return line
-    if len(line) + 2 <= _LONGEST_QP_LINE:
+    if len(line) + 2 <= _MAX_QP_LINE:
         return "=2E" + line[1:]
     # Too long for that: a soft break behind it, and what follows may begin with a dot again.
     return "=2E=\r\n" + _without_leading_dot(line[1:])

@@ -1,4 +1,4 @@
-"""An edition made ready: both parts, the headers, and what fills the holes for one person."""
+"""Compiles an edition to MIME templates, and renders them for one recipient."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,25 +8,25 @@ from email.utils import format_datetime
 
 from newsletter.campaigns import compose
 from newsletter.campaigns.models import Edition
-from newsletter.config import Settings, settings
-from newsletter.mail.dkim import signer_of
+from newsletter.config import Settings, current_settings
+from newsletter.mail.dkim import dkim_signer
 from newsletter.mail.message import feedback_sender, sender_address, sender_domain
 from newsletter.mail.return_path import return_paths
-from newsletter.sending.message.mime_template import CompiledMessage, compile_message, hole
+from newsletter.sending.message.mime_template import CompiledMessage, compile_message, placeholder
 from newsletter.subscribers import links as person_links
 from newsletter.subscribers.links import path_of
-from newsletter.tracking.links import HIT, click_path, pixel_path, store_links, trap_path
+from newsletter.tracking.links import HIT_TOKEN, click_path, honeypot_path, pixel_path, store_links
 from newsletter.web.signed_tokens import SignedLink
 
-#: Edition, subscriber. Makes a Message-ID that is the same whenever this copy is tried again.
-MESSAGE = SignedLink("message", "II")
-#: Stands in an address while it is built; a hole's own mark would be percent-encoded.
-_PLACE = "place-of-the-token"
+#: Edition, subscriber. The Message-ID is the same at every attempt of a delivery.
+MESSAGE_ID = SignedLink("message", "II")
+#: Stands in a URL while it is built; a placeholder would be percent-encoded.
+_TOKEN_PLACE = "place-of-the-token"
 
 
 @dataclass(frozen=True, slots=True)
-class Copies:
-    """An edition compiled twice: with the picture and tracked links, and without."""
+class CompiledEdition:
+    """An edition compiled twice: with the pixel and tracked links, and without."""
 
     measured: CompiledMessage
     plain: CompiledMessage
@@ -37,76 +37,81 @@ class Copies:
         return len(measured).to_bytes(8) + measured + self.plain.dump()
 
     @classmethod
-    def load(cls, stored: bytes) -> "Copies":
+    def load(cls, stored: bytes) -> "CompiledEdition":
         """Read what ``dump`` wrote."""
         end = 8 + int.from_bytes(stored[:8])
         return cls(CompiledMessage.load(stored[8:end]), CompiledMessage.load(stored[end:]))
 
 
 def compile_edition(edition: Edition) -> None:
-    """Compile an edition for good, and store its links."""
+    """Compile an edition and store it with its links, in the caller's transaction."""
     parts = compose.compose(edition)
     store_links(edition.id, parts.links)
-    edition.compiled = make_copies(edition, parts).dump()
+    edition.compiled = compile_variants(edition, parts).dump()
 
 
-def make_copies(edition: Edition, parts: compose.Parts) -> Copies:
-    """Compile both copies of an edition, and store nothing."""
-    return Copies(
+def compile_variants(edition: Edition, parts: compose.Parts) -> CompiledEdition:
+    """Compile both variants of an edition; stores nothing."""
+    return CompiledEdition(
         measured=_compile(edition, parts, measured=True),
         plain=_compile(edition, parts, measured=False),
     )
 
 
-class Filler:
-    """Fills the copies of one edition: holds the signers, and what is the same for everybody."""
+class Personalizer:
+    """Renders the messages of one edition: holds its templates, signers and shared values."""
 
     def __init__(self, edition: Edition, list_slugs: Mapping[int, str], now: datetime) -> None:
-        chosen = settings()
-        self._copies = Copies.load(edition.compiled or b"")
-        # Not the edition itself: a look at it in another thread would open a transaction here.
+        chosen = current_settings()
+        self._compiled = CompiledEdition.load(edition.compiled or b"")
+        # Not the edition itself: reading its attributes in another thread would open a transaction.
         self._edition_id, self._campaign_id = edition.id, edition.campaign_id
         self._slugs = list_slugs
         self._signers = {
-            link: link.signer() for link in (HIT, MESSAGE, person_links.UNSUBSCRIBE, person_links.PREFERENCES)
+            link: link.signer()
+            for link in (HIT_TOKEN, MESSAGE_ID, person_links.UNSUBSCRIBE, person_links.PREFERENCES)
         }
-        self._same = {
+        self._shared_values = {
             "date": format_datetime(now).encode("ascii"),
-            "everybody": HIT.make(edition.id, 0).encode("ascii"),
+            "anonymous_hit": HIT_TOKEN.make(edition.id, 0).encode("ascii"),
         }
-        self._leave_token = return_paths().leave_token if _leaving_by_mail() else None
+        self._unsubscribe_token = return_paths().unsubscribe_token if _unsubscribe_mailto() else None
         self._domain = sender_domain(chosen)
         self._mode = chosen.tracking
-        self._signer, self._now = signer_of(chosen), now
+        self._signer, self._now = dkim_signer(chosen), now
 
-    def fill(self, subscriber_id: int, address: str, list_id: int, *, is_measured: bool) -> bytes:
-        """Return one person's copy, ready for the wire."""
+    def render(self, subscriber_id: int, address: str, list_id: int, *, is_measured: bool) -> bytes:
+        """Return the message of one recipient, signed and ready to send."""
         edition_id, campaign_id = self._edition_id, self._campaign_id
         counted = is_measured or self._mode == "aggregate"
-        hit = self._token(HIT, edition_id, subscriber_id) if is_measured else self._same["everybody"]
+        hit = (
+            self._token(HIT_TOKEN, edition_id, subscriber_id)
+            if is_measured
+            else self._shared_values["anonymous_hit"]
+        )
         values = {
             "to": address.encode("ascii"),
-            "date": self._same["date"],
-            "message_id": self._token(MESSAGE, edition_id, subscriber_id),
+            "date": self._shared_values["date"],
+            "message_id": self._token(MESSAGE_ID, edition_id, subscriber_id),
             "list": self._slugs[list_id].encode("ascii"),
             "unsubscribe": self._token(person_links.UNSUBSCRIBE, subscriber_id, list_id, campaign_id),
             "preferences": self._token(person_links.PREFERENCES, subscriber_id),
-            "leave": self._leave_token(campaign_id, subscriber_id) if self._leave_token else b"",
+            "leave": self._unsubscribe_token(campaign_id, subscriber_id) if self._unsubscribe_token else b"",
             "hit": hit,
         }
-        copy = (self._copies.measured if counted else self._copies.plain).fill(values)
-        return self._signer.sign(copy, now=self._now) if self._signer else copy
+        message = (self._compiled.measured if counted else self._compiled.plain).render(values)
+        return self._signer.sign(message, now=self._now) if self._signer else message
 
     def _token(self, link: SignedLink, *values: int) -> bytes:
         return link.encode(self._signers[link], *values)
 
 
 def _compile(edition: Edition, parts: compose.Parts, *, measured: bool) -> CompiledMessage:
-    chosen = settings()
-    text, html = _with_person_links(edition, parts.text), _with_person_links(edition, parts.html)
+    chosen = current_settings()
+    text, html = _with_subscriber_links(edition, parts.text), _with_subscriber_links(edition, parts.html)
     if measured:
-        html = _with_trap(html, chosen.base_url + trap_path(hole("hit")))
-        html = html.replace(compose.PIXEL_MARK, chosen.base_url + pixel_path(hole("hit")))
+        html = _with_honeypot_link(html, chosen.base_url + honeypot_path(placeholder("hit")))
+        html = html.replace(compose.PIXEL_MARK, chosen.base_url + pixel_path(placeholder("hit")))
         html = _with_tracked_links(html, parts.links)
     else:
         html = _without_pixel(html)
@@ -115,45 +120,47 @@ def _compile(edition: Edition, parts: compose.Parts, *, measured: bool) -> Compi
 
 def _headers(edition: Edition, chosen: Settings) -> list[tuple[str, str]]:
     local, _at, domain = sender_address(chosen).rpartition("@")
-    unsubscribe = _person_address("subscribers.unsubscribe_page", "unsubscribe", edition.language)
+    unsubscribe = _subscriber_url("subscribers.unsubscribe_page", "unsubscribe", edition.language)
     return [
         ("From", str(Address(chosen.sender_name, local, domain))),
-        ("To", hole("to")),
+        ("To", placeholder("to")),
         ("Subject", edition.subject),
-        ("Date", hole("date")),
-        ("Message-ID", f"<{hole('message_id')}@{sender_domain(chosen)}>"),
+        ("Date", placeholder("date")),
+        ("Message-ID", f"<{placeholder('message_id')}@{sender_domain(chosen)}>"),
         ("Content-Language", edition.language),
-        ("List-Id", f"<{hole('list')}.{sender_domain(chosen)}>"),
-        ("List-Unsubscribe", ", ".join((f"<{unsubscribe}>", *_leaving_by_mail()))),
+        ("List-Id", f"<{placeholder('list')}.{sender_domain(chosen)}>"),
+        ("List-Unsubscribe", ", ".join((f"<{unsubscribe}>", *_unsubscribe_mailto()))),
         ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),  # RFC 8058
         ("List-Help", f"<{chosen.base_url}/privacy?lang={edition.language}>"),
         ("List-Post", "NO"),
-        ("Feedback-ID", f"{edition.campaign_id}:{hole('list')}:campaign:{feedback_sender(chosen)}"),
-        *_for_relay(chosen),
+        ("Feedback-ID", f"{edition.campaign_id}:{placeholder('list')}:campaign:{feedback_sender(chosen)}"),
+        *_relay_headers(chosen),
     ]
 
 
-def _leaving_by_mail() -> list[str]:
-    """Offer leaving by mail where the operator has said which mailbox is read for it."""
-    address = return_paths().leave_address(hole("leave"))
+def _unsubscribe_mailto() -> list[str]:
+    """Return the mailto of List-Unsubscribe, where BOUNCE_ADDRESS is a mailbox that is read."""
+    address = return_paths().unsubscribe_address(placeholder("leave"))
     return [f"<mailto:{address}?subject=unsubscribe>"] if address else []
 
 
-def _for_relay(chosen: Settings) -> list[tuple[str, str]]:
-    """Postmark reports under a number of its own: it hands back what such a header says."""
-    return [("X-PM-Metadata-message", hole("message_id"))] if chosen.hook_postmark_login else []
+def _relay_headers(chosen: Settings) -> list[tuple[str, str]]:
+    """Postmark reports under an id of its own and returns this metadata header with it."""
+    return [("X-PM-Metadata-message", placeholder("message_id"))] if chosen.hook_postmark_login else []
 
 
-def _person_address(endpoint: str, name: str, language: str) -> str:
-    return settings().base_url + path_of(endpoint, token=_PLACE, lang=language).replace(_PLACE, hole(name))
+def _subscriber_url(endpoint: str, name: str, language: str) -> str:
+    return current_settings().base_url + path_of(endpoint, token=_TOKEN_PLACE, lang=language).replace(
+        _TOKEN_PLACE, placeholder(name)
+    )
 
 
-def _with_person_links(edition: Edition, part: str) -> str:
+def _with_subscriber_links(edition: Edition, part: str) -> str:
     for mark, endpoint, name in (
         (compose.UNSUBSCRIBE_MARK, "subscribers.unsubscribe_page", "unsubscribe"),
         (compose.PREFERENCES_MARK, "subscribers.preferences", "preferences"),
     ):
-        part = part.replace(mark, _person_address(endpoint, name, edition.language))
+        part = part.replace(mark, _subscriber_url(endpoint, name, edition.language))
     return part
 
 
@@ -161,8 +168,8 @@ def _with_tracked_links(html: str, links: tuple[str, ...]) -> str:
     # Longest first, and the quotes with it: an address may begin with another.
     numbered = sorted(enumerate(links, start=1), key=lambda item: -len(item[1]))
     for number, address in numbered:
-        tracked = settings().base_url + click_path(hole("hit"), number)
-        html = html.replace(f'href="{_escaped(address)}"', f'href="{tracked}"')
+        tracked = current_settings().base_url + click_path(placeholder("hit"), number)
+        html = html.replace(f'href="{_escape_attribute(address)}"', f'href="{tracked}"')
     return html
 
 
@@ -171,8 +178,8 @@ def _without_pixel(html: str) -> str:
     return before[: before.rindex("<img")] + after[after.index(">") + 1 :] if mark else html
 
 
-def _with_trap(html: str, address: str) -> str:
-    """Put a link that no person sees before the picture: whoever follows it is a link scanner."""
+def _with_honeypot_link(html: str, address: str) -> str:
+    """Put a hidden link before the pixel: only link scanners follow it (TR-7)."""
     before, mark, after = html.partition(compose.PIXEL_MARK)
     place = before.rindex("<img") if mark else len(before)
     hidden = "display:none;max-height:0;overflow:hidden;mso-hide:all"
@@ -180,5 +187,5 @@ def _with_trap(html: str, address: str) -> str:
     return before[:place] + link + before[place:] + mark + after
 
 
-def _escaped(address: str) -> str:
+def _escape_attribute(address: str) -> str:
     return address.replace("&", "&amp;").replace('"', "&quot;")

@@ -1,4 +1,4 @@
-"""An edition as it would arrive, for staff to look at: its bytes, and test mails to their own mailboxes."""
+"""Test mails: an edition as it would arrive, as bytes, or sent to members of staff."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,15 +13,15 @@ from newsletter.db import db
 from newsletter.errors import N_, NewsletterError
 from newsletter.ledger import audit
 from newsletter.mail.outbox import enqueue
-from newsletter.sending.message.personalize import Filler, make_copies
+from newsletter.sending.message.personalize import Personalizer, compile_variants
 from newsletter.staff.models import Staff
-from newsletter.web.i18n import speaking, translate
+from newsletter.web.i18n import force_language, translate
 
-#: The template name of a test mail; the message itself stands in its context.
-TEST = "test"
-#: Whose links a sample carries: nobody's, so that they work and change nothing.
-NOBODY = 0
-NO_ADDRESS = "reader@example.invalid"
+#: The template name of a test mail in the outbox; the message itself is in its context.
+TEST_TEMPLATE = "test"
+#: The subscriber id in a sample's links: nobody's, so that they work and change nothing.
+NO_SUBSCRIBER = 0
+SAMPLE_ADDRESS = "reader@example.invalid"
 
 
 class NotStaff(NewsletterError):
@@ -39,7 +39,7 @@ def staff_addresses() -> Sequence[str]:
 def sample_message(
     campaign: Campaign, edition: Edition, *, to: str, now: datetime, subject: str | None = None
 ) -> bytes:
-    """Return an edition as one reader's copy, not measured and with nobody's links."""
+    """Return an edition as a message to one address, without tracking and with nobody's links."""
     copy = Edition(
         id=edition.id,
         campaign_id=campaign.id,
@@ -48,10 +48,10 @@ def sample_message(
         preview=edition.preview,
         body=edition.body,
     )
-    copy.compiled = make_copies(copy, compose(copy)).dump()
+    copy.compiled = compile_variants(copy, compose(copy)).dump()
     first = lists_of(campaign)[0]
-    filler = Filler(copy, {first.id: first.slug}, now)
-    return filler.fill(NOBODY, to, first.id, is_measured=False)
+    filler = Personalizer(copy, {first.id: first.slug}, now)
+    return filler.render(NO_SUBSCRIBER, to, first.id, is_measured=False)
 
 
 def send_test(
@@ -66,12 +66,12 @@ def send_test(
         raise NotStaff
     for language in languages:
         edition = get_edition(campaign, language)
-        with speaking(language):
+        with force_language(language):
             subject = translate(N_("Test: %(subject)s"), {"subject": edition.subject})
         for address in addresses:
             message = sample_message(campaign, edition, to=address, now=now, subject=subject)
             context = {"raw": message.decode("ascii")}
-            enqueue(TEST, to=address, language=language, now=now, context=context)
+            enqueue(TEST_TEMPLATE, to=address, language=language, now=now, context=context)
     number = len(languages) * len(addresses)
     audit.record("test mail sent", actor=actor, now=now, object=f"campaign:{campaign.id}", mails=number)
     return number

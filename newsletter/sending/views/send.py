@@ -1,4 +1,4 @@
-"""The page where a newsletter is checked, tried, let go and followed on its way."""
+"""The staff page of sending a campaign: preflight, test mails, send or schedule, progress."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -15,52 +15,52 @@ from newsletter.campaigns.models import Campaign, CampaignStatus
 from newsletter.campaigns.previews import as_page
 from newsletter.campaigns.staff_views import fallbacks, head_of
 from newsletter.clock import utcnow
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.errors import N_, NewsletterError
 from newsletter.mail.deliverability import status
-from newsletter.mail.deliverability.messages import NAMES as STANDING_NAMES
-from newsletter.mail.deliverability.messages import WORDS
+from newsletter.mail.deliverability.messages import CHECK_NAMES as STANDING_NAMES
+from newsletter.mail.deliverability.messages import MESSAGES
 from newsletter.mail.models import Grade
 from newsletter.sending.lifecycle import control, release
 from newsletter.sending.lifecycle.audience import Audience, audience_of
-from newsletter.sending.lifecycle.local_time import TimeSkipped, TimeTwice, TimeUnreadable, read_moment
+from newsletter.sending.lifecycle.local_time import TimeSkipped, TimeTwice, TimeUnreadable, parse_local_time
 from newsletter.sending.lifecycle.preflight import check_campaign
 from newsletter.sending.lifecycle.progress import Progress, progress_of
 from newsletter.sending.message.test_mail import (
-    NO_ADDRESS,
+    SAMPLE_ADDRESS,
     NotStaff,
     sample_message,
     send_test,
     staff_addresses,
 )
-from newsletter.sending.views.status_text import pacing_words
-from newsletter.sending.worker.circuit_breaker import why_paused
-from newsletter.staff.accounts import name_of
-from newsletter.staff.auth.access import SENDERS, WRITERS, actor, is_one_of, needs
+from newsletter.sending.views.status_text import status_sentences
+from newsletter.sending.worker.circuit_breaker import pause_reason_text
+from newsletter.staff.accounts import actor_display_name
+from newsletter.staff.auth.access import SENDERS, WRITERS, actor, has_any_role, require_role
 from newsletter.staff.models import Role
 from newsletter.wakeups import wake_now
-from newsletter.web.app import whole
+from newsletter.web.app import parse_id
 from newsletter.web.i18n import NATIVE_NAMES, format_number, translate
 
 bp = Blueprint("start", __name__, url_prefix="/staff/campaigns")
 
-REASONS = {
+EXCLUSION_LABELS = {
     "unconfirmed": N_("Not confirmed"),
     "left": N_("Left"),
     "suppressed": N_("Must not be written to"),
     "restricted": N_("Processing restricted"),
 }
-GRADES = {
+GRADE_LABELS = {
     Grade.FINE: N_("In order"),
     Grade.NOTE: N_("Worth knowing"),
     Grade.UNKNOWN: N_("Not known"),
     Grade.FAILED: N_("Error"),
 }
 #: Over how many hours recipients can be spread.
-SPREADS = (1, 2, 4, 8, 12, 24)
+SPREAD_HOURS = (1, 2, 4, 8, 12, 24)
 #: Which field of the page a refusal is about.
-FIELDS: dict[type[NewsletterError], str] = {
+FIELD_OF_ERROR: dict[type[NewsletterError], str] = {
     release.CountDiffers: "count",
     release.SchedulePast: "day",
     TimeUnreadable: "day",
@@ -71,13 +71,13 @@ FIELDS: dict[type[NewsletterError], str] = {
 
 
 @bp.get("/<int:campaign_id>/send")
-@needs(*WRITERS, by_list=True)
+@require_role(*WRITERS, by_list=True)
 def page(campaign_id: int) -> ResponseReturnValue:
     return _page(get_campaign(campaign_id))
 
 
 @bp.post("/<int:campaign_id>/send")
-@needs(*SENDERS, fresh=True, by_list=True)
+@require_role(*SENDERS, fresh=True, by_list=True)
 def send(campaign_id: int) -> ResponseReturnValue:
     form = request.form
     campaign = get_campaign(campaign_id)
@@ -85,28 +85,28 @@ def send(campaign_id: int) -> ResponseReturnValue:
         at = None
         if form.get("when") == "later":
             text = f"{form.get('day', '')}T{form.get('time', '')}"
-            at = read_moment(text, fold=form.get("fold", type=whole))
+            at = parse_local_time(text, fold=form.get("fold", type=parse_id))
         typed = "".join(form.get("count", "").split())
         number = int(typed) if typed.isdecimal() and len(typed) < 12 else -1  # noqa: PLR2004 - digits enough
         hours = form.get("over", 0, type=int)
-        release.release(
+        release.release_campaign(
             campaign_id,
             at=at,
             typed=number,
             now=utcnow(),
             actor=actor(),
-            over=timedelta(hours=hours) if hours in SPREADS else None,
-            despite="despite" in form and is_one_of(Role.ADMIN),
+            over=timedelta(hours=hours) if hours in SPREAD_HOURS else None,
+            despite="despite" in form and has_any_role(Role.ADMIN),
         )
     except NewsletterError as error:
         return _refused(campaign_id, error)
     db.session.commit()
-    flash(_released_words(campaign))
+    flash(_release_message(campaign))
     return redirect(url_for(".page", campaign_id=campaign_id), 303)
 
 
 @bp.post("/<int:campaign_id>/test")
-@needs(*WRITERS, by_list=True)
+@require_role(*WRITERS, by_list=True)
 def test(campaign_id: int) -> ResponseReturnValue:
     campaign = get_campaign(campaign_id)
     languages = [edition.language for edition in campaign.editions]
@@ -123,49 +123,49 @@ def test(campaign_id: int) -> ResponseReturnValue:
 
 
 @bp.post("/<int:campaign_id>/pause")
-@needs(*SENDERS, by_list=True)
+@require_role(*SENDERS, by_list=True)
 def pause(campaign_id: int) -> ResponseReturnValue:
     return _act(campaign_id, control.pause, _("Paused. Mails that were being handed over still go out."))
 
 
 @bp.post("/<int:campaign_id>/resume")
-@needs(*SENDERS, fresh=True, by_list=True)
+@require_role(*SENDERS, fresh=True, by_list=True)
 def resume(campaign_id: int) -> ResponseReturnValue:
     return _act(campaign_id, control.resume, _("Sending goes on."))
 
 
 @bp.post("/<int:campaign_id>/cancel")
-@needs(*SENDERS, fresh=True, by_list=True)
+@require_role(*SENDERS, fresh=True, by_list=True)
 def cancel(campaign_id: int) -> ResponseReturnValue:
     return _act(campaign_id, control.cancel, _("Cancelled. Nobody else gets it."))
 
 
 @bp.post("/<int:campaign_id>/withdraw")
-@needs(*SENDERS, by_list=True)
+@require_role(*SENDERS, by_list=True)
 def withdraw(campaign_id: int) -> ResponseReturnValue:
     return _act(campaign_id, release.withdraw, _("The campaign is a draft again."))
 
 
 @bp.get("/<int:campaign_id>/progress")
-@needs(*WRITERS, by_list=True)
+@require_role(*WRITERS, by_list=True)
 def progress(campaign_id: int) -> ResponseReturnValue:
     found = get_campaign(campaign_id)
     so_far = progress_of(found)
     return jsonify(
-        status=found.status.value, handled=so_far.handled, of=so_far.recipients, said=_progress_words(so_far)
+        status=found.status.value, handled=so_far.handled, of=so_far.recipients, said=_progress_text(so_far)
     )
 
 
 @bp.get("/<int:campaign_id>/raw/<language>")
-@needs(*WRITERS, by_list=True)
+@require_role(*WRITERS, by_list=True)
 def raw(campaign_id: int, language: str) -> ResponseReturnValue:
     campaign = get_campaign(campaign_id)
-    message = sample_message(campaign, get_edition(campaign, language), to=NO_ADDRESS, now=utcnow())
+    message = sample_message(campaign, get_edition(campaign, language), to=SAMPLE_ADDRESS, now=utcnow())
     return as_page(message.decode("ascii"), "text/plain")
 
 
 @bp.post("/<int:campaign_id>/standing")
-@needs(*WRITERS, by_list=True)
+@require_role(*WRITERS, by_list=True)
 def look_again(campaign_id: int) -> ResponseReturnValue:
     # A worker asks: name servers may take longer than anybody waits for a page.
     wake_now("standing")
@@ -184,7 +184,9 @@ def _refused(campaign_id: int, error: NewsletterError) -> ResponseReturnValue:
     db.session.rollback()
     campaign = get_campaign(campaign_id)
     said = translate(error.message, error.values)
-    return _page(campaign, {FIELDS.get(type(error), "send"): said}, twice=isinstance(error, TimeTwice)), 422
+    return _page(
+        campaign, {FIELD_OF_ERROR.get(type(error), "send"): said}, twice=isinstance(error, TimeTwice)
+    ), 422
 
 
 def _page(campaign: Campaign, errors: dict[str, str] | None = None, *, twice: bool = False) -> str:
@@ -199,7 +201,7 @@ def _page(campaign: Campaign, errors: dict[str, str] | None = None, *, twice: bo
             "scheduled_at": campaign.scheduled_at,
             "started_at": campaign.started_at,
             "held": campaign.held_reason.value if campaign.held_reason else "",
-            "proposed_by": name_of(campaign.proposed_by) if campaign.proposed_by else "",
+            "proposed_by": actor_display_name(campaign.proposed_by) if campaign.proposed_by else "",
             "is_own_proposal": campaign.proposed_by == actor(),
         },
         is_open=is_open,
@@ -207,19 +209,19 @@ def _page(campaign: Campaign, errors: dict[str, str] | None = None, *, twice: bo
         missing=fallbacks(campaign),
         findings=[_finding(item) for item in own],
         is_blocked=any(item.is_error for item in own),
-        standing=_standing() if is_open else None,
+        standing=_deliverability() if is_open else None,
         is_held_back=any(item.is_error and item.is_overridable for item in findings),
-        may_override=is_one_of(Role.ADMIN),
-        spreads=SPREADS,
-        pacing=pacing_words(campaign, utcnow()),
-        paused_because=translate(reason) if (reason := why_paused(campaign)) else None,
+        may_override=has_any_role(Role.ADMIN),
+        spreads=SPREAD_HOURS,
+        pacing=status_sentences(campaign, utcnow()),
+        paused_because=translate(reason) if (reason := pause_reason_text(campaign)) else None,
         pause_reply=campaign.pause_reply,
         progress=_progress(campaign),
         editions=[{"code": item.language, "name": NATIVE_NAMES[item.language]} for item in campaign.editions],
         staff=staff_addresses() if is_open else [],
-        may_send=is_one_of(*SENDERS),
-        second_person=settings().second_person,
-        timezone=str(settings().timezone),
+        may_send=has_any_role(*SENDERS),
+        second_person=current_settings().second_person,
+        timezone=str(current_settings().timezone),
         errors=errors or {},
         twice=twice,
         values={name: request.form.get(name, "") for name in ("when", "day", "time", "count", "over")},
@@ -230,14 +232,14 @@ def _audience(audience: Audience) -> dict[str, Any]:
     return {
         "recipients": audience.recipients,
         "spared": audience.spared,
-        "reasons": {code: translate(words) for code, words in REASONS.items()},
+        "reasons": {code: translate(words) for code, words in EXCLUSION_LABELS.items()},
         "lists": audience.lists,
-        "by_language": _named(audience.by_language),
-        "by_edition": _named(audience.by_edition),
+        "by_language": _by_language_name(audience.by_language),
+        "by_edition": _by_language_name(audience.by_edition),
     }
 
 
-def _named(counts: dict[str, int]) -> list[tuple[str, int]]:
+def _by_language_name(counts: dict[str, int]) -> list[tuple[str, int]]:
     return [(NATIVE_NAMES.get(code, code), number) for code, number in sorted(counts.items())]
 
 
@@ -250,21 +252,21 @@ def _finding(item: Finding) -> dict[str, Any]:
     }
 
 
-def _standing() -> dict[str, Any] | None:
-    """Return what was last found of how the world sees our mail; None where that is not asked for."""
-    if not status.is_demanded(settings()):
+def _deliverability() -> dict[str, Any] | None:
+    """Return the last deliverability checks for the page; None where they are not required."""
+    if not status.is_required(current_settings()):
         return None
-    rows = status.kept()
+    rows = status.latest_results()
     return {
         "as_of": rows[0].checked_at if rows else None,
-        "is_old": not rows or utcnow() - rows[0].checked_at > status.LONGEST_KEPT,
+        "is_old": not rows or utcnow() - rows[0].checked_at > status.STALE_AFTER,
         "rows": [
             {
                 "name": translate(STANDING_NAMES[row.code]),
                 "grade": row.grade.value,
-                "shown": translate(GRADES[row.grade]),
-                "message": translate(WORDS[row.word][0], row.details),
-                "advice": translate(WORDS[row.word][1], row.details) if WORDS[row.word][1] else "",
+                "shown": translate(GRADE_LABELS[row.grade]),
+                "message": translate(MESSAGES[row.word][0], row.details),
+                "advice": translate(MESSAGES[row.word][1], row.details) if MESSAGES[row.word][1] else "",
             }
             for row in rows
         ],
@@ -275,15 +277,15 @@ def _progress(campaign: Campaign) -> dict[str, Any] | None:
     if campaign.started_at is None:
         return None
     so_far = progress_of(campaign)
-    return {"handled": so_far.handled, "of": so_far.recipients, "said": _progress_words(so_far)}
+    return {"handled": so_far.handled, "of": so_far.recipients, "said": _progress_text(so_far)}
 
 
-def _progress_words(so_far: Progress) -> str:
+def _progress_text(so_far: Progress) -> str:
     handled, of = format_number(so_far.handled), format_number(so_far.recipients)
     return str(_("%(part)s of %(base)s handled", part=handled, base=of))
 
 
-def _released_words(campaign: Campaign) -> str:
+def _release_message(campaign: Campaign) -> str:
     if campaign.status is CampaignStatus.SENDING:
         return str(_("The campaign is on its way."))
     if campaign.status is CampaignStatus.SCHEDULED:

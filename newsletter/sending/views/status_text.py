@@ -1,20 +1,20 @@
-"""Why a campaign on its way is not through with it yet, in words for its pages."""
+"""Sentences for the pages: why a campaign being sent is limited on purpose."""
 
 from datetime import datetime, timedelta
 
 from flask_babel import gettext as _
 
 from newsletter.campaigns.models import Campaign, CampaignStatus
-from newsletter.sending.worker.warmup import today
+from newsletter.sending.worker.warmup import daily_limit
 from newsletter.web.i18n import format_datetime, format_number
 
 
-def pacing_words(campaign: Campaign, now: datetime) -> list[str]:
-    """Return a sentence for each thing that holds it back on purpose."""
+def status_sentences(campaign: Campaign, now: datetime) -> list[str]:
+    """Return a sentence for each limit in force: warm-up, spreading over time."""
     if campaign.status is not CampaignStatus.SENDING or campaign.started_at is None:
         return []
     words = []
-    limit = today(now)
+    limit = daily_limit(now)
     if limit is not None and limit.is_reached:
         shown = format_number(limit.ceiling)
         words.append(_("It goes on tomorrow: today's ceiling of %(count)s mails is reached.", count=shown))

@@ -17,24 +17,24 @@ from newsletter.sending.worker.undelivered import (
     page_of_undelivered,
     send_again,
 )
-from newsletter.staff.auth.access import SENDERS, actor, needs
-from newsletter.web.app import whole
+from newsletter.staff.auth.access import SENDERS, actor, require_role
+from newsletter.web.app import parse_id
 from newsletter.web.i18n import translate
 
 bp = Blueprint("sending_staff", __name__, url_prefix="/staff/campaigns/<int:campaign_id>/undelivered")
 
 PAGE = 50
-STATUSES = {DeliveryStatus.FAILED: N_("Failed"), DeliveryStatus.UNCERTAIN: N_("Uncertain")}
+STATUS_LABELS = {DeliveryStatus.FAILED: N_("Failed"), DeliveryStatus.UNCERTAIN: N_("Uncertain")}
 
 
 @bp.get("")
-@needs(*SENDERS, by_list=True)
+@require_role(*SENDERS, by_list=True)
 def undelivered(campaign_id: int) -> ResponseReturnValue:
     return _page(campaign_id)
 
 
 @bp.post("")
-@needs(*SENDERS, fresh=True, by_list=True)
+@require_role(*SENDERS, fresh=True, by_list=True)
 def decide(campaign_id: int) -> ResponseReturnValue:
     decision, now, me = request.form.get("decision"), utcnow(), actor()
     if decision == "failed-again":
@@ -51,7 +51,7 @@ def decide(campaign_id: int) -> ResponseReturnValue:
 
 def _page(campaign_id: int, *, unsure: bool = False) -> str:
     campaign = get_campaign(campaign_id)
-    after = request.args.get("after", 0, type=whole)
+    after = request.args.get("after", 0, type=parse_id)
     page = page_of_undelivered(campaign_id, after=after, size=PAGE)
     counts = count_undelivered(campaign_id)
     last = page[-1].delivery.subscriber_id if len(page) == PAGE else None
@@ -71,7 +71,7 @@ def _row(item: Undelivered) -> dict[str, Any]:
     delivery = item.delivery
     return {
         "masked": item.masked,
-        "status": translate(STATUSES[delivery.status]),
+        "status": translate(STATUS_LABELS[delivery.status]),
         "status_code": delivery.status.value,
         "attempts": delivery.attempts,
         "reply_code": delivery.reply_code,

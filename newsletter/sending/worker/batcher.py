@@ -1,9 +1,8 @@
-"""The books of one campaign in this process: what was answered, and what may be handed over next.
+"""The batcher of one campaign: records the outcomes of many connections and claims their next deliveries.
 
-A commit for each mail would cost more than the mail. So the connections write together: one
-transaction records the answers of all who wait and marks the delivery that each may hand over next.
-So a connection never has more than one delivery marked, and whatever dies leaves at most one in
-doubt for each.
+A commit for each mail would cost more than the mail. So one transaction records the outcomes of all
+connections that wait and claims the next delivery of each. A connection never has more than one claimed
+delivery, so a crash leaves at most one uncertain for each.
 """
 
 import logging
@@ -14,160 +13,173 @@ from dataclasses import dataclass
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 
 from newsletter.clock import utcnow
-from newsletter.db import db, surviving_kills
-from newsletter.sending.worker.leasing import Claimed, Leased, is_running, lease_some, unmark
-from newsletter.sending.worker.outcomes import Answered
-from newsletter.sending.worker.record import settle
-from newsletter.sending.worker.throttle import Waiting
+from newsletter.db import commits_without_fsync, db
+from newsletter.sending.worker.leasing import (
+    ClaimedDelivery,
+    LeasedDelivery,
+    is_sending,
+    lease_batch,
+    reset_claim,
+)
+from newsletter.sending.worker.outcomes import Outcome
+from newsletter.sending.worker.record import record_and_claim
+from newsletter.sending.worker.throttle import DomainQueue
 
 log = logging.getLogger(__name__)
 
-#: A campaign's rows are walked from the start again after so long, for those that were deferred.
-_WALK_SECONDS = 60.0
-#: So many may wait for their domain; then we wait too.
-_MOST_WAITING = 1000
-_LONGEST_PAUSE = 10.0
-_TRIES_FOR_NOTHING = 3
-#: What the database says when it is the trouble, and not what we ask of it.
-_AWAY = (OperationalError, InterfaceError, InternalError)
+#: The deliveries are scanned from the start again after so many seconds, for deferred ones.
+_RESCAN_SECONDS = 60.0
+#: At most so many leased deliveries wait for their domain; then nothing more is leased.
+_MAX_QUEUED = 1000
+_MAX_RETRY_SECONDS = 10.0
+_MAX_IDLE_RETRIES = 3
+#: Errors of the database itself (away, full, busy), not of our statements.
+_DATABASE_ERRORS = (OperationalError, InterfaceError, InternalError)
 
 
 @dataclass(slots=True, eq=False)
-class Turn:
-    """What one connection brings to the ledger, and takes from it; used over and over."""
+class Submission:
+    """What one connection submits to the batcher, and gets back; reused for each exchange."""
 
-    #: Handed over since the last time, and what was answered.
-    answered: Answered | None = None
-    #: Whose turn it is: announced to the server already, where it allows that.
-    candidate: Leased | None = None
+    #: The delivery sent since the last exchange, and its reply.
+    outcome: Outcome | None = None
+    #: The delivery to claim next: its envelope may have been sent already.
+    candidate: LeasedDelivery | None = None
     wants_more: bool = True
 
-    #: May be handed over now.
-    claimed: Claimed | None = None
-    #: Will most likely be next.
-    ahead: Leased | None = None
-    #: How many seconds to wait, as everybody left is at a domain that has had its share for now.
-    wait: float = 0.0
-    is_over: bool = False
+    #: May be sent now.
+    claimed: ClaimedDelivery | None = None
+    #: Will most likely be next: its envelope may be sent ahead.
+    announced: LeasedDelivery | None = None
+    #: Seconds to wait, as all leased deliveries are at domains whose rate is used up.
+    delay: float = 0.0
+    is_done: bool = False
 
 
-class Ledger:
-    """Shared by the connections of one pass over a campaign, all in one thread."""
+class DeliveryBatcher:
+    """Batches the writes of all connections of one pass over a campaign, in one thread."""
 
     def __init__(
-        self, campaign_id: int, waiting: Waiting, *, connections: int, announces: bool, doubtful: set[int]
+        self, campaign_id: int, queue: DomainQueue, *, connections: int, announces: bool, doubtful: set[int]
     ) -> None:
-        self._campaign_id, self._waiting = campaign_id, waiting
-        #: Marks of which it is not known whether the database has them; nothing was handed over on them.
+        self._campaign_id, self._queue = campaign_id, queue
+        #: Claims of which it is not known whether they were committed; nothing was sent on them.
         self._doubtful = doubtful
-        self._low, self._announces = 2 * connections, announces
+        self._low_water_mark, self._announces = 2 * connections, announces
         self._after = 0
-        self._walked_at = time.perf_counter()
+        self._scanned_at = time.perf_counter()
         self._has_deferred = self._is_exhausted = self._is_stopped = False
 
-    def settle(self, turns: Sequence[Turn]) -> None:
-        """Record what connections were answered, and claim the next delivery of each. Commits.
+    def submit(self, submissions: Sequence[Submission]) -> None:
+        """Record the outcomes of connections, and claim the next delivery of each. Commits.
 
-        Comes back when that is in the database, however long it takes: until then a connection must
-        not send, and an answer is known to nobody else. Raises what the database says when no answer
-        is at stake.
+        Retries until that is committed, however long it takes: until then a connection must not send,
+        and an outcome exists nowhere else. Raises the database's error when there is no outcome to lose.
         """
-        answers = [turn.answered for turn in turns if turn.answered is not None]
-        for turn in turns:
-            self._learn(turn)
+        outcomes = [submission.outcome for submission in submissions if submission.outcome is not None]
+        for submission in submissions:
+            self._note_outcome(submission)
         failures = 0
         while True:
             try:
-                self._lease(turns)
-                with surviving_kills():
-                    self._write(turns, answers)
+                self._lease_more(submissions)
+                with commits_without_fsync():
+                    self._write_batch(submissions, outcomes)
                 break
-            except _AWAY:
-                # The database is away, full or busy. What was answered is kept here until it is back.
+            except _DATABASE_ERRORS:
+                # The database is away, full or busy. The outcomes are kept in memory until it is back.
                 failures += 1
                 _roll_back()
-                self._after, self._is_exhausted = 0, False  # what was leased may not be ours after all
-                self._doubtful.update(turn.candidate.subscriber_id for turn in turns if turn.candidate)
-                if not answers and failures == _TRIES_FOR_NOTHING:
+                self._after, self._is_exhausted = 0, False  # the leases may have been lost
+                self._doubtful.update(
+                    submission.candidate.subscriber_id for submission in submissions if submission.candidate
+                )
+                if not outcomes and failures == _MAX_IDLE_RETRIES:
                     raise
                 log.warning("ledger not written", exc_info=True, extra={"campaign_id": self._campaign_id})
-                time.sleep(min(_LONGEST_PAUSE, 0.1 * 2**failures))
-        for turn in turns:
-            self._look_ahead(turn)
+                time.sleep(min(_MAX_RETRY_SECONDS, 0.1 * 2**failures))
+        for submission in submissions:
+            self._announce_next(submission)
 
-    def _learn(self, turn: Turn) -> None:
-        if turn.answered is not None:
-            claimed, reply = turn.answered
+    def _note_outcome(self, submission: Submission) -> None:
+        if submission.outcome is not None:
+            claimed, reply = submission.outcome
             refused = reply.is_retryable and reply.code != 0
             self._has_deferred |= reply.is_retryable
-            self._waiting.note(Leased(claimed.subscriber_id, claimed.address), refused_for_now=refused)
-        if turn.candidate is not None and not turn.wants_more:
-            self._waiting.put_back(turn.candidate)
-            turn.candidate = None
-        turn.claimed = turn.ahead = None
+            self._queue.record_reply(
+                LeasedDelivery(claimed.subscriber_id, claimed.address), refused_for_now=refused
+            )
+        if submission.candidate is not None and not submission.wants_more:
+            self._queue.put_back(submission.candidate)
+            submission.candidate = None
+        submission.claimed = submission.announced = None
 
-    def _write(self, turns: Sequence[Turn], answers: list[Answered]) -> None:
-        for turn in turns:
-            turn.wait = 0.0
+    def _write_batch(self, submissions: Sequence[Submission], outcomes: list[Outcome]) -> None:
+        for submission in submissions:
+            submission.delay = 0.0
         if self._doubtful:
-            unmark(self._campaign_id, list(self._doubtful))
+            reset_claim(self._campaign_id, list(self._doubtful))
             db.session.commit()
-        wanting = [turn for turn in turns if turn.wants_more and not self._is_stopped]
+        wanting = [submission for submission in submissions if submission.wants_more and not self._is_stopped]
         if wanting:
-            self._pick(wanting)
-        candidates = [turn.candidate.subscriber_id for turn in wanting if turn.candidate is not None]
-        claimed = settle(self._campaign_id, answers, candidates, utcnow())
+            self._assign_candidates(wanting)
+        candidates = [
+            submission.candidate.subscriber_id for submission in wanting if submission.candidate is not None
+        ]
+        claimed = record_and_claim(self._campaign_id, outcomes, candidates, utcnow())
         if len(claimed) < len(candidates):
-            self._is_stopped |= not is_running(self._campaign_id)
+            self._is_stopped |= not is_sending(self._campaign_id)
             db.session.rollback()
         self._doubtful.clear()
-        for turn in turns:
-            turn.answered = None
-            turn.is_over = turn.candidate is None and not turn.wait
-            if turn.candidate is not None:
-                turn.claimed = claimed.get(turn.candidate.subscriber_id)
-                if turn.claimed is None:
-                    self._waiting.let_go(turn.candidate)
-                turn.candidate = None
+        for submission in submissions:
+            submission.outcome = None
+            submission.is_done = submission.candidate is None and not submission.delay
+            if submission.candidate is not None:
+                submission.claimed = claimed.get(submission.candidate.subscriber_id)
+                if submission.claimed is None:
+                    self._queue.discard(submission.candidate)
+                submission.candidate = None
 
-    def _pick(self, turns: Sequence[Turn]) -> None:
-        """Give each turn a candidate."""
+    def _assign_candidates(self, submissions: Sequence[Submission]) -> None:
+        """Give each submission a candidate."""
         now = time.perf_counter()
-        for turn in turns:
-            turn.candidate = turn.candidate or self._waiting.take(now)
-            turn.wait = self._waiting.wait(now) if turn.candidate is None and len(self._waiting) else 0.0
+        for submission in submissions:
+            submission.candidate = submission.candidate or self._queue.pop_ready(now)
+            submission.delay = (
+                self._queue.delay(now) if submission.candidate is None and len(self._queue) else 0.0
+            )
 
-    def _lease(self, turns: Sequence[Turn]) -> None:
-        """Lease more when few are left, or those left are at domains that have had their share. Commits.
+    def _lease_more(self, submissions: Sequence[Submission]) -> None:
+        """Lease more when few are left, or those left are at domains whose rate is used up. Commits.
 
-        On SQLite this commit reaches the disk and the marks need not: after a power cut whatever was
-        leased is in doubt, and nothing else.
+        On SQLite this commit is fsynced and that of a claim is not: after a power cut all leased deliveries
+        are uncertain, and no others.
         """
         now = time.perf_counter()
-        if self._has_deferred and now - self._walked_at > _WALK_SECONDS:
-            self._after, self._walked_at, self._has_deferred, self._is_exhausted = 0, now, False, False
-        wanting = sum(turn.wants_more and turn.candidate is None for turn in turns)
-        while not self._is_exhausted and not self._is_stopped and self._is_short(wanting, now):
-            leased = lease_some(self._campaign_id, utcnow(), self._after)
+        if self._has_deferred and now - self._scanned_at > _RESCAN_SECONDS:
+            self._after, self._scanned_at, self._has_deferred, self._is_exhausted = 0, now, False, False
+        wanting = sum(submission.wants_more and submission.candidate is None for submission in submissions)
+        while not self._is_exhausted and not self._is_stopped and self._needs_more(wanting, now):
+            leased = lease_batch(self._campaign_id, utcnow(), self._after)
             db.session.commit()
             if leased is None:
                 self._is_exhausted, self._after = self._after == 0, 0
             elif leased:
                 self._after = leased[-1].subscriber_id
-                self._waiting.add(leased)
+                self._queue.add(leased)
 
-    def _is_short(self, wanting: int, now: float) -> bool:
-        if len(self._waiting) >= _MOST_WAITING:
+    def _needs_more(self, wanting: int, now: float) -> bool:
+        if len(self._queue) >= _MAX_QUEUED:
             return False
-        return len(self._waiting) < self._low or not self._waiting.has(wanting, now)
+        return len(self._queue) < self._low_water_mark or not self._queue.has_ready(wanting, now)
 
-    def _look_ahead(self, turn: Turn) -> None:
-        if self._announces and turn.claimed is not None:
-            turn.ahead = self._waiting.take(time.perf_counter())
+    def _announce_next(self, submission: Submission) -> None:
+        if self._announces and submission.claimed is not None:
+            submission.announced = self._queue.pop_ready(time.perf_counter())
 
 
 def _roll_back() -> None:
     try:
         db.session.rollback()
-    except _AWAY:
+    except _DATABASE_ERRORS:
         db.session().invalidate()  # the connection broke only now

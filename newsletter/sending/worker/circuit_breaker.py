@@ -1,7 +1,7 @@
-"""The breaker: when the fault is ours, the campaign pauses instead of failing person by person.
+"""Circuit breaker of sending: faults of ours pause the campaign instead of failing its deliveries.
 
-The server refuses our login, our certificate check fails, it takes nothing because of who we are
-(5.7.x), or it has been out of reach for a while. Staff see the reason, mend it, and resume.
+Such faults: the login is refused, the certificate is invalid, every mail is refused by policy (5.7.x), or
+the server has been unreachable for a while. Staff see the reason, mend it, and resume.
 """
 
 import logging
@@ -12,22 +12,22 @@ import sqlalchemy as sa
 from flask import current_app
 
 from newsletter.campaigns.models import Campaign, CampaignStatus
-from newsletter.db import change
+from newsletter.db import execute_dml
 from newsletter.errors import N_
 from newsletter.ledger import audit
 from newsletter.mail.smtp.transport import Fault, Reply
-from newsletter.sending.worker.outcomes import without_addresses
+from newsletter.sending.worker.outcomes import redact_addresses
 
 log = logging.getLogger(__name__)
 
-#: So many mails in a row not taken because of us, whoever they were to.
-FAULTS = 10
-#: How long the server may be out of reach before staff are asked to look.
-AWAY = timedelta(minutes=10)
+#: So many consecutive mails refused for a fault of ours open the breaker.
+MAX_CONSECUTIVE_FAULTS = 10
+#: How long the server may be unreachable before the campaign is paused.
+MAX_UNREACHABLE = timedelta(minutes=10)
 
 
-#: What staff read where a campaign was paused for a fault of ours, or for what came back.
-_REASONS = {
+#: What staff read where a campaign was paused automatically: a fault of ours, bounces or complaints.
+_PAUSE_REASONS = {
     Fault.UNREACHABLE.value: N_("Paused: the mail server cannot be reached. Check its address, then resume."),
     Fault.TLS.value: N_(
         "Paused: the connection to the mail server cannot be encrypted, or its certificate is not valid."
@@ -51,15 +51,15 @@ _REASONS = {
 }
 
 
-def why_paused(campaign: Campaign) -> str | None:
-    """Return why a campaign was paused by itself, to be translated; None where it was not."""
+def pause_reason_text(campaign: Campaign) -> str | None:
+    """Return why a campaign was paused automatically, to be translated; None where it was not."""
     if campaign.status is not CampaignStatus.PAUSED or campaign.pause_reason is None:
         return None
-    return _REASONS[campaign.pause_reason]
+    return _PAUSE_REASONS[campaign.pause_reason]
 
 
-class Breaker:
-    """Hears every answer of one pass over a campaign, from all its connections."""
+class CircuitBreaker:
+    """Counts the replies of one pass over a campaign, of all its connections."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -67,10 +67,10 @@ class Breaker:
         self._answers = self._faults = 0
         self._last: Reply | None = None
         #: True when the connections should send no more.
-        self.is_tripped = False
+        self.is_open = False
 
-    def note(self, reply: Reply) -> None:
-        """Hear what was answered to a mail, or to an attempt to connect."""
+    def record_reply(self, reply: Reply) -> None:
+        """Record the reply to a mail, or to an attempt to connect."""
         with self._lock:
             if reply.fault is not None:
                 self._last = reply
@@ -79,32 +79,32 @@ class Breaker:
             self._answers += 1
             self._faults += reply.fault is not None
             self._in_a_row = self._in_a_row + 1 if reply.fault is not None else 0
-            self.is_tripped |= self._in_a_row >= FAULTS
+            self.is_open |= self._in_a_row >= MAX_CONSECUTIVE_FAULTS
 
-    def verdict(self, campaign_id: int, now: datetime) -> Reply | None:
-        """Return why the campaign must pause, at the end of a pass; None when it may go on."""
+    def pause_cause(self, campaign_id: int, now: datetime) -> Reply | None:
+        """Return the reply for which the campaign must pause, at the end of a pass; None otherwise."""
         away: dict[int, datetime] = current_app.extensions.setdefault("newsletter.away", {})
-        if self._last is None or (self._answers > self._faults and not self.is_tripped):
+        if self._last is None or (self._answers > self._faults and not self.is_open):
             away.pop(campaign_id, None)
             return None
         if self._last.fault is not Fault.UNREACHABLE or self._faults:
             return self._last
-        if now - away.setdefault(campaign_id, now) < AWAY:
+        if now - away.setdefault(campaign_id, now) < MAX_UNREACHABLE:
             return None
         del away[campaign_id]
         return self._last
 
 
-def pause_for(campaign_id: int, reply: Reply, now: datetime) -> None:
+def pause_campaign(campaign_id: int, reply: Reply, now: datetime) -> None:
     """Pause a campaign for a fault of ours, in the caller's transaction."""
     reason = reply.fault.value if reply.fault else None
-    paused = change(
+    paused = execute_dml(
         sa.update(Campaign)
         .where(Campaign.id == campaign_id, Campaign.status == CampaignStatus.SENDING)
         .values(
             status=CampaignStatus.PAUSED,
             pause_reason=reason,
-            pause_reply=without_addresses(reply.text),
+            pause_reply=redact_addresses(reply.text),
         )
     )
     if paused:

@@ -1,7 +1,8 @@
-"""Many connections in one thread: who may go on does, and all who need the ledger go there together.
+"""Event loop for SMTP connections in one thread; their database work is batched.
 
-A connection is a generator that yields what it waits for: its socket, being connected, a pause, or its
-turn at the ledger. Threads would spend half of their time handing the interpreter to each other.
+A connection is a generator that yields what it waits for: its socket, being connected, a sleep, or the
+batcher. All that wait for the batcher are submitted together. Threads would spend half of their time
+passing the GIL to each other.
 """
 
 import select
@@ -14,160 +15,160 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from flask import Flask
 
-from newsletter.mail.smtp.pipelining import Lost, Wait
-from newsletter.mail.smtp.transport import Opening, Transport
+from newsletter.mail.smtp.pipelining import ConnectionLost, SocketWait
+from newsletter.mail.smtp.transport import ConnectRequest, Transport
 
-Turn = TypeVar("Turn")
+Item = TypeVar("Turn")
 
-#: How exactly the time is kept that a server has for an answer.
-_LOOK_SECONDS = 0.1
+#: Seconds between two checks for time-outs of sockets.
+_TIMEOUT_CHECK_SECONDS = 0.1
 
 
-class Pause(NamedTuple):
-    """Yielded to go on after some seconds."""
+class Sleep(NamedTuple):
+    """Yielded to resume after some seconds."""
 
     seconds: float
 
 
-#: One connection's work. Yields a Wait, Opening, Pause, or its turn at the ledger.
-Work = Generator[Any, Any, int]
+#: One connection's work. Yields a SocketWait, ConnectRequest, Sleep, or an item for the batcher.
+ConnectionSteps = Generator[Any, Any, int]
 
 
-class _Line:
-    """A connection and when it stops waiting."""
+class _Task:
+    """A connection, what it waits for, and until when."""
 
-    __slots__ = ("turn", "until", "wait", "work")
+    __slots__ = ("item", "steps", "until", "wait")
 
-    def __init__(self, work: Work) -> None:
-        self.work = work
-        self.wait: Wait | None = None
+    def __init__(self, steps: ConnectionSteps) -> None:
+        self.steps = steps
+        self.wait: SocketWait | None = None
         self.until = 0.0
-        self.turn: Any = None
+        self.item: Any = None
 
 
-class Rounds(Generic[Turn]):
-    """Runs the connections of one pass over a campaign until all have ended."""
+class EventLoop(Generic[Item]):
+    """Runs connections until all have ended; ``submit`` gets the items of all that wait for it."""
 
-    def __init__(self, app: Flask, settle: Callable[[Sequence[Turn]], None]) -> None:
-        self._app, self._settle = app, settle
+    def __init__(self, app: Flask, submit: Callable[[Sequence[Item]], None]) -> None:
+        self._app, self._submit = app, submit
         self._poll = select.poll()
         #: By the descriptor that each waits for.
-        self._waiting: dict[int, _Line] = {}
-        self._pausing: list[_Line] = []
-        self._asking: list[_Line] = []
-        self._opened: deque[tuple[_Line, Any, BaseException | None]] = deque()
-        self._alive = self._opening = self._returned = 0
-        self._looked_at = 0.0
+        self._waiting: dict[int, _Task] = {}
+        self._sleeping: list[_Task] = []
+        self._submitting: list[_Task] = []
+        self._connected: deque[tuple[_Task, Any, BaseException | None]] = deque()
+        self._running = self._connecting = self._returned = 0
+        self._checked_at = 0.0
         self._error: BaseException | None = None
 
-    def run(self, works: Iterable[Work]) -> int:
-        """Return the sum of what they return; raise the first of their errors when all have ended."""
-        lines = [_Line(work) for work in works]
-        self._alive = len(lines)
-        self._bell, self._ear = socket.socketpair()
-        self._bell.settimeout(0)
+    def run(self, connections: Iterable[ConnectionSteps]) -> int:
+        """Return the sum of their results; raise the first of their errors when all have ended."""
+        tasks = [_Task(steps) for steps in connections]
+        self._running = len(tasks)
+        self._wake_sender, self._wake_receiver = socket.socketpair()
+        self._wake_sender.settimeout(0)
         try:
-            self._poll.register(self._ear, select.POLLIN)
-            with ThreadPoolExecutor(len(lines), thread_name_prefix="connect") as self._openers:
-                for line in lines:
-                    self._go_on(line)
-                while self._alive:
-                    self._go_round()
+            self._poll.register(self._wake_receiver, select.POLLIN)
+            with ThreadPoolExecutor(len(tasks), thread_name_prefix="connect") as self._connect_pool:
+                for task in tasks:
+                    self._resume(task)
+                while self._running:
+                    self._run_once()
         finally:
-            for line in lines:
-                line.work.close()
-            self._bell.close()
-            self._ear.close()
+            for task in tasks:
+                task.steps.close()
+            self._wake_sender.close()
+            self._wake_receiver.close()
         if self._error is not None:
             raise self._error
         return self._returned
 
-    def _go_round(self) -> None:
-        for descriptor, _event in self._poll.poll(1000 * self._patience()):
-            line = self._waiting.pop(descriptor, None)
-            if line is not None:
+    def _run_once(self) -> None:
+        for descriptor, _event in self._poll.poll(1000 * self._poll_timeout()):
+            task = self._waiting.pop(descriptor, None)
+            if task is not None:
                 self._poll.unregister(descriptor)
-                self._go_on(line)
-        if self._opening:
-            self._take_opened()
+                self._resume(task)
+        if self._connecting:
+            self._resume_connected()
         now = time.perf_counter()
-        if now - self._looked_at > _LOOK_SECONDS:
-            self._looked_at = now
-            self._give_up(now)
-        if self._pausing:
-            self._wake(now)
-        if self._asking:
-            self._exchange()
+        if now - self._checked_at > _TIMEOUT_CHECK_SECONDS:
+            self._checked_at = now
+            self._time_out(now)
+        if self._sleeping:
+            self._wake_sleeping(now)
+        if self._submitting:
+            self._submit_batch()
 
-    def _patience(self) -> float:
-        """Return for how many seconds nothing need be done unless a socket is ready."""
-        if self._asking:
+    def _poll_timeout(self) -> float:
+        """Return the seconds that poll(2) may block."""
+        if self._submitting:
             return 0.0
-        if not self._pausing:
-            return _LOOK_SECONDS
-        until = min(line.until for line in self._pausing)
-        return min(max(until - time.perf_counter(), 0.0), _LOOK_SECONDS)
+        if not self._sleeping:
+            return _TIMEOUT_CHECK_SECONDS
+        until = min(task.until for task in self._sleeping)
+        return min(max(until - time.perf_counter(), 0.0), _TIMEOUT_CHECK_SECONDS)
 
-    def _go_on(self, line: _Line, sent: Any = None, error: BaseException | None = None) -> None:  # noqa: ANN401 - what it waits for
+    def _resume(self, task: _Task, sent: Any = None, error: BaseException | None = None) -> None:  # noqa: ANN401 - what it waits for
         try:
-            wait = line.work.throw(error) if error is not None else line.work.send(sent)
+            wait = task.steps.throw(error) if error is not None else task.steps.send(sent)
         except StopIteration as done:
-            self._alive -= 1
+            self._running -= 1
             self._returned += done.value
             return
         except Exception as raised:  # noqa: BLE001 - the others finish first
-            self._alive -= 1
+            self._running -= 1
             self._error = self._error or raised
             return
-        if type(wait) is Wait:
-            line.until = time.perf_counter() + wait.seconds
-            self._waiting[wait.descriptor] = line
+        if type(wait) is SocketWait:
+            task.until = time.perf_counter() + wait.seconds
+            self._waiting[wait.descriptor] = task
             self._poll.register(wait.descriptor, wait.event)
-        elif type(wait) is Pause:
-            line.until = time.perf_counter() + wait.seconds
-            self._pausing.append(line)
-        elif type(wait) is Opening:
-            self._opening += 1
-            self._openers.submit(self._open, line, wait.transport)
+        elif type(wait) is Sleep:
+            task.until = time.perf_counter() + wait.seconds
+            self._sleeping.append(task)
+        elif type(wait) is ConnectRequest:
+            self._connecting += 1
+            self._connect_pool.submit(self._connect, task, wait.transport)
         else:
-            line.turn = wait
-            self._asking.append(line)
+            task.item = wait
+            self._submitting.append(task)
 
-    def _exchange(self) -> None:
-        """Settle the turns of all who are there. While that is written others come: they are the next."""
-        lines, self._asking = self._asking, []
+    def _submit_batch(self) -> None:
+        """Submit the items of all connections that wait; those that come meanwhile are the next batch."""
+        tasks, self._submitting = self._submitting, []
         error: BaseException | None = None
         try:
-            self._settle([line.turn for line in lines])
+            self._submit([task.item for task in tasks])
         except Exception as raised:  # noqa: BLE001 - each raises it for itself
             error = raised
-        for line in lines:
-            self._go_on(line, error=error)
+        for task in tasks:
+            self._resume(task, error=error)
 
-    def _give_up(self, now: float) -> None:
-        """Tell those whose server has been silent for too long."""
-        for descriptor, line in [item for item in self._waiting.items() if item[1].until <= now]:
+    def _time_out(self, now: float) -> None:
+        """Throw ConnectionLost into connections whose server has been silent for too long."""
+        for descriptor, task in [item for item in self._waiting.items() if item[1].until <= now]:
             del self._waiting[descriptor]
             self._poll.unregister(descriptor)
-            self._go_on(line, error=Lost("TimeoutError"))
+            self._resume(task, error=ConnectionLost("TimeoutError"))
 
-    def _wake(self, now: float) -> None:
-        due = [line for line in self._pausing if line.until <= now]
-        self._pausing = [line for line in self._pausing if line.until > now]
-        for line in due:
-            self._go_on(line)
+    def _wake_sleeping(self, now: float) -> None:
+        due = [task for task in self._sleeping if task.until <= now]
+        self._sleeping = [task for task in self._sleeping if task.until > now]
+        for task in due:
+            self._resume(task)
 
-    def _open(self, line: _Line, transport: Transport) -> None:
+    def _connect(self, task: _Task, transport: Transport) -> None:
         try:
             with self._app.app_context():
-                self._opened.append((line, transport.open(), None))
+                self._connected.append((task, transport.open(), None))
         except BaseException as error:  # noqa: BLE001 - raised where it is waited for
-            self._opened.append((line, None, error))
-        self._bell.send(b".")
+            self._connected.append((task, None, error))
+        self._wake_sender.send(b".")
 
-    def _take_opened(self) -> None:
-        while self._opened:
-            line, fault, error = self._opened.popleft()
-            self._opening -= 1
-            self._ear.recv(1)
-            self._go_on(line, fault, error)
+    def _resume_connected(self) -> None:
+        while self._connected:
+            task, fault, error = self._connected.popleft()
+            self._connecting -= 1
+            self._wake_receiver.recv(1)
+            self._resume(task, fault, error)

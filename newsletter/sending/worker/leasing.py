@@ -1,7 +1,6 @@
-"""Who holds which delivery.
+"""Leases on deliveries: a worker leases a batch of rows, then claims each just before it is sent.
 
-A worker first leases some rows, then marks each ``sending`` just before it is handed over. Both
-ask anew whether the person may be written to: see ``statements``.
+A claim sets the status ``sending``. Both statements check anew whether the person may be written to.
 """
 
 from collections.abc import Collection, Sequence
@@ -13,27 +12,27 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 
 from newsletter.campaigns.models import Campaign, CampaignStatus, CampaignTotals
-from newsletter.db import change, db, dialect, is_sqlite, listed, table_of
-from newsletter.db.leases import LEASE, dead_owners, earlier_boots, owner
+from newsletter.db import bind_list, db, dialect, execute_dml, is_sqlite, table_of
+from newsletter.db.leases import LEASE_DURATION, dead_owners, owner, owners_of_earlier_boots
 from newsletter.sending.models import Delivery, DeliveryStatus
-from newsletter.sending.worker.prepared import Prepared
-from newsletter.sending.worker.sql import WAITING, prepared
+from newsletter.sending.worker.prepared import PreparedStatement
+from newsletter.sending.worker.sql import WAITING_STATUSES, get_statement
 
 
-class Leased(NamedTuple):
-    """A delivery that is ours to send, and where to."""
+class LeasedDelivery(NamedTuple):
+    """A delivery leased by this process, and its address."""
 
     subscriber_id: int
     address: str
 
     @property
     def domain(self) -> str:
-        """The domain that the mail goes to."""
+        """The domain of the address, casefolded."""
         return self.address.rpartition("@")[2].casefold()
 
 
-class Claimed(NamedTuple):
-    """A delivery marked ``sending``, and what its copy needs."""
+class ClaimedDelivery(NamedTuple):
+    """A delivery with status ``sending``, and what its message needs."""
 
     campaign_id: int
     subscriber_id: int
@@ -44,58 +43,62 @@ class Claimed(NamedTuple):
     is_measured: bool
 
 
-def lease_some(campaign_id: int, now: datetime, after: int = 0) -> list[Leased] | None:
-    """Lease the next due deliveries of a campaign behind a subscriber; None when there are none.
+def lease_batch(campaign_id: int, now: datetime, after: int = 0) -> list[LeasedDelivery] | None:
+    """Lease the next due deliveries of a campaign after a subscriber id; None when there are none.
 
-    Those to people who may not be written to become ``skipped``, so the list may be empty.
+    Those to people who may not be written to become ``skipped``, so the list may be empty. Does not commit.
     """
     values = {
         "campaign": campaign_id,
         "after": after,
         "now": now,
         "holder": owner(),
-        "until": now + LEASE,
+        "until": now + LEASE_DURATION,
     }
-    people = [number for (number,) in prepared("lease").run(values)]
+    people = [number for (number,) in get_statement("lease").run(values)]
     if not people:
         return None
-    rows = prepared("look").run({"campaign": campaign_id, "people": listed(people)})
+    rows = get_statement("find_eligible").run({"campaign": campaign_id, "people": bind_list(people)})
     gone = [number for number, _address, list_id in rows if list_id is None]
     if gone:
-        skip(campaign_id, gone)
-    return [Leased(number, address) for number, address, list_id in rows if list_id is not None]
+        skip_ineligible(campaign_id, gone)
+    return [LeasedDelivery(number, address) for number, address, list_id in rows if list_id is not None]
 
 
-def skip(campaign_id: int, people: Sequence[int]) -> None:
-    """Skip those of the leased deliveries whose people may not be written to."""
-    skipped = prepared("skip").run({"campaign": campaign_id, "people": listed(people), "holder": owner()})
-    count(campaign_id, skipped=len(skipped))
+def skip_ineligible(campaign_id: int, people: Sequence[int]) -> None:
+    """Make leased deliveries to people who may not be written to ``skipped``."""
+    skipped = get_statement("skip").run(
+        {"campaign": campaign_id, "people": bind_list(people), "holder": owner()}
+    )
+    add_to_totals(campaign_id, skipped=len(skipped))
 
 
-def unmark(campaign_id: int, people: Sequence[int]) -> None:
-    """Take back marks that may or may not have been committed; nothing must have been handed over."""
-    prepared("unmark").run({"campaign": campaign_id, "people": listed(people), "holder": owner()})
+def reset_claim(campaign_id: int, people: Sequence[int]) -> None:
+    """Undo claims whose commit was not confirmed. Nothing must have been sent on them."""
+    get_statement("reset_claim").run(
+        {"campaign": campaign_id, "people": bind_list(people), "holder": owner()}
+    )
 
 
-def is_running(campaign_id: int) -> bool:
-    """Tell whether a campaign is on its way."""
+def is_sending(campaign_id: int) -> bool:
+    """Tell whether a campaign has the status ``sending``."""
     status = db.session.scalar(sa.select(Campaign.status).where(Campaign.id == campaign_id))
     return status is CampaignStatus.SENDING
 
 
-def release(campaign_id: int, unsent: Collection[int] = ()) -> None:
-    """Give back what this process leased and did not send. Commits.
+def release_leases(campaign_id: int, unsent: Collection[int] = ()) -> None:
+    """Release this process's leases of deliveries that it did not send. Commits.
 
-    ``unsent`` are those that may stand as ``sending`` although nothing was handed over, see ``unmark``.
+    ``unsent`` are those that may have the status ``sending`` although nothing was sent, see ``reset_claim``.
     """
     if unsent:
-        unmark(campaign_id, list(unsent))
-    change(
+        reset_claim(campaign_id, list(unsent))
+    execute_dml(
         sa.update(Delivery)
         .where(
             Delivery.campaign_id == campaign_id,
             Delivery.leased_by == owner(),
-            Delivery.status.in_(WAITING),
+            Delivery.status.in_(WAITING_STATUSES),
         )
         .values(leased_by=None, leased_until=None)
     )
@@ -103,7 +106,7 @@ def release(campaign_id: int, unsent: Collection[int] = ()) -> None:
 
 
 def release_expired(campaign_id: int, now: datetime) -> int:
-    """Settle what dead workers held and return how many became ``uncertain``. Commits."""
+    """End the leases of dead workers and return how many deliveries became ``uncertain``. Commits."""
     held = sa.select(Delivery.leased_by).where(
         Delivery.campaign_id == campaign_id, Delivery.leased_by.is_not(None)
     )
@@ -118,28 +121,28 @@ def release_expired(campaign_id: int, now: datetime) -> int:
     in_doubt: sa.ColumnElement[bool] = Delivery.status == DeliveryStatus.SENDING
     if is_sqlite():
         # Marks there survive a kill, not a power cut: of what was leased before it, any may have gone.
-        before = Delivery.leased_by.in_(earlier_boots(holders))
-        in_doubt = sa.or_(in_doubt, sa.and_(before, Delivery.status.in_(WAITING)))
-    uncertain = change(
+        before = Delivery.leased_by.in_(owners_of_earlier_boots(holders))
+        in_doubt = sa.or_(in_doubt, sa.and_(before, Delivery.status.in_(WAITING_STATUSES)))
+    uncertain = execute_dml(
         sa.update(Delivery).where(abandoned, in_doubt).values(status=DeliveryStatus.UNCERTAIN, **nobody)
     )
-    count(campaign_id, uncertain=uncertain)
-    change(sa.update(Delivery).where(abandoned, Delivery.status.in_(WAITING)).values(**nobody))
+    add_to_totals(campaign_id, uncertain=uncertain)
+    execute_dml(sa.update(Delivery).where(abandoned, Delivery.status.in_(WAITING_STATUSES)).values(**nobody))
     db.session.commit()
     return uncertain
 
 
-def count(campaign_id: int, **numbers: int) -> None:
-    """Add to a campaign's totals, in the transaction of what is counted."""
+def add_to_totals(campaign_id: int, **numbers: int) -> None:
+    """Add to the totals of a campaign, in the caller's transaction."""
     added = {f"more_{name}": number for name, number in numbers.items() if number}
     if added:
-        counting = _counting(tuple(name for name, number in numbers.items() if number), dialect())
+        counting = _totals_update(tuple(name for name, number in numbers.items() if number), dialect())
         counting.run({"campaign": campaign_id} | added)
 
 
 @cache
-def _counting(names: tuple[str, ...], dialect: Dialect) -> Prepared:
+def _totals_update(names: tuple[str, ...], dialect: Dialect) -> PreparedStatement:
     totals = table_of(CampaignTotals)
     more = {name: totals.c[name] + sa.bindparam(f"more_{name}") for name in names}
     these = totals.c.campaign_id == sa.bindparam("campaign")
-    return Prepared(sa.update(totals).where(these).values(more), dialect)
+    return PreparedStatement(sa.update(totals).where(these).values(more), dialect)

@@ -1,35 +1,35 @@
-"""What a server's answer makes of a delivery."""
+"""Outcomes: the status of a delivery after the server's reply."""
 
 import re
 from datetime import datetime
 from typing import Any
 
-from newsletter.mail.outbox import RETRY_AFTER
+from newsletter.mail.outbox import RETRY_DELAYS
 from newsletter.mail.smtp.transport import Fault, Reply
 from newsletter.sending.models import DeliveryStatus
-from newsletter.sending.worker.leasing import Claimed
+from newsletter.sending.worker.leasing import ClaimedDelivery
 
-#: A delivery handed over, and what became of it.
-Answered = tuple[Claimed, Reply]
+#: A delivery that was sent, and the reply.
+Outcome = tuple[ClaimedDelivery, Reply]
 
 _ADDRESS = re.compile(r"[^\s<>()\[\],;:\"']+@[^\s<>()\[\],;:\"']+")
 
 
 def status_of(reply: Reply, attempts: int) -> DeliveryStatus:
-    """Tell what becomes of a delivery after so many tries."""
+    """Return the status of a delivery after a reply to its n-th attempt."""
     if reply.is_accepted:
         return DeliveryStatus.ACCEPTED
     if reply.is_uncertain:
         return DeliveryStatus.UNCERTAIN
-    # A fault of ours is never blamed on the person: it is tried again once we have mended it.
+    # A fault of ours is not the recipient's: the delivery is retried once we have mended it.
     is_ours = reply.fault in {Fault.POLICY, Fault.LOGIN}
-    if (reply.is_retryable or is_ours) and attempts <= len(RETRY_AFTER):
+    if (reply.is_retryable or is_ours) and attempts <= len(RETRY_DELAYS):
         return DeliveryStatus.DEFERRED
     return DeliveryStatus.FAILED
 
 
-def in_figures(answered: Answered, now: datetime) -> dict[str, Any]:
-    """Return what is written down of an answer, by the names of the columns."""
+def outcome_columns(answered: Outcome, now: datetime) -> dict[str, Any]:
+    """Return the columns of a delivery to store for an outcome."""
     claimed, reply = answered
     status = status_of(reply, claimed.attempts)
     is_deferred = status is DeliveryStatus.DEFERRED
@@ -37,12 +37,12 @@ def in_figures(answered: Answered, now: datetime) -> dict[str, Any]:
         "subscriber_id": claimed.subscriber_id,
         "attempts": claimed.attempts,
         "status": status.value,
-        "due_at": now + RETRY_AFTER[claimed.attempts - 1] if is_deferred else None,
+        "due_at": now + RETRY_DELAYS[claimed.attempts - 1] if is_deferred else None,
         "reply_code": reply.code or None,
-        "reply_text": None if reply.is_accepted else without_addresses(reply.text),
+        "reply_text": None if reply.is_accepted else redact_addresses(reply.text),
     }
 
 
-def without_addresses(text: str) -> str:
-    """Cut mail addresses out of what a server said."""
+def redact_addresses(text: str) -> str:
+    """Replace mail addresses in a server's reply (they are personal data)."""
     return _ADDRESS.sub("…", text)

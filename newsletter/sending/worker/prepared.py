@@ -1,4 +1,4 @@
-"""Statements made once: SQLAlchemy looks at each anew, which takes longer than running it."""
+"""Statements compiled once and run on the driver: saves SQLAlchemy's work at each execution."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +12,8 @@ from newsletter.db import db
 Statement = sa.Select[Any] | sa.CompoundSelect[Any] | sa.Update
 
 
-class Prepared:
-    """A statement in an engine's own words. Rows come back as the driver gives them."""
+class PreparedStatement:
+    """A statement compiled for one dialect. Rows are returned as the driver gives them."""
 
     def __init__(self, statement: Statement, dialect: Dialect) -> None:
         compiled = statement.compile(dialect=dialect)
@@ -31,11 +31,11 @@ class Prepared:
                 self._constants[name] = write(value) if write else value
 
     def run(self, values: dict[str, Any]) -> list[tuple[Any, ...]]:
-        """Execute in the session's transaction, past its objects, and return the rows."""
+        """Execute in the session's transaction and return the rows; objects are not synchronized."""
         return self._run_on(db.session.connection(), values)
 
-    def run_alone(self, values: dict[str, Any]) -> list[tuple[Any, ...]]:
-        """Execute as a transaction of its own and commit, in one round trip where that can be."""
+    def run_autocommit(self, values: dict[str, Any]) -> list[tuple[Any, ...]]:
+        """Execute as a transaction of its own (autocommit, one round trip) and return the rows."""
         engine = db.session.get_bind()
         if isinstance(engine, sa.Connection):  # it may be within a transaction, as in a test
             rows = self.run(values)
@@ -50,7 +50,7 @@ class Prepared:
             bound[name] = write(bound[name])
         parameters = tuple(bound[name] for name in self._order) if self._order is not None else bound
         cursor = connection.connection.cursor()
-        with _told_as_usual(connection, self._text, cursor):
+        with _sqlalchemy_errors(connection, self._text, cursor):
             cursor.execute(self._text, parameters)
             rows = list(cursor.fetchall()) if self._has_rows else []
         cursor.close()
@@ -58,7 +58,7 @@ class Prepared:
 
 
 @contextmanager
-def _told_as_usual(connection: sa.Connection, text: str, cursor: Any) -> Iterator[None]:  # noqa: ANN401 - the driver's
+def _sqlalchemy_errors(connection: sa.Connection, text: str, cursor: Any) -> Iterator[None]:  # noqa: ANN401 - the driver's
     """Raise errors of the driver as SQLAlchemy does, which drops a connection that is gone."""
     try:
         yield

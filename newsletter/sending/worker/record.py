@@ -1,7 +1,7 @@
-"""One step of the books: what was answered is recorded and counted, and who is next is marked.
+"""Records a batch of outcomes, adds them to the totals, and claims the next deliveries.
 
-PostgreSQL takes a step as one statement, which is a transaction by itself and one round trip. SQLite
-has neither round trips nor such statements, and takes three in one transaction.
+On PostgreSQL this is one statement (data-modifying CTEs), so one transaction and one round trip. SQLite has
+neither, and runs three statements in one transaction.
 """
 
 import json
@@ -11,94 +11,94 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from newsletter.db import db, dialect, is_sqlite, listed
-from newsletter.db.leases import LEASE, owner
+from newsletter.db import bind_list, db, dialect, is_sqlite
+from newsletter.db.leases import LEASE_DURATION, owner
 from newsletter.sending.models import Delivery, DeliveryStatus
-from newsletter.sending.worker.leasing import Claimed, count, skip
-from newsletter.sending.worker.outcomes import Answered, in_figures
-from newsletter.sending.worker.sql import prepared
+from newsletter.sending.worker.leasing import ClaimedDelivery, add_to_totals, skip_ineligible
+from newsletter.sending.worker.outcomes import Outcome, outcome_columns
+from newsletter.sending.worker.sql import get_statement
 from newsletter.subscribers.consent.tracking import measured_states
 from newsletter.subscribers.models import TrackingState
 
 log = logging.getLogger(__name__)
 
-#: Subscriber, status, and whether the copy was measured.
+#: Subscriber, status, and whether the message was measured (tracked).
 Recorded = tuple[int, str, bool]
 
 
-def settle(
-    campaign_id: int, answers: Sequence[Answered], people: Sequence[int], now: datetime
-) -> dict[int, Claimed]:
-    """Record answers of one campaign, and mark leased deliveries ``sending``. Commits.
+def record_and_claim(
+    campaign_id: int, outcomes: Sequence[Outcome], people: Sequence[int], now: datetime
+) -> dict[int, ClaimedDelivery]:
+    """Record outcomes of one campaign, and claim leased deliveries (status ``sending``). Commits.
 
-    Returns those that may be handed over, by subscriber. A person who may no longer be written to
-    makes theirs ``skipped``; a campaign that is not on its way, or a lease that has ended, leaves it
-    as it is. When the commit is not confirmed, all of it may be asked for again, after an ``unmark``.
+    Returns the claimed deliveries by subscriber. One to a person who may no longer be written to becomes
+    ``skipped``; when the campaign is not being sent, or the lease has ended, it stays as it is. After an
+    unconfirmed commit the same call may be repeated, after ``reset_claim``.
     """
-    values = _values(campaign_id, answers, people, now)
-    recorded, marked = _step_by_step(values) if is_sqlite() else _at_once(values)
-    claimed = {row[1]: Claimed(*row) for row in marked}
-    late = [one for one in answers if one[0].subscriber_id not in recorded]
+    values = _parameters(campaign_id, outcomes, people, now)
+    recorded, claimed_rows = _run_statements(values) if is_sqlite() else _run_single_statement(values)
+    claimed = {row[1]: ClaimedDelivery(*row) for row in claimed_rows}
+    late = [one for one in outcomes if one[0].subscriber_id not in recorded]
     gone = [number for number in people if number not in claimed]
     if late:
         _record_late(campaign_id, late, now)
     if gone:
-        skip(campaign_id, gone)
+        skip_ineligible(campaign_id, gone)
     if late or gone:
         db.session.commit()
     return claimed
 
 
-def _values(
-    campaign_id: int, answers: Sequence[Answered], people: Sequence[int], now: datetime
+def _parameters(
+    campaign_id: int, outcomes: Sequence[Outcome], people: Sequence[int], now: datetime
 ) -> dict[str, Any]:
     # Two at most are measured; a state named twice is the same as once.
     states: list[TrackingState | None] = [*measured_states()] or [None]
     return {
-        **_given(campaign_id, answers, now),
-        "people": listed(people),
+        **_outcome_parameters(campaign_id, outcomes, now),
+        "people": bind_list(people),
         "holder": owner(),
-        "until": now + LEASE,
+        "until": now + LEASE_DURATION,
         "measured_1": states[0],
         "measured_2": states[-1],
     }
 
 
-def _given(campaign_id: int, answers: Sequence[Answered], now: datetime) -> dict[str, Any]:
-    """Write answers as the statements read them."""
-    rows = [in_figures(answered, now) for answered in answers]
+def _outcome_parameters(campaign_id: int, outcomes: Sequence[Outcome], now: datetime) -> dict[str, Any]:
+    """Return outcomes as the parameters of the statements: a JSON list."""
+    rows = [outcome_columns(answered, now) for answered in outcomes]
     for row in rows:
         if row["due_at"] is not None:
             row["due_at"] = str(Delivery.due_at.type.process_bind_param(row["due_at"], dialect()))
     people = [row["subscriber_id"] for row in rows]
-    return {"campaign": campaign_id, "answered": listed(people), "given": json.dumps(rows), "now": now}
+    return {"campaign": campaign_id, "answered": bind_list(people), "given": json.dumps(rows), "now": now}
 
 
-def _at_once(values: dict[str, Any]) -> tuple[set[int], list[tuple[Any, ...]]]:
-    rows = prepared("settle").run_alone(values)
-    # What has no campaign was recorded, and not marked.
+def _run_single_statement(values: dict[str, Any]) -> tuple[set[int], list[tuple[Any, ...]]]:
+    rows = get_statement("record_and_claim").run_autocommit(values)
+    # A row without a campaign was recorded, one with it was claimed.
     return {row[1] for row in rows if row[0] is None}, [row for row in rows if row[0] is not None]
 
 
-def _step_by_step(values: dict[str, Any]) -> tuple[set[int], list[tuple[Any, ...]]]:
-    recorded = prepared("record").run(values)
-    count(values["campaign"], **_numbers(recorded))
-    marked = prepared("mark").run(values)
+def _run_statements(values: dict[str, Any]) -> tuple[set[int], list[tuple[Any, ...]]]:
+    recorded = get_statement("record").run(values)
+    add_to_totals(values["campaign"], **_changes_of_totals(recorded))
+    claimed_rows = get_statement("claim").run(values)
     db.session.commit()
-    return {row[0] for row in recorded}, marked
+    return {row[0] for row in recorded}, claimed_rows
 
 
-def _record_late(campaign_id: int, answers: Sequence[Answered], now: datetime) -> None:
-    """Record what came when our lease had ended, and the delivery been given up."""
-    log.warning("answers late", extra={"campaign_id": campaign_id, "count": len(answers)})
-    recorded = prepared("record_late").run(_given(campaign_id, answers, now))
-    numbers = _numbers(recorded)
+def _record_late(campaign_id: int, outcomes: Sequence[Outcome], now: datetime) -> None:
+    """Record outcomes that came after our lease had ended and the delivery become ``uncertain``."""
+    log.warning("answers late", extra={"campaign_id": campaign_id, "count": len(outcomes)})
+    recorded = get_statement("record_late").run(_outcome_parameters(campaign_id, outcomes, now))
+    numbers = _changes_of_totals(recorded)
     numbers["uncertain"] -= len(recorded)
-    count(campaign_id, **numbers)
+    add_to_totals(campaign_id, **numbers)
 
 
-def _numbers(recorded: Sequence[Recorded]) -> Counter[str]:
-    """Count what answers make of the totals."""
+def _changes_of_totals(recorded: Sequence[Recorded]) -> Counter[str]:
+    """Return the changes of the campaign's totals by recorded outcomes."""
     numbers = Counter(status for _subscriber, status, _measured in recorded)
     del numbers[DeliveryStatus.DEFERRED.value]
     numbers["measured"] = sum(

@@ -1,7 +1,7 @@
-"""Deliveries that staff must decide on: those that failed, and those of which nobody knows.
+"""Failed and uncertain deliveries, on which staff decide.
 
-Nothing here is sent by itself. What failed may be sent again; what is uncertain may have arrived,
-so sending it again is a decision, and so is leaving it.
+Nothing here is retried automatically. A failed delivery may be sent again; an uncertain one may have
+arrived, so both sending it again and leaving it are decisions of a person.
 """
 
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ import sqlalchemy as sa
 
 from newsletter.campaigns.drafts import get_campaign
 from newsletter.campaigns.models import Campaign, CampaignStatus
-from newsletter.db import change, db
+from newsletter.db import db, execute_dml
 from newsletter.errors import N_, NewsletterError
 from newsletter.ledger import audit
 from newsletter.sending.models import Delivery, DeliveryStatus
-from newsletter.sending.worker.leasing import count
+from newsletter.sending.worker.leasing import add_to_totals
 from newsletter.subscribers.addresses import mask
 from newsletter.subscribers.models import Subscriber
-from newsletter.wakeups import wake
+from newsletter.wakeups import wake_after_commit
 
-#: Under these nothing may be put back in the queue.
-_CLOSED = (CampaignStatus.DRAFT, CampaignStatus.SCHEDULED, CampaignStatus.CANCELLED)
+#: Campaign statuses in which no delivery may be queued again.
+_CLOSED_STATUSES = (CampaignStatus.DRAFT, CampaignStatus.SCHEDULED, CampaignStatus.CANCELLED)
 
 
 class CampaignClosed(NewsletterError):
@@ -50,7 +50,7 @@ def count_undelivered(campaign_id: int) -> dict[DeliveryStatus, int]:
 
 
 def page_of_undelivered(campaign_id: int, *, after: int = 0, size: int = 50) -> list[Undelivered]:
-    """Return a page of them, in the order of the subscribers, behind one of these."""
+    """Return a page of them by subscriber id, after ``after``."""
     rows = db.session.execute(
         sa.select(Delivery, Subscriber.address)
         .outerjoin(Subscriber, Subscriber.id == Delivery.subscriber_id)
@@ -67,29 +67,29 @@ def send_again(campaign_id: int, status: DeliveryStatus, *, now: datetime, actor
     Raises UnknownCampaign or CampaignClosed.
     """
     campaign = get_campaign(campaign_id, lock=True)
-    if campaign.status in _CLOSED:
+    if campaign.status in _CLOSED_STATUSES:
         raise CampaignClosed(id=campaign.id, status=campaign.status.value)
     again = {"status": DeliveryStatus.QUEUED, "attempts": 0, "due_at": None, "reply_text": None}
-    number = change(_of(campaign_id, status).values(again))
+    number = execute_dml(_update_open(campaign_id, status).values(again))
     if number:
-        count(campaign_id, **{status.value: -number})
-        _set_going(campaign)
-        _note("deliveries sent again", campaign_id, status, number, now=now, actor=actor)
+        add_to_totals(campaign_id, **{status.value: -number})
+        _resume_if_sent(campaign)
+        _record_audit("deliveries sent again", campaign_id, status, number, now=now, actor=actor)
     return number
 
 
 def leave_uncertain(campaign_id: int, *, now: datetime, actor: str) -> int:
     """Decide that what is uncertain stays as it is; return how many. It is no longer listed."""
     get_campaign(campaign_id, lock=True)
-    number = change(_of(campaign_id, DeliveryStatus.UNCERTAIN).values(decided_at=now))
+    number = execute_dml(_update_open(campaign_id, DeliveryStatus.UNCERTAIN).values(decided_at=now))
     if number:
-        _note(
+        _record_audit(
             "deliveries left uncertain", campaign_id, DeliveryStatus.UNCERTAIN, number, now=now, actor=actor
         )
     return number
 
 
-def _of(campaign_id: int, status: DeliveryStatus) -> sa.Update:
+def _update_open(campaign_id: int, status: DeliveryStatus) -> sa.Update:
     return sa.update(Delivery).where(
         Delivery.campaign_id == campaign_id, Delivery.status == status, Delivery.decided_at.is_(None)
     )
@@ -101,13 +101,13 @@ def _is_open() -> sa.ColumnElement[bool]:
     )
 
 
-def _set_going(campaign: Campaign) -> None:
+def _resume_if_sent(campaign: Campaign) -> None:
     if campaign.status is CampaignStatus.SENT:
         campaign.status, campaign.finished_at = CampaignStatus.SENDING, None
-    wake("campaigns")
+    wake_after_commit("campaigns")
 
 
-def _note(
+def _record_audit(
     event: str, campaign_id: int, status: DeliveryStatus, number: int, *, now: datetime, actor: str
 ) -> None:
     audit.record(

@@ -1,7 +1,7 @@
-"""Warming up: a new sender may hand over so many newsletters on its first day, more on the next.
+"""Warm-up: a daily limit of newsletters for a new sender, higher on each day of sending (WARM_UP).
 
-Mailbox providers judge a sender they do not know by how it begins. Days on which nothing was sent do
-not count. Single mails, such as confirmations, are not held back: somebody waits for them.
+Mailbox providers judge an unknown sender by its first volumes. Days on which nothing was sent do not
+count. Single mails, such as confirmations, are not limited: somebody waits for them.
 """
 
 import threading
@@ -11,17 +11,17 @@ from datetime import date, datetime
 import sqlalchemy as sa
 
 from newsletter.clock import utcnow
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db, insert_or_ignore
 from newsletter.sending.models import SendingDay
 
-#: So many are set aside for a worker at a time: what one that dies has not used is lost for the day.
-LOT = 20
+#: Mails reserved by a worker at a time: what a dead worker has not used is lost for the day.
+RESERVATION_SIZE = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Today:
-    """A day of warming up."""
+class DailyLimit:
+    """The limit of one day of warm-up, and how much of it is reserved."""
 
     day: date
     ceiling: int
@@ -29,17 +29,17 @@ class Today:
 
     @property
     def is_reached(self) -> bool:
-        """True when nothing more may be handed over on this day."""
+        """True when nothing more may be sent on this day."""
         return self.taken >= self.ceiling
 
 
-def today(now: datetime) -> Today | None:
-    """Return the day's ceiling and how much of it is taken; None where there is no ceiling (any more)."""
-    warm_up = settings().warm_up
+def daily_limit(now: datetime) -> DailyLimit | None:
+    """Return the limit of today; None when not warming up (any more)."""
+    warm_up = current_settings().warm_up
     if warm_up is None:
         return None
     begins, ceilings = warm_up
-    day = now.astimezone(settings().timezone).date()
+    day = now.astimezone(current_settings().timezone).date()
     if day < begins:
         return None
     rows = dict(
@@ -48,12 +48,12 @@ def today(now: datetime) -> Today | None:
         ).all()
     )
     number = sum(taken > 0 for known, taken in rows.items() if known < day)
-    return Today(day, ceilings[number], rows.get(day, 0)) if number < len(ceilings) else None
+    return DailyLimit(day, ceilings[number], rows.get(day, 0)) if number < len(ceilings) else None
 
 
-def take(number: int, now: datetime) -> tuple[date, int] | None:
-    """Set aside up to so many of today's; return the day and how many, or None without a ceiling. Commits."""
-    known = today(now)
+def reserve_quota(number: int, now: datetime) -> tuple[date, int] | None:
+    """Reserve up to ``number`` mails of today; return the day and how many, None without a limit. Commits."""
+    known = daily_limit(now)
     if known is None:
         db.session.rollback()
         return None
@@ -65,31 +65,31 @@ def take(number: int, now: datetime) -> tuple[date, int] | None:
     return known.day, granted
 
 
-def give_back(day: date, number: int) -> None:
-    """Give back what was set aside and not used. Commits."""
+def release_quota(day: date, number: int) -> None:
+    """Return reserved mails that were not used. Commits."""
     these = SendingDay.day == day
     db.session.execute(sa.update(SendingDay).where(these).values(taken=SendingDay.taken - number))
     db.session.commit()
 
 
-class Ceiling:
-    """What one pass may still hand over, shared by its connections."""
+class WarmupQuota:
+    """The mails that one pass may still send, shared by its connections."""
 
     def __init__(self) -> None:
-        self.is_there = settings().warm_up is not None
+        self.is_limited = current_settings().warm_up is not None
         self._lock = threading.Lock()
         self._day: date | None = None
         self._left = 0
 
-    def admits(self) -> bool:
-        """Tell whether one more may be handed over, and count it; False when today's ceiling is reached."""
-        if not self.is_there:
+    def try_consume(self) -> bool:
+        """Count one mail; False when today's limit is reached. Commits when it reserves more."""
+        if not self.is_limited:
             return True
         with self._lock:
             if not self._left:
-                lot = take(LOT, utcnow())
+                lot = reserve_quota(RESERVATION_SIZE, utcnow())
                 if lot is None:
-                    self.is_there = False
+                    self.is_limited = False
                     return True
                 self._day, self._left = lot
             if not self._left:
@@ -97,14 +97,14 @@ class Ceiling:
             self._left -= 1
             return True
 
-    def put_back(self) -> None:
-        """Count one less: there was nobody to hand it to."""
+    def refund(self) -> None:
+        """Undo one ``try_consume``: no delivery was there to send."""
         with self._lock:
-            self._left += self.is_there
+            self._left += self.is_limited
 
     def close(self) -> None:
-        """Give back what is left."""
+        """Return what is left of the reservation. Commits."""
         with self._lock:
             if self._day is not None and self._left:
-                give_back(self._day, self._left)
+                release_quota(self._day, self._left)
                 self._left = 0

@@ -1,4 +1,4 @@
-"""Who is let in where. Nothing under /staff opens to anyone unless its view says to whom."""
+"""Access control: which roles may use which staff page. Under /staff a view without a rule is closed."""
 
 import hashlib
 import hmac
@@ -20,25 +20,25 @@ from flask_security import (
     verify_password,
 )
 
-from newsletter.config import Settings, settings
+from newsletter.config import Settings, current_settings
 from newsletter.db import db
 from newsletter.errors import N_, AddressInvalid
-from newsletter.ratelimit.limiter import network
+from newsletter.ratelimit.limiter import client_network
 from newsletter.staff.auth import sessions, two_factor
 from newsletter.staff.models import NamedRole, Role, Staff, StaffSession
 from newsletter.web.app import user_agent
 from newsletter.web.i18n import translate
 
-#: Who writes newsletters, and who lets them go.
+#: Roles that write campaigns, and roles that send them.
 WRITERS = (Role.EDITOR, Role.SENDER, Role.ADMIN)
 SENDERS = (Role.SENDER, Role.ADMIN)
 View = TypeVar("View", bound=Callable[..., Any])
 
 #: Counts the versions of the undertaking's words; who gave an older one is asked again.
-UNDERTAKING = 1
-_MARK = "staff_access"
-_ENDPOINTS = "newsletter.staff_endpoints"
-SESSION = "staff_session"
+UNDERTAKING_VERSION = 1
+_ACCESS_ATTRIBUTE = "staff_access"
+_ENDPOINTS_KEY = "newsletter.staff_endpoints"
+SESSION_TOKEN_KEY = "staff_session"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Access:
     """Who may use an endpoint. No roles means everybody, signed in or not."""
 
     roles: tuple[Role, ...]
-    #: The password or a code must have been given a moment ago.
+    #: Needs a login or re-authentication within the last 15 minutes.
     fresh: bool = False
     #: Open to staff who have not finished setting their account up.
     unfinished: bool = False
@@ -58,7 +58,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class MenuItem:
-    """A page of the main menu and the levels that see it, which are those the page lets in."""
+    """A page of the main menu and the roles that see it, which are those the page admits."""
 
     label: str
     endpoint: str
@@ -111,26 +111,26 @@ def init_app(app: Flask, chosen: Settings) -> None:
     # It looks for a session at every request, of subscribers too; we ask by role, and nobody asks it.
     app.before_request_funcs[None].remove(security.principal._on_before_request)  # noqa: SLF001 - no other way
     two_factor.init_app(app, chosen)
-    app.context_processor(_staff_of_page)
+    app.context_processor(_staff_context)
     app.url_defaults(_keep_language)
-    app.extensions[_ENDPOINTS] = None  # known once every page has been added
+    app.extensions[_ENDPOINTS_KEY] = None  # known once every page has been added
 
 
 # --- saying who may ---------------------------------------------------------------------------------
 
 
-def needs(
+def require_role(
     *roles: Role,
     fresh: bool = False,
     unfinished: bool = False,
     by_list: bool = False,
     upload: int | None = None,
 ) -> Callable[[View], View]:
-    """Let only staff of these levels in; others who are signed in are refused (NotAllowed).
+    """Admit only staff with one of these roles; others who are logged in are refused (NotAllowed).
 
     Staff limited to lists are refused as well, unless ``by_list`` says that the view shows and
     touches nothing of lists that are not in ``own_lists()``. What its address names, a campaign or
-    a list, the guard has then held to them already.
+    a list, the guard has checked against them already.
 
     With ``fresh`` the password or a code must have been given within the last quarter of an hour:
     for exports, sends, changes of levels, erasures, and whatever else reveals a person's doings or
@@ -138,37 +138,37 @@ def needs(
 
     ``upload`` is how many bytes a request may have, where it brings a file; None for the usual.
     """
-    return _marked(Access(roles, fresh, unfinished, by_list, upload))
+    return _set_access(Access(roles, fresh, unfinished, by_list, upload))
 
 
 def staff_only(view: View) -> View:
     """Let only signed-in staff in; others are sent to the sign-in page."""
-    return _marked(Access(tuple(Role)))(view)
+    return _set_access(Access(tuple(Role)))(view)
 
 
 def open_to_all(view: View) -> View:
-    """Let everybody in: the page of signing in and its like."""
-    return _marked(Access((), unfinished=True))(view)
+    """Admit everybody, logged in or not: for the login page and the like."""
+    return _set_access(Access((), unfinished=True))(view)
 
 
-def access_of(view: Callable[..., Any]) -> Access | None:
-    """Return who may use a view; None where nobody said."""
-    found: Access | None = getattr(view, _MARK, None)
+def get_access(view: Callable[..., Any]) -> Access | None:
+    """Return the access rule of a view; None where it has none."""
+    found: Access | None = getattr(view, _ACCESS_ATTRIBUTE, None)
     return found
 
 
 def guarded_endpoints(app: Flask) -> Iterator[tuple[str, str, str, Access | None]]:
     """Yield (method, path, endpoint, access) of everything that staff may or may not use."""
     for rule in app.url_map.iter_rules():
-        access = access_of(app.view_functions[rule.endpoint])
+        access = get_access(app.view_functions[rule.endpoint])
         if access is not None or is_staff_path(rule.rule):
             for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
                 yield method, rule.rule, rule.endpoint, access
 
 
-def _marked(access: Access) -> Callable[[View], View]:
+def _set_access(access: Access) -> Callable[[View], View]:
     def mark(view: View) -> View:
-        setattr(view, _MARK, access)
+        setattr(view, _ACCESS_ATTRIBUTE, access)
         return view
 
     return mark
@@ -177,18 +177,18 @@ def _marked(access: Access) -> Callable[[View], View]:
 # --- what an account still has to do ------------------------------------------------------------------
 
 
-def next_to_do(account: Staff) -> str | None:
-    """Return the endpoint of what an account must do before it may work, or None."""
-    if account.undertaking_version is None or account.undertaking_version < UNDERTAKING:
+def required_setup_page(account: Staff) -> str | None:
+    """Return the endpoint of the setup step an account must complete first, or None."""
+    if account.undertaking_version is None or account.undertaking_version < UNDERTAKING_VERSION:
         return "staff.undertaking"
-    if wants_second_step(account) and not settings().is_local:
+    if lacks_second_step(account) and not current_settings().is_local:
         return "account.second_step"
     return None
 
 
-def wants_second_step(account: Staff) -> bool:
+def lacks_second_step(account: Staff) -> bool:
     """Tell whether an account of this level lacks the second step it has to have."""
-    return account.role in two_factor.REQUIRED_OF and not account.has_second_step
+    return account.role in two_factor.REQUIRED_ROLES and not account.has_second_step
 
 
 def is_staff_path(path: str) -> bool:
@@ -200,26 +200,26 @@ def _keep_language(endpoint: str, values: dict[str, Any]) -> None:
     if not has_request_context() or not is_staff_path(request.path) or "lang" in values:
         return
     asked = request.args.get("lang")
-    if asked in settings().languages and endpoint in _staff_endpoints():
+    if asked in current_settings().languages and endpoint in _staff_endpoints():
         values["lang"] = asked
 
 
 def _staff_endpoints() -> frozenset[str]:
-    found: frozenset[str] | None = current_app.extensions[_ENDPOINTS]
+    found: frozenset[str] | None = current_app.extensions[_ENDPOINTS_KEY]
     if found is None:
         rules = current_app.url_map.iter_rules()
         found = frozenset(rule.endpoint for rule in rules if is_staff_path(rule.rule))
-        current_app.extensions[_ENDPOINTS] = found
+        current_app.extensions[_ENDPOINTS_KEY] = found
     return found
 
 
-def where_to(asked: str | None) -> str:
-    """Return a page of ours to go on to, whatever a link asked for: never another site."""
+def safe_next_url(asked: str | None) -> str:
+    """Return the requested page if it is a staff page of ours, else the start page: no open redirect."""
     start = url_for("stats.home")
     if not asked or not asked.startswith("/staff/") or "\\" in asked or not asked.isprintable():
         return start
     chosen = request.args.get("lang", "")
-    if chosen in settings().languages and "lang=" not in asked:
+    if chosen in current_settings().languages and "lang=" not in asked:
         return f"{asked}{'&' if '?' in asked else '?'}{urlencode({'lang': chosen})}"
     return asked
 
@@ -227,27 +227,29 @@ def where_to(asked: str | None) -> str:
 # --- signing in and out -----------------------------------------------------------------------------
 
 
-def enter(account: Staff, *, now: datetime) -> None:
-    """Begin a session in this browser; whatever it carried before is forgotten."""
+def start_session(account: Staff, *, now: datetime) -> None:
+    """Start a session in this browser, discarding its old one (session fixation)."""
     session.clear()
     g.pop("csrf_token", None)  # Flask-WTF's, which it would go on using
     login_user(account)
-    session[SESSION] = sessions.begin(account, network=network(), agent=user_agent(), now=now)
+    session[SESSION_TOKEN_KEY] = sessions.create_session(
+        account, network=client_network(), agent=user_agent(), now=now
+    )
 
 
-def leave(*, now: datetime) -> None:
+def end_session(*, now: datetime) -> None:
     """End this browser's session."""
-    here_now().ended_at = now
-    leave_cookie()
+    current_staff_session().ended_at = now
+    clear_session_cookie()
 
 
-def leave_cookie() -> None:
-    """Forget in this browser who is signed in."""
+def clear_session_cookie() -> None:
+    """Clear the session cookie of this browser."""
     logout_user()
     session.clear()
 
 
-def here_now() -> StaffSession:
+def current_staff_session() -> StaffSession:
     """Return the session this request came in; only for guarded pages."""
     found: StaffSession = g.staff_session
     return found
@@ -258,21 +260,21 @@ def actor() -> str:
     return f"staff:{current_user.id}"
 
 
-def me(*, lock: bool = False) -> Staff:
-    """Return who is signed in, locked where a code or the password is about to be compared."""
+def current_staff(*, lock: bool = False) -> Staff:
+    """Return the logged-in account; with ``lock`` FOR UPDATE, before a code or password is checked."""
     return db.session.get_one(Staff, current_user.id, with_for_update=lock, populate_existing=lock)
 
 
 # --- addresses and passwords ------------------------------------------------------------------------
 
 
-def own_lists() -> list[str] | None:
-    """Return the slugs of the lists that who is signed in is limited to; None means all."""
+def allowed_lists() -> list[str] | None:
+    """Return the slugs of the lists the logged-in account is limited to; None means all."""
     found: list[str] | None = current_user.lists
     return found
 
 
-def is_one_of(*roles: Role) -> bool:
+def has_any_role(*roles: Role) -> bool:
     """Tell whether who is signed in has one of these levels, for pages that show some more than others."""
     return bool(current_user.is_authenticated and current_user.role in roles)
 
@@ -296,7 +298,7 @@ def make_uniquifier() -> str:
     return uuid.uuid4().hex
 
 
-def is_password_of(account: Staff | None, password: str) -> bool:
+def check_password(account: Staff | None, password: str) -> bool:
     """Compare a password; without an account it takes as long, so that time tells nothing."""
     given = security.password_util.normalize(password)
     if account is None:
@@ -305,26 +307,28 @@ def is_password_of(account: Staff | None, password: str) -> bool:
     return bool(verify_password(given, account.password))
 
 
-def _staff_of_page() -> dict[str, object]:
+def _staff_context() -> dict[str, object]:
     if not has_request_context() or not is_staff_path(request.path):
         return {}  # looking at the session would make every public page vary by cookie
     if not current_user.is_authenticated:
         return {"staff_name": "", "nav": [], "lacks_second_step": False, "has_shortcuts": False}
-    links = [_link(item) for item in MENU if current_user.role in item.roles and _is_open(item)]
+    links = [
+        _menu_link(item) for item in MENU if current_user.role in item.roles and _may_see_menu_item(item)
+    ]
     return {
         "staff_name": current_user.email,
         "nav": links,
-        "lacks_second_step": wants_second_step(current_user),
+        "lacks_second_step": lacks_second_step(current_user),
         "has_shortcuts": current_user.has_shortcuts,
     }
 
 
-def _is_open(item: MenuItem) -> bool:
-    access = access_of(current_app.view_functions[item.endpoint])
-    return own_lists() is None or (access is not None and access.by_list)
+def _may_see_menu_item(item: MenuItem) -> bool:
+    access = get_access(current_app.view_functions[item.endpoint])
+    return allowed_lists() is None or (access is not None and access.by_list)
 
 
-def _link(item: MenuItem) -> dict[str, object]:
+def _menu_link(item: MenuItem) -> dict[str, object]:
     url = url_for(item.endpoint)
     here, page = f"{request.script_root}{request.path}", url.partition("?")[0].rstrip("/")
     return {

@@ -1,4 +1,4 @@
-"""The guard before every page: who is signed in, whether the page lets them in, and what comes first."""
+"""The before_request hook of staff pages: session, role, lists, account setup, re-authentication."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -16,106 +16,108 @@ from newsletter.db import db
 from newsletter.errors import NotAllowed
 from newsletter.staff.auth import reauthenticate, sessions
 from newsletter.staff.auth.access import (
-    SESSION,
+    SESSION_TOKEN_KEY,
     Access,
-    access_of,
+    allowed_lists,
+    clear_session_cookie,
+    get_access,
     is_staff_path,
-    leave_cookie,
-    next_to_do,
-    own_lists,
+    required_setup_page,
 )
 from newsletter.staff.models import StaffSession
 
-#: Raises for what of a kind is not wholly in these lists, as for what is not there.
-Require = Callable[[Any, Sequence[str]], None]
-_HELD = "newsletter.held_to_lists"
+#: Raises for an object not wholly within these lists, as for one that does not exist.
+ListCheck = Callable[[Any, Sequence[str]], None]
+_LIST_CHECKS_KEY = "newsletter.held_to_lists"
 
 
 def init_app(app: Flask) -> None:
     """Guard every staff page."""
-    app.extensions[_HELD] = {}
-    app.before_request(_guard)
+    app.extensions[_LIST_CHECKS_KEY] = {}
+    app.before_request(_check_access)
 
 
-def limit_to_lists(app: Flask, part: str, require: Require) -> None:
+def limit_to_lists(app: Flask, part: str, require: ListCheck) -> None:
     """Say how what the part of an address names is held to the lists of staff who are limited to some."""
-    app.extensions[_HELD][part] = require
+    app.extensions[_LIST_CHECKS_KEY][part] = require
 
 
-def _guard() -> ResponseReturnValue | None:
+def _check_access() -> ResponseReturnValue | None:
     if request.endpoint is None:
         return None
-    access = access_of(current_app.view_functions[request.endpoint])
+    access = get_access(current_app.view_functions[request.endpoint])
     if access is None and not is_staff_path(request.path):
         return None
     now = utcnow()
-    here = _find_session(now)
+    current = _find_session(now)
     if access is not None and not access.roles:
         return None
-    if here is None:
+    if current is None:
         flash(_("Log in to see this page."), "info")
-        return redirect(url_for("staff.login", next=_this_page()))
+        return redirect(url_for("staff.login", next=_return_url()))
     if access is None or current_user.role not in access.roles:
         raise NotAllowed
     if access.upload:
         request.max_content_length = access.upload
-    if not access.unfinished and (lists := own_lists()) is not None:
-        _hold_to(lists, access)
-    return _unfinished_business(access, here, now)
+    if not access.unfinished and (lists := allowed_lists()) is not None:
+        _require_list_access(lists, access)
+    return _require_setup_and_freshness(access, current, now)
 
 
-def _hold_to(lists: Sequence[str], access: Access) -> None:
+def _require_list_access(lists: Sequence[str], access: Access) -> None:
     if not access.by_list:
         raise NotAllowed
-    for part, require in current_app.extensions[_HELD].items():
+    for part, require in current_app.extensions[_LIST_CHECKS_KEY].items():
         if part in (request.view_args or {}):
             require((request.view_args or {})[part], lists)
 
 
-def _unfinished_business(access: Access, here: StaffSession, now: datetime) -> ResponseReturnValue | None:
-    if not access.unfinished and (page := next_to_do(current_user)):
+def _require_setup_and_freshness(
+    access: Access, current: StaffSession, now: datetime
+) -> ResponseReturnValue | None:
+    if not access.unfinished and (page := required_setup_page(current_user)):
         return redirect(url_for(page))
-    if access.fresh and not sessions.is_fresh(here, now=now):
+    if access.fresh and not sessions.is_fresh(current, now=now):
         if request.method == "POST":
-            return reauthenticate.take(here, now=now)
-        return redirect(url_for("staff.verify", next=_page_before() or _this_page()), 303)
+            return reauthenticate.require_reauthentication(current, now=now)
+        return redirect(url_for("staff.verify", next=_referring_page() or _return_url()), 303)
     return None
 
 
 def _find_session(now: datetime) -> StaffSession | None:
     """Return the session this browser is signed in with; what is over leaves no trace in the cookie."""
-    token = session.get(SESSION, "")
-    found = sessions.find(token, now=now) if token else None
+    token = session.get(SESSION_TOKEN_KEY, "")
+    found = sessions.find_session(token, now=now) if token else None
     if found is None or not current_user.is_authenticated or current_user.id != found.staff_id:
         if current_user.is_authenticated:
-            leave_cookie()
+            clear_session_cookie()
         return None
-    if now >= found.seen_at + sessions.SEEN_EVERY:
-        found = _note_seen(token, now)
+    if now >= found.seen_at + sessions.LAST_SEEN_INTERVAL:
+        found = _record_last_seen(token, now)
     g.staff_session = found
     return found
 
 
-def _note_seen(token: str, now: datetime) -> StaffSession | None:
-    """Write down that a session is in use: the one thing that a mere look at a page writes."""
-    database.begin_writing()
-    found = sessions.find(token, now=now)
+def _record_last_seen(token: str, now: datetime) -> StaffSession | None:
+    """Update a session's last-seen time, the only write of a GET request. Commits."""
+    database.restart_for_writing()
+    found = sessions.find_session(token, now=now)
     if found is not None:
         found.seen_at = now
         db.session.commit()
     if request.method in {"GET", "HEAD"}:
-        database.begin_reading()
+        database.use_read_transactions()
     return found
 
 
-def _this_page() -> str | None:
+def _return_url() -> str | None:
     """Return where to come back to: this page, or for a form the page it stands on."""
     if request.method in {"GET", "HEAD"}:
         return request.full_path.rstrip("?") if request.query_string else request.path
-    return _page_before()
+    return _referring_page()
 
 
-def _page_before() -> str | None:
+def _referring_page() -> str | None:
     """Return the page of ours that led here: a file is no place to come back to."""
     referrer = urlsplit(request.referrer or "")
     if referrer.netloc != request.host:

@@ -1,7 +1,7 @@
-"""Passkeys: signing in with a key that never leaves its owner's devices (WebAuthn).
+"""Passkeys (WebAuthn): registration and authentication with a key that stays on its owner's devices.
 
-A passkey is taken only for a challenge of ours, which works once, from a page at our own address, and
-when the device has made sure of its owner by finger, face or PIN. So it is both steps of signing in.
+A passkey is accepted only for a challenge of ours, which works once, from our own origin, and with user
+verification (fingerprint, face or PIN) by the device. So it counts as both factors.
 """
 
 import secrets
@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db, insert_or_ignore
 from newsletter.errors import N_, NewsletterError, NotFound
 from newsletter.ledger import audit
-from newsletter.staff.auth.two_factor import REQUIRED_OF
+from newsletter.staff.auth.two_factor import REQUIRED_ROLES
 from newsletter.staff.models import Staff, StaffPasskey
 
 # An extra: without it PASSKEYS stops the start, and nothing here is called.
@@ -37,11 +37,11 @@ with suppress(ModuleNotFoundError):
         UserVerificationRequirement,
     )
 
-LONGEST_NAME = 60
+MAX_NAME_LENGTH = 60
 #: More than anybody has devices.
-MOST = 20
+MAX_PASSKEYS = 20
 #: A browser's answer is a few hundred letters; attestations of old devices a few thousand.
-LONGEST_ANSWER = 20_000
+MAX_RESPONSE_LENGTH = 20_000
 
 
 class PasskeyRefused(NewsletterError):
@@ -50,7 +50,7 @@ class PasskeyRefused(NewsletterError):
     message = N_("The passkey was not accepted. Try again, or log in another way.")
 
 
-class PasskeyNotMade(NewsletterError):
+class PasskeyNotCreated(NewsletterError):
     """The browser's answer is missing or not to what was asked."""
 
     message = N_(
@@ -58,7 +58,7 @@ class PasskeyNotMade(NewsletterError):
     )
 
 
-class PasskeyUnnamed(NewsletterError):
+class PasskeyNameMissing(NewsletterError):
     """Two without names could not be told apart."""
 
     message = N_("Give the passkey a name.")
@@ -70,7 +70,7 @@ class TooManyPasskeys(NewsletterError):
     message = N_("You have too many passkeys. Remove one that you do not use.")
 
 
-class PasskeyNeeded(NewsletterError):
+class PasskeyRequired(NewsletterError):
     """Without it the password alone would do, at a level where it may not."""
 
     message = N_(
@@ -84,10 +84,10 @@ class UnknownPasskey(NotFound):
     message = N_("There is no such passkey.")
 
 
-def of(account: Staff) -> Sequence[StaffPasskey]:
+def list_passkeys(account: Staff) -> Sequence[StaffPasskey]:
     """Return the passkeys of an account, oldest first."""
-    theirs = sa.select(StaffPasskey).where(StaffPasskey.staff_id == account.id)
-    return db.session.scalars(theirs.order_by(StaffPasskey.id)).all()
+    owned = sa.select(StaffPasskey).where(StaffPasskey.staff_id == account.id)
+    return db.session.scalars(owned.order_by(StaffPasskey.id)).all()
 
 
 # --- a new one --------------------------------------------------------------------------------------
@@ -98,8 +98,8 @@ def creation_options(account: Staff, challenge: bytes) -> dict[str, Any]:
     if account.passkey_handle is None:
         account.passkey_handle = secrets.token_urlsafe(32)
     options = webauthn.generate_registration_options(
-        rp_id=_our_name(),
-        rp_name=settings().sender_name or "Newsletter",
+        rp_id=_rp_id(),
+        rp_name=current_settings().sender_name or "Newsletter",
         user_id=account.passkey_handle.encode(),
         user_name=account.email,
         challenge=challenge,
@@ -108,30 +108,31 @@ def creation_options(account: Staff, challenge: bytes) -> dict[str, Any]:
             user_verification=UserVerificationRequirement.REQUIRED,
         ),
         exclude_credentials=[
-            PublicKeyCredentialDescriptor(id=base64url_to_bytes(row.credential)) for row in of(account)
+            PublicKeyCredentialDescriptor(id=base64url_to_bytes(row.credential))
+            for row in list_passkeys(account)
         ],
     )
     return options_to_json_dict(options)
 
 
-def add(account: Staff, *, name: str, answer: str, challenge: bytes, now: datetime) -> None:
+def register_passkey(account: Staff, *, name: str, answer: str, challenge: bytes, now: datetime) -> None:
     """Keep the passkey that a browser has made. The account must be locked.
 
-    Raises PasskeyUnnamed, TooManyPasskeys or PasskeyNotMade.
+    Raises PasskeyNameMissing, TooManyPasskeys or PasskeyNotCreated.
     """
-    name = _name_of(name)
-    if account.passkey_count >= MOST:
+    name = _clean_name(name)
+    if account.passkey_count >= MAX_PASSKEYS:
         raise TooManyPasskeys
     try:
         made = webauthn.verify_registration_response(
-            credential=answer[:LONGEST_ANSWER],
+            credential=answer[:MAX_RESPONSE_LENGTH],
             expected_challenge=challenge,
-            expected_rp_id=_our_name(),
-            expected_origin=_our_origin(),
+            expected_rp_id=_rp_id(),
+            expected_origin=_rp_origin(),
             require_user_verification=True,
         )
     except (WebAuthnException, ValueError, KeyError, TypeError) as error:
-        raise PasskeyNotMade from error
+        raise PasskeyNotCreated from error
     row = {
         "staff_id": account.id,
         "credential": bytes_to_base64url(made.credential_id),
@@ -141,7 +142,7 @@ def add(account: Staff, *, name: str, answer: str, challenge: bytes, now: dateti
         "created_at": now,
     }
     if not insert_or_ignore(StaffPasskey, row):
-        raise PasskeyNotMade
+        raise PasskeyNotCreated
     db.session.expire(account, ["passkey_count"])
     audit.record("passkey added", actor=f"staff:{account.id}", now=now, object=f"staff:{account.id}")
 
@@ -152,40 +153,40 @@ def add(account: Staff, *, name: str, answer: str, challenge: bytes, now: dateti
 def request_options(challenge: bytes) -> dict[str, Any]:
     """Return what a browser needs to let its owner choose a passkey, as JSON holds it."""
     options = webauthn.generate_authentication_options(
-        rp_id=_our_name(), challenge=challenge, user_verification=UserVerificationRequirement.REQUIRED
+        rp_id=_rp_id(), challenge=challenge, user_verification=UserVerificationRequirement.REQUIRED
     )
     return options_to_json_dict(options)
 
 
-def recognise(answer: str, challenge: bytes, *, now: datetime, only: Staff | None = None) -> Staff:
-    """Return whose passkey has answered a challenge; with ``only`` it must be that account's.
+def authenticate(answer: str, challenge: bytes, *, now: datetime, owner: Staff | None = None) -> Staff:
+    """Return whose passkey has answered a challenge; with ``owner`` it must be that account's.
 
     Raises PasskeyRefused. What was wrong with a known passkey is then a line of the audit log, if the
     caller commits.
     """
-    if not settings().passkeys:
+    if not current_settings().passkeys:
         raise PasskeyRefused
     try:
-        said = parse_authentication_credential_json(answer[:LONGEST_ANSWER])
+        said = parse_authentication_credential_json(answer[:MAX_RESPONSE_LENGTH])
     except (WebAuthnException, ValueError, KeyError, TypeError) as error:
         raise PasskeyRefused from error
-    theirs = sa.select(StaffPasskey).where(StaffPasskey.credential == said.id)
-    found = db.session.scalar(theirs.with_for_update())
+    matching = sa.select(StaffPasskey).where(StaffPasskey.credential == said.id)
+    found = db.session.scalar(matching.with_for_update())
     account = db.session.get(Staff, found.staff_id) if found is not None else None
-    if found is None or account is None or not account.active or (only is not None and account != only):
+    if found is None or account is None or not account.active or (owner is not None and account != owner):
         raise PasskeyRefused
     try:
         verified = webauthn.verify_authentication_response(
             credential=said,
             expected_challenge=challenge,
-            expected_rp_id=_our_name(),
-            expected_origin=_our_origin(),
+            expected_rp_id=_rp_id(),
+            expected_origin=_rp_origin(),
             credential_public_key=found.public_key,
             # A count that does not go up tells of a copied key (WebAuthn, 6.1.1).
             credential_current_sign_count=found.sign_count,
             require_user_verification=True,
         )
-        _require_handle(said.response.user_handle, account)
+        _check_user_handle(said.response.user_handle, account)
     except (WebAuthnException, ValueError) as error:
         audit.record("passkey refused", actor="system", now=now, object=f"staff:{account.id}")
         raise PasskeyRefused from error
@@ -194,7 +195,7 @@ def recognise(answer: str, challenge: bytes, *, now: datetime, only: Staff | Non
     return account
 
 
-def _require_handle(said: bytes | None, account: Staff) -> None:
+def _check_user_handle(said: bytes | None, account: Staff) -> None:
     if said != (account.passkey_handle or "").encode():
         raise ValueError("a passkey that says it is another account's")
 
@@ -202,19 +203,19 @@ def _require_handle(said: bytes | None, account: Staff) -> None:
 # --- its name, and its end ---------------------------------------------------------------------------
 
 
-def rename(account: Staff, number: int, name: str, *, now: datetime) -> None:
-    """Call a passkey something else. Raises UnknownPasskey or PasskeyUnnamed."""
-    found = _own(account, number)
-    found.name = _name_of(name)
+def rename_passkey(account: Staff, number: int, name: str, *, now: datetime) -> None:
+    """Call a passkey something else. Raises UnknownPasskey or PasskeyNameMissing."""
+    found = _get_own_passkey(account, number)
+    found.name = _clean_name(name)
     audit.record("passkey renamed", actor=f"staff:{account.id}", now=now, object=f"staff:{account.id}")
 
 
-def remove(account: Staff, number: int, *, now: datetime) -> StaffPasskey:
-    """Take a passkey away from its account, which must be locked. Raises UnknownPasskey or PasskeyNeeded."""
-    found = _own(account, number)
+def remove_passkey(account: Staff, number: int, *, now: datetime) -> StaffPasskey:
+    """Delete a passkey of an account, which must be locked. Raises UnknownPasskey or PasskeyRequired."""
+    found = _get_own_passkey(account, number)
     is_only = account.passkey_count == 1 and not account.has_authenticator
-    if is_only and account.role in REQUIRED_OF and not settings().is_local:
-        raise PasskeyNeeded
+    if is_only and account.role in REQUIRED_ROLES and not current_settings().is_local:
+        raise PasskeyRequired
     db.session.delete(found)
     db.session.flush()
     db.session.expire(account, ["passkey_count"])
@@ -224,27 +225,27 @@ def remove(account: Staff, number: int, *, now: datetime) -> StaffPasskey:
     return found
 
 
-def _own(account: Staff, number: int) -> StaffPasskey:
+def _get_own_passkey(account: Staff, number: int) -> StaffPasskey:
     found = db.session.get(StaffPasskey, number)
     if found is None or found.staff_id != account.id:
         raise UnknownPasskey
     return found
 
 
-def _name_of(text: str) -> str:
-    name = " ".join(text.split())[:LONGEST_NAME]
+def _clean_name(text: str) -> str:
+    name = " ".join(text.split())[:MAX_NAME_LENGTH]
     if not name:
-        raise PasskeyUnnamed
+        raise PasskeyNameMissing
     return name
 
 
-def _our_name() -> str:
-    return urlsplit(settings().base_url).hostname or ""
+def _rp_id() -> str:
+    return urlsplit(current_settings().base_url).hostname or ""
 
 
-def _our_origin() -> str:
+def _rp_origin() -> str:
     """Return our address as browsers write it: without a port that goes without saying."""
-    parts = urlsplit(settings().base_url)
+    parts = urlsplit(current_settings().base_url)
     usual = {"https": 443, "http": 80}[parts.scheme]
     port = f":{parts.port}" if parts.port not in {None, usual} else ""
-    return f"{parts.scheme}://{_our_name()}{port}"
+    return f"{parts.scheme}://{_rp_id()}{port}"

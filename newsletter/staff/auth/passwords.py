@@ -1,4 +1,4 @@
-"""What a password may be: long, and not one that everybody tries first (SS-1). Nothing else is asked."""
+"""Password rules: long enough, and not among those tried first (SS-1). No composition rules."""
 
 import re
 import unicodedata
@@ -7,13 +7,13 @@ from importlib.resources import files
 
 from newsletter.errors import N_, NewsletterError
 
-SHORTEST_PASSWORD = 12
-LONGEST_PASSWORD = 200
+MIN_LENGTH = 12
+MAX_LENGTH = 200
 #: With fewer different characters than this it is a row of keys, not a password.
-FEWEST_DIFFERENT = 4
+MIN_DISTINCT_CHARACTERS = 4
 #: What a password must have besides the address and the words that everybody tries.
-LEAST_OF_ITS_OWN = 6
-_KEYS = ("abcdefghijklmnopqrstuvwxyzåäö", "0123456789", "qwertyuiopåasdfghjklöäzxcvbnm")
+MIN_OWN_CHARACTERS = 6
+_KEY_ROWS = ("abcdefghijklmnopqrstuvwxyzåäö", "0123456789", "qwertyuiopåasdfghjklöäzxcvbnm")
 
 
 class PasswordRefused(NewsletterError):
@@ -38,13 +38,13 @@ class PasswordCommon(PasswordRefused):
     message = N_("This password is easy to guess. Choose a few words picked at random.")
 
 
-def require_good(password: str, *, address: str) -> None:
+def validate_password(password: str, *, address: str) -> None:
     """Raise PasswordTooShort, PasswordTooLong or PasswordCommon for a password we do not take."""
     # As many characters as its reader sees, however they were typed.
     password = unicodedata.normalize("NFC", password)
-    if len(password) < SHORTEST_PASSWORD:
+    if len(password) < MIN_LENGTH:
         raise PasswordTooShort
-    if len(password) > LONGEST_PASSWORD:
+    if len(password) > MAX_LENGTH:
         raise PasswordTooLong
     if is_common(password, address=address):
         raise PasswordCommon
@@ -53,30 +53,30 @@ def require_good(password: str, *, address: str) -> None:
 def is_common(password: str, *, address: str = "") -> bool:
     """Tell whether a password is among the first that an attacker tries."""
     folded = password.casefold()
-    if len(set(folded)) < FEWEST_DIFFERENT or _is_row_of_keys(folded):
+    if len(set(folded)) < MIN_DISTINCT_CHARACTERS or _is_key_sequence(folded):
         return True
-    unit = _repeated(folded)
+    unit = _repeating_unit(folded)
     bare = re.sub(r"^[\W\d_]+|[\W\d_]+$", "", unit)  # "Salasana2026!" is "salasana"
-    if {unit, bare} & _common():
+    if {unit, bare} & _common_passwords():
         return True
     rest = folded
     for word in re.split(r"[@.]", address.casefold()):
         rest = rest.replace(word, "") if len(word) > 2 else rest  # noqa: PLR2004 - "fi" is no name
-    return rest != folded and len(re.sub(r"[\W\d_]", "", rest)) < LEAST_OF_ITS_OWN
+    return rest != folded and len(re.sub(r"[\W\d_]", "", rest)) < MIN_OWN_CHARACTERS
 
 
-def _repeated(text: str) -> str:
+def _repeating_unit(text: str) -> str:
     """Return what a text repeats: "abcabc" is "abc" twice."""
     length = (text * 2).find(text, 1)
     return text[:length]
 
 
-def _is_row_of_keys(text: str) -> bool:
-    return any(text in row * 3 or text[::-1] in row * 3 for row in _KEYS)
+def _is_key_sequence(text: str) -> bool:
+    return any(text in row * 3 or text[::-1] in row * 3 for row in _KEY_ROWS)
 
 
 @cache
-def _common() -> frozenset[str]:
+def _common_passwords() -> frozenset[str]:
     kept = files("newsletter.staff.auth").joinpath("common_passwords.txt")
     lines = kept.read_text(encoding="utf-8").splitlines()
     return frozenset(line for line in lines if not line.startswith("#"))

@@ -1,8 +1,7 @@
-"""The second step of signing in: a code from an authenticator app, or one of the recovery codes.
+"""Second factor: TOTP codes of an authenticator app (RFC 6238), and recovery codes.
 
-A passkey is both steps at once; its owner has recovery codes as well.
-
-A code works once: the time step of the last one is kept, and no earlier or equal one is taken.
+A passkey is both factors at once; its owner has recovery codes as well. A TOTP code works once: the time step
+of the last one is stored, and no earlier or equal one is accepted.
 """
 
 import hashlib
@@ -17,15 +16,15 @@ from flask_security import UserMixin
 from flask_security.totp import Totp
 
 from newsletter.config import Settings
-from newsletter.db import change, db
+from newsletter.db import db, execute_dml
 from newsletter.errors import N_, NewsletterError
 from newsletter.ledger import audit
 from newsletter.staff.models import Role, Staff, StaffPasskey
 from newsletter.web.signed_tokens import hash_secret
 
 #: Their mistakes cost most, so a stolen password alone must not be enough.
-REQUIRED_OF = (Role.SENDER, Role.PRIVACY, Role.ADMIN)
-RECOVERY_CODES = 8
+REQUIRED_ROLES = (Role.SENDER, Role.PRIVACY, Role.ADMIN)
+RECOVERY_CODE_COUNT = 8
 #: A clock may be wrong by this many seconds.
 CLOCK_SKEW = 30
 
@@ -41,16 +40,16 @@ class Authenticator(Totp):
 
     def __init__(self, chosen: Settings, issuer: str) -> None:
         keys = (chosen.secret_key, *chosen.secret_key_fallbacks)
-        super().__init__({_tag(key): _derive(key) for key in keys}, issuer)
-        self._totp.wallet.default_tag = _tag(chosen.secret_key)  # it would take the largest
+        super().__init__({_key_id(key): _derive_key(key) for key in keys}, issuer)
+        self._totp.wallet.default_tag = _key_id(chosen.secret_key)  # it would take the largest
 
     def get_last_counter(self, user: UserMixin) -> int | None:
         """Return the time step of the last code that was taken."""
-        return _staff(user).totp_counter
+        return _as_staff(user).totp_counter
 
     def set_last_counter(self, user: UserMixin, tmatch: Any) -> None:  # noqa: ANN401 - passlib has no types
         """Keep the time step of the code that was just taken."""
-        _staff(user).totp_counter = tmatch.counter
+        _as_staff(user).totp_counter = tmatch.counter
 
 
 def init_app(app: Flask, chosen: Settings) -> None:
@@ -58,29 +57,31 @@ def init_app(app: Flask, chosen: Settings) -> None:
     app.extensions["newsletter.authenticator"] = Authenticator(chosen, chosen.sender_name or "Newsletter")
 
 
-def authenticator() -> Authenticator:
+def get_authenticator() -> Authenticator:
     """Return the application's."""
     found: Authenticator = current_app.extensions["newsletter.authenticator"]
     return found
 
 
-def set_up(account: Staff, secret: str, code: str, *, now: datetime) -> list[str]:
+def enable(account: Staff, secret: str, code: str, *, now: datetime) -> list[str]:
     """Switch the second step on once its first code is right; return the recovery codes, shown once.
 
     Raises CodeWrong.
     """
     account.totp_counter = None
-    if not authenticator().verify_totp(_digits(code), secret, account, CLOCK_SKEW):
+    if not get_authenticator().verify_totp(_normalize_code(code), secret, account, CLOCK_SKEW):
         raise CodeWrong
     account.totp_secret = secret
     audit.record("second step set up", actor=f"staff:{account.id}", now=now, object=f"staff:{account.id}")
-    return new_recovery_codes(account)
+    return generate_recovery_codes(account)
 
 
-def check(account: Staff, code: str, *, now: datetime) -> None:
+def verify_code(account: Staff, code: str, *, now: datetime) -> None:
     """Take a code, or use a recovery code up; raise CodeWrong. The account must be locked."""
-    digits = _digits(code)
-    if account.totp_secret and authenticator().verify_totp(digits, account.totp_secret, account, CLOCK_SKEW):
+    digits = _normalize_code(code)
+    if account.totp_secret and get_authenticator().verify_totp(
+        digits, account.totp_secret, account, CLOCK_SKEW
+    ):
         return
     used = hash_secret(digits.casefold().replace("-", "").encode())
     if used not in account.recovery_hashes:
@@ -89,39 +90,39 @@ def check(account: Staff, code: str, *, now: datetime) -> None:
     audit.record("recovery code used", actor=f"staff:{account.id}", now=now, object=f"staff:{account.id}")
 
 
-def takes_code(account: Staff) -> bool:
+def accepts_code(account: Staff) -> bool:
     """Tell whether an account has any code that it could give."""
     return account.has_authenticator or bool(account.recovery_hashes)
 
 
-def new_recovery_codes(account: Staff) -> list[str]:
+def generate_recovery_codes(account: Staff) -> list[str]:
     """Replace the recovery codes; what is kept of them are hashes."""
-    codes = [secrets.token_hex(8) for _number in range(RECOVERY_CODES)]
+    codes = [secrets.token_hex(8) for _number in range(RECOVERY_CODE_COUNT)]
     account.recovery_hashes = [hash_secret(code.encode()) for code in codes]
     return ["-".join(code[start : start + 4] for start in range(0, 16, 4)) for code in codes]
 
 
-def forget(account: Staff, *, now: datetime, actor: str) -> None:
+def disable(account: Staff, *, now: datetime, actor: str) -> None:
     """Take the second step away from somebody who has lost it, passkeys included."""
     account.totp_secret = account.totp_counter = None
     account.recovery_hashes = []
-    change(sa.delete(StaffPasskey).where(StaffPasskey.staff_id == account.id))
+    execute_dml(sa.delete(StaffPasskey).where(StaffPasskey.staff_id == account.id))
     db.session.expire(account, ["passkey_count"])
     audit.record("second step removed", actor=actor, now=now, object=f"staff:{account.id}")
 
 
-def _staff(user: UserMixin) -> Staff:
+def _as_staff(user: UserMixin) -> Staff:
     assert isinstance(user, Staff)  # noqa: S101 - for mypy: our datastore knows no other users
     return user
 
 
-def _digits(code: str) -> str:
+def _normalize_code(code: str) -> str:
     return "".join(code.split())[:40]
 
 
-def _tag(key: str) -> str:
+def _key_id(key: str) -> str:
     return hashlib.sha256(b"authenticator " + key.encode()).hexdigest()[:8]
 
 
-def _derive(key: str) -> str:
+def _derive_key(key: str) -> str:
     return hmac.digest(key.encode(), b"authenticator", "sha256").hex()

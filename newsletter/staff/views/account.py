@@ -1,4 +1,4 @@
-"""One's own account: password, second step, where one is signed in, and a copy of it all."""
+"""Staff pages of one's own account: password, second factor, sessions, data export."""
 
 import json
 
@@ -7,25 +7,25 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from newsletter.clock import utcnow
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.errors import N_
 from newsletter.ledger import audit
 from newsletter.staff import list_access, personal_data
-from newsletter.staff.accounts import change_password, tell
+from newsletter.staff.accounts import change_password, notify_owner
 from newsletter.staff.auth import access, openid, passkeys, sessions, throttle, two_factor
-from newsletter.staff.auth.access import needs
+from newsletter.staff.auth.access import require_role
 from newsletter.staff.auth.passwords import PasswordRefused
-from newsletter.staff.auth.throttle import TooManyTries
+from newsletter.staff.auth.throttle import TooManyAttempts
 from newsletter.staff.auth.two_factor import CodeWrong
-from newsletter.staff.auth.user_agent import device
+from newsletter.staff.auth.user_agent import describe_user_agent
 from newsletter.staff.models import Role
 from newsletter.web.app import attachment
 from newsletter.web.i18n import translate
 
 bp = Blueprint("account", __name__, url_prefix="/staff/account")
 
-ROLE_NAMES = {
+ROLE_LABELS = {
     Role.VIEWER: N_("Viewer"),
     Role.EDITOR: N_("Editor"),
     Role.SENDER: N_("Sender"),
@@ -33,48 +33,48 @@ ROLE_NAMES = {
     Role.ADMIN: N_("Administrator"),
 }
 #: The secret that waits for its first code, encrypted.
-_OFFERED = "offered_secret"
+_PENDING_SECRET_KEY = "offered_secret"
 
 
 @bp.get("/")
-@needs(*Role, by_list=True)
+@require_role(*Role, by_list=True)
 def page() -> ResponseReturnValue:
     return _account_page({})
 
 
 @bp.post("/password")
-@needs(*Role, by_list=True)
+@require_role(*Role, by_list=True)
 def password() -> ResponseReturnValue:
-    now, account = utcnow(), access.me(lock=True)
+    now, account = utcnow(), access.current_staff(lock=True)
     try:
-        throttle.count_code(account)
-        if not access.is_password_of(account, request.form.get("current", "")):
+        throttle.count_code_attempt(account)
+        if not access.check_password(account, request.form.get("current", "")):
             return _account_page({"current": _("The password is wrong.")}), 422
         change_password(account, request.form.get("password", ""), now=now)
     except PasswordRefused as error:
         return _account_page({"password": translate(error.message)}), 422
-    except TooManyTries as error:
+    except TooManyAttempts as error:
         return _account_page({"current": translate(error.message)}), 429
-    sessions.end_all(account, now=now, but=access.here_now())
+    sessions.end_sessions(account, now=now, keep=access.current_staff_session())
     db.session.commit()
     flash(_("Your password has been changed, and other browsers have been logged out."), "info")
     return redirect(url_for(".page"), 303)
 
 
 @bp.post("/sessions")
-@needs(*Role, by_list=True)
+@require_role(*Role, by_list=True)
 def end_sessions() -> ResponseReturnValue:
-    now, account = utcnow(), access.me()
-    ended = sessions.end_all(account, now=now, but=access.here_now())
+    now, account = utcnow(), access.current_staff()
+    ended = sessions.end_sessions(account, now=now, keep=access.current_staff_session())
     db.session.commit()
     flash(_("Logged out in other browsers: %(count)s.", count=ended), "info")
     return redirect(url_for(".page"), 303)
 
 
 @bp.post("/shortcuts")
-@needs(*Role, by_list=True)
+@require_role(*Role, by_list=True)
 def shortcuts() -> ResponseReturnValue:
-    account = access.me()
+    account = access.current_staff()
     account.has_shortcuts = request.form.get("on") == "yes"
     db.session.commit()
     if account.has_shortcuts:
@@ -85,9 +85,9 @@ def shortcuts() -> ResponseReturnValue:
 
 
 @bp.post("/copy")
-@needs(*Role, fresh=True, by_list=True)
+@require_role(*Role, fresh=True, by_list=True)
 def copy() -> ResponseReturnValue:
-    account, now = access.me(), utcnow()
+    account, now = access.current_staff(), utcnow()
     audit.record("own data copied", actor=access.actor(), now=now, object=access.actor())
     data = {"copied_at": now.isoformat()} | personal_data.export(account)
     db.session.commit()
@@ -100,76 +100,76 @@ def copy() -> ResponseReturnValue:
 
 # The function may not hide the module of that name.
 @bp.get("/second-step", endpoint="second_step")
-@needs(*Role, unfinished=True)
+@require_role(*Role, unfinished=True)
 def second_step_page() -> ResponseReturnValue:
     return _second_step_page({})
 
 
 @bp.post("/second-step")
-@needs(*Role, unfinished=True, fresh=True)
+@require_role(*Role, unfinished=True, fresh=True)
 def set_up_second_step() -> ResponseReturnValue:
-    now, account = utcnow(), access.me(lock=True)
-    offered = session.get(_OFFERED)
+    now, account = utcnow(), access.current_staff(lock=True)
+    offered = session.get(_PENDING_SECRET_KEY)
     if offered is None:
         return redirect(url_for(".second_step"), 303)
     try:
-        throttle.count_code(account)
-        codes = two_factor.set_up(account, offered, request.form.get("code", ""), now=now)
-    except (CodeWrong, TooManyTries) as error:
+        throttle.count_code_attempt(account)
+        codes = two_factor.enable(account, offered, request.form.get("code", ""), now=now)
+    except (CodeWrong, TooManyAttempts) as error:
         return _second_step_page({"code": translate(error.message)}), 422
-    session.pop(_OFFERED)
-    tell(account, "second_step", now=now)
+    session.pop(_PENDING_SECRET_KEY)
+    notify_owner(account, "second_step", now=now)
     db.session.commit()
     return render_template("staff/recovery_codes.html", codes=codes)
 
 
 @bp.post("/recovery-codes")
-@needs(*Role, fresh=True, by_list=True)
+@require_role(*Role, fresh=True, by_list=True)
 def renew_recovery_codes() -> ResponseReturnValue:
-    account = access.me(lock=True)
+    account = access.current_staff(lock=True)
     if not account.has_second_step:
         return redirect(url_for(".second_step"), 303)
-    codes = two_factor.new_recovery_codes(account)
+    codes = two_factor.generate_recovery_codes(account)
     db.session.commit()
     return render_template("staff/recovery_codes.html", codes=codes)
 
 
 def _second_step_page(errors: dict[str, str]) -> str:
-    account = access.me()
-    if _OFFERED not in session:
-        session[_OFFERED] = two_factor.authenticator().generate_totp_secret()
-    values = two_factor.authenticator().fetch_setup_values(session[_OFFERED], account)
+    account = access.current_staff()
+    if _PENDING_SECRET_KEY not in session:
+        session[_PENDING_SECRET_KEY] = two_factor.get_authenticator().generate_totp_secret()
+    values = two_factor.get_authenticator().fetch_setup_values(session[_PENDING_SECRET_KEY], account)
     return render_template(
         "staff/second_step.html",
         errors=errors,
         image=values["image"],
         key=values["key"],
         replaces=account.has_authenticator,
-        offers_passkeys=settings().passkeys,
-        may_wait=settings().is_local or not access.wants_second_step(account),
+        offers_passkeys=current_settings().passkeys,
+        may_wait=current_settings().is_local or not access.lacks_second_step(account),
     )
 
 
 def _account_page(errors: dict[str, str]) -> str:
-    account, here = access.me(), access.here_now()
+    account, here = access.current_staff(), access.current_staff_session()
     rows = [
         {
-            "device": device(row.agent),
+            "device": describe_user_agent(row.agent),
             "is_here": row.id == here.id,
             "started_at": row.started_at,
             "seen_at": row.seen_at,
         }
-        for row in sessions.open_of(account, now=utcnow())
+        for row in sessions.list_active_sessions(account, now=utcnow())
     ]
     return render_template(
         "staff/account.html",
         account=account,
-        lists=list_access.names_of(account),
-        role=translate(ROLE_NAMES[account.role]),
+        lists=list_access.allowed_list_names(account),
+        role=translate(ROLE_LABELS[account.role]),
         recovery_codes=len(account.recovery_hashes),
-        must_have_second_step=account.role in two_factor.REQUIRED_OF,
+        must_have_second_step=account.role in two_factor.REQUIRED_ROLES,
         rows=rows,
-        passkeys=passkeys.of(account) if settings().passkeys else None,
+        passkeys=passkeys.list_passkeys(account) if current_settings().passkeys else None,
         provider=openid.provider_name(),
         errors=errors,
     )

@@ -1,4 +1,4 @@
-"""Who may log in, and what they may do: for administrators."""
+"""Staff pages for administrators: who may log in, with which role and to which lists."""
 
 from typing import Any
 
@@ -8,21 +8,21 @@ from flask_babel import gettext as _
 from flask_security import current_user
 
 from newsletter.clock import utcnow
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.errors import N_, AddressInvalid, NewsletterError
 from newsletter.staff import accounts as domain
 from newsletter.staff import list_access
 from newsletter.staff.auth import two_factor
-from newsletter.staff.auth.access import actor, needs
-from newsletter.staff.models import LIMITABLE, Role, Staff
-from newsletter.staff.views.account import ROLE_NAMES
+from newsletter.staff.auth.access import actor, require_role
+from newsletter.staff.models import LIMITABLE_ROLES, Role, Staff
+from newsletter.staff.views.account import ROLE_LABELS
 from newsletter.web.i18n import language, translate
 
 bp = Blueprint("staff_admin", __name__, url_prefix="/staff/accounts")
 
 #: What each level may do, in a sentence.
-ROLE_HINTS = {
+ROLE_DESCRIPTIONS = {
     Role.VIEWER: N_("Sees figures, and no personal data."),
     Role.EDITOR: N_("Writes newsletters."),
     Role.SENDER: N_("Writes newsletters and sends them."),
@@ -31,35 +31,35 @@ ROLE_HINTS = {
 }
 
 
-class NotOneself(NewsletterError):
+class OwnAccountRefused(NewsletterError):
     """Nobody should lock themselves out by a slip."""
 
     message = N_("You cannot change your own level or close your own account. Ask another administrator.")
 
 
-class RoleUnknown(NewsletterError):
+class UnknownRole(NewsletterError):
     """Not a level of ours."""
 
     message = N_("Choose a user level.")
 
 
 @bp.get("/")
-@needs(Role.ADMIN)
+@require_role(Role.ADMIN)
 def accounts() -> ResponseReturnValue:
     return _accounts_page({})
 
 
 @bp.post("/")
-@needs(Role.ADMIN, fresh=True)
+@require_role(Role.ADMIN, fresh=True)
 def invite() -> ResponseReturnValue:
     address = request.form.get("address", "")[:320]
     try:
-        role = _role()
-        lists = list_access.checked(role, _lists())
+        role = _posted_role()
+        lists = list_access.validate_lists(role, _posted_lists())
         domain.invite_by_mail(
             role, address=address, lists=lists, now=utcnow(), actor=actor(), language=language()
         )
-    except RoleUnknown as error:
+    except UnknownRole as error:
         return _accounts_page({"role": translate(error.message)}), 422
     except (list_access.NotLimitable, list_access.ListsMissing) as error:
         return _accounts_page({"lists": translate(error.message)}), 422
@@ -71,109 +71,111 @@ def invite() -> ResponseReturnValue:
 
 
 @bp.get("/<int:number>")
-@needs(Role.ADMIN)
+@require_role(Role.ADMIN)
 def account(number: int) -> ResponseReturnValue:
     return _account_page(domain.get_account(number, lock=False), {})
 
 
 @bp.post("/<int:number>/level")
-@needs(Role.ADMIN, fresh=True)
+@require_role(Role.ADMIN, fresh=True)
 def change_level(number: int) -> ResponseReturnValue:
-    found = _somebody_else(number)
-    domain.change_role(found, _role(), now=utcnow(), actor=actor())
-    return _done(_("The level has been changed, and the person has been logged out."), number)
+    found = _get_other_account(number)
+    domain.change_role(found, _posted_role(), now=utcnow(), actor=actor())
+    return _commit_and_redirect(_("The level has been changed, and the person has been logged out."), number)
 
 
 @bp.post("/<int:number>/lists")
-@needs(Role.ADMIN, fresh=True)
+@require_role(Role.ADMIN, fresh=True)
 def change_lists(number: int) -> ResponseReturnValue:
-    found = _somebody_else(number)
+    found = _get_other_account(number)
     try:
-        list_access.limit(found, _lists(), now=utcnow(), actor=actor())
+        list_access.limit_to_lists(found, _posted_lists(), now=utcnow(), actor=actor())
     except (list_access.NotLimitable, list_access.ListsMissing) as error:
         db.session.rollback()
         return _account_page(found, {"lists": translate(error.message)}), 422
-    return _done(_("The lists have been changed, and the person has been logged out."), number)
+    return _commit_and_redirect(_("The lists have been changed, and the person has been logged out."), number)
 
 
 @bp.post("/<int:number>/close")
-@needs(Role.ADMIN, fresh=True)
+@require_role(Role.ADMIN, fresh=True)
 def close(number: int) -> ResponseReturnValue:
-    domain.close(_somebody_else(number), now=utcnow(), actor=actor())
-    return _done(_("The account has been closed. Nobody is signed in with it any more."), number)
+    domain.close_account(_get_other_account(number), now=utcnow(), actor=actor())
+    return _commit_and_redirect(
+        _("The account has been closed. Nobody is signed in with it any more."), number
+    )
 
 
 @bp.post("/<int:number>/reopen")
-@needs(Role.ADMIN, fresh=True)
+@require_role(Role.ADMIN, fresh=True)
 def reopen(number: int) -> ResponseReturnValue:
-    domain.reopen(domain.get_account(number), now=utcnow(), actor=actor())
-    return _done(_("The account is open again."), number)
+    domain.reopen_account(domain.get_account(number), now=utcnow(), actor=actor())
+    return _commit_and_redirect(_("The account is open again."), number)
 
 
 @bp.post("/<int:number>/reset")
-@needs(Role.ADMIN, fresh=True)
+@require_role(Role.ADMIN, fresh=True)
 def reset(number: int) -> ResponseReturnValue:
-    domain.mail_reset(domain.get_account(number), now=utcnow(), actor=actor(), language=language())
-    return _done(_("A link for a new password is on its way to the person."), number)
+    domain.send_password_reset(domain.get_account(number), now=utcnow(), actor=actor(), language=language())
+    return _commit_and_redirect(_("A link for a new password is on its way to the person."), number)
 
 
 @bp.post("/<int:number>/second-step")
-@needs(Role.ADMIN, fresh=True)
+@require_role(Role.ADMIN, fresh=True)
 def forget_second_step(number: int) -> ResponseReturnValue:
-    found, now = _somebody_else(number), utcnow()
-    two_factor.forget(found, now=now, actor=actor())
+    found, now = _get_other_account(number), utcnow()
+    two_factor.disable(found, now=now, actor=actor())
     domain.sign_out_everywhere(found, now=now)
-    domain.tell(found, "second_step_removed", now=now)
-    return _done(_("The second step has been removed. The person can set it up anew."), number)
+    domain.notify_owner(found, "second_step_removed", now=now)
+    return _commit_and_redirect(_("The second step has been removed. The person can set it up anew."), number)
 
 
 @bp.post("/<int:number>/sign-out")
-@needs(Role.ADMIN, fresh=True)
+@require_role(Role.ADMIN, fresh=True)
 def sign_out(number: int) -> ResponseReturnValue:
-    domain.sign_out_everywhere(_somebody_else(number), now=utcnow())
-    return _done(_("The person has been logged out everywhere."), number)
+    domain.sign_out_everywhere(_get_other_account(number), now=utcnow())
+    return _commit_and_redirect(_("The person has been logged out everywhere."), number)
 
 
-def _done(message: str, number: int) -> ResponseReturnValue:
+def _commit_and_redirect(message: str, number: int) -> ResponseReturnValue:
     db.session.commit()
     flash(message, "info")
     return redirect(url_for(".account", number=number), 303)
 
 
-def _somebody_else(number: int) -> Staff:
+def _get_other_account(number: int) -> Staff:
     if number == current_user.id:
-        raise NotOneself
+        raise OwnAccountRefused
     return domain.get_account(number)
 
 
-def _role() -> Role:
+def _posted_role() -> Role:
     try:
         return Role(request.form.get("role", ""))
     except ValueError:
-        raise RoleUnknown from None
+        raise UnknownRole from None
 
 
-def _lists() -> list[str] | None:
+def _posted_lists() -> list[str] | None:
     """Return the lists chosen; None for all."""
     return None if request.form.get("reach", "all") == "all" else request.form.getlist("lists")
 
 
-def _levels() -> list[dict[str, str]]:
+def _role_choices() -> list[dict[str, str]]:
     return [
-        {"code": role.value, "name": translate(ROLE_NAMES[role]), "hint": translate(ROLE_HINTS[role])}
+        {"code": role.value, "name": translate(ROLE_LABELS[role]), "hint": translate(ROLE_DESCRIPTIONS[role])}
         for role in Role
     ]
 
 
-def _row(found: Staff) -> dict[str, Any]:
+def _account_row(found: Staff) -> dict[str, Any]:
     return {
         "id": found.id,
         "email": found.email,
         "role": found.role.value,
-        "level": translate(ROLE_NAMES[found.role]),
-        "lists": list_access.names_of(found),
+        "level": translate(ROLE_LABELS[found.role]),
+        "lists": list_access.allowed_list_names(found),
         "slugs": found.lists,
-        "can_be_limited": found.role in LIMITABLE,
+        "can_be_limited": found.role in LIMITABLE_ROLES,
         "is_open": found.active,
         "is_cleared": found.cleared_at is not None,
         "has_second_step": found.has_second_step,
@@ -186,13 +188,13 @@ def _account_page(found: Staff, errors: dict[str, str]) -> str:
     slugs = request.form.getlist("lists") if errors else found.lists
     return render_template(
         "staff/account_of.html",
-        account=_row(found),
-        levels=_levels(),
+        account=_account_row(found),
+        levels=_role_choices(),
         is_me=found.id == current_user.id,
-        lists=list_access.known_lists(),
+        lists=list_access.list_choices(),
         chosen=slugs or [],
         reach="all" if slugs is None else "some",
-        keep_months=settings().keep_audit_months,
+        keep_months=current_settings().keep_audit_months,
         errors=errors,
     )
 
@@ -200,18 +202,18 @@ def _account_page(found: Staff, errors: dict[str, str]) -> str:
 def _accounts_page(errors: dict[str, str]) -> str:
     return render_template(
         "staff/accounts.html",
-        accounts=[_row(found) for found in domain.all_accounts()],
+        accounts=[_account_row(found) for found in domain.list_accounts()],
         invitations=[
             {
                 "address": invitation.address,
-                "level": translate(ROLE_NAMES[invitation.role]),
-                "lists": list_access.names_of(invitation),
+                "level": translate(ROLE_LABELS[invitation.role]),
+                "lists": list_access.allowed_list_names(invitation),
                 "expires_at": invitation.expires_at,
             }
-            for invitation in domain.open_invitations(utcnow())
+            for invitation in domain.list_open_invitations(utcnow())
         ],
-        levels=_levels(),
-        lists=list_access.known_lists(),
+        levels=_role_choices(),
+        lists=list_access.list_choices(),
         chosen=request.form.getlist("lists"),
         reach=request.form.get("reach", "all"),
         errors=errors,

@@ -1,4 +1,4 @@
-"""Coming in and going out: sign-in in one or two steps, invitations, forgotten passwords."""
+"""Login and logout pages: one or two factors, invitations, password reset."""
 
 from datetime import datetime, timedelta
 
@@ -14,26 +14,26 @@ from newsletter.staff.accounts import (
     AccountExists,
     accept_invitation,
     find_account,
-    find_invitation,
-    find_reset,
-    give_undertaking,
-    mail_reset,
+    get_invitation,
+    get_password_reset,
+    record_undertaking,
     reset_password,
+    send_password_reset,
 )
 from newsletter.staff.auth import access, openid, passkeys, reauthenticate, throttle, webauthn_challenges
-from newsletter.staff.auth.access import needs, open_to_all
+from newsletter.staff.auth.access import open_to_all, require_role
 from newsletter.staff.auth.passkeys import PasskeyRefused
 from newsletter.staff.auth.passwords import PasswordRefused
-from newsletter.staff.auth.throttle import TooManyTries
+from newsletter.staff.auth.throttle import TooManyAttempts
 from newsletter.staff.models import Role, Staff, StaffInvitation, StaffReset
 from newsletter.web.i18n import language, translate
 
 bp = Blueprint("staff", __name__, url_prefix="/staff")
 
-WRONG = N_("The e-mail address or the password is wrong.")
+LOGIN_FAILED = N_("The e-mail address or the password is wrong.")
 #: Between the password and the code.
-_HALF_WAY = "half_way"
-_HALF_WAY_LASTS = timedelta(minutes=10)
+_PENDING_LOGIN_KEY = "half_way"
+_PENDING_LOGIN_LIFETIME = timedelta(minutes=10)
 
 
 # --- in ---------------------------------------------------------------------------------------------
@@ -51,55 +51,57 @@ def log_in() -> ResponseReturnValue:
     if request.form.get("passkey"):
         return _log_in_by_passkey(request.form["passkey"])
     email, password = _field("email"), request.form.get("password", "")
-    if missing := _missing(email, password):
+    if missing := _missing_fields(email, password):
         return _login_page(missing)
-    account = _find(email)
+    account = _find_account(email)
     try:
-        throttle.count_try(email, account)
-    except TooManyTries as error:
-        return _login_page({"form": _words(error)}), 429, {"Retry-After": "600"}
-    if not access.is_password_of(account, password) or account is None or not account.active:
+        throttle.count_login_attempt(email, account)
+    except TooManyAttempts as error:
+        return _login_page({"form": _error_message(error)}), 429, {"Retry-After": "600"}
+    if not access.check_password(account, password) or account is None or not account.active:
         if account is not None:
             audit.record("sign-in refused", actor="system", now=utcnow(), object=f"staff:{account.id}")
             db.session.commit()
-        return _login_page({"form": translate(WRONG)})
-    throttle.forgive(email)
+        return _login_page({"form": translate(LOGIN_FAILED)})
+    throttle.reset_login_attempts(email)
     if account.has_second_step:
         return ask_for_code(account, request.args.get("next", ""))
-    return come_in(account, access.where_to(request.args.get("next")))
+    return complete_login(account, access.safe_next_url(request.args.get("next")))
 
 
 @bp.get("/login/code")
 @open_to_all
 def code() -> ResponseReturnValue:
-    return _code_page(_half_way(utcnow()), {})
+    return _code_page(_pending_account(utcnow()), {})
 
 
 @bp.post("/login/code")
 @open_to_all
 def enter_code() -> ResponseReturnValue:
     now = utcnow()
-    account = _half_way(now, lock=True)
+    account = _pending_account(now, lock=True)
     try:
-        reauthenticate.prove(account, {"proof": request.form.get("code", ""), **_passkey_given()}, now=now)
-    except TooManyTries as error:
-        session.pop(_HALF_WAY, None)
-        return _login_page({"form": _words(error)}), 429, {"Retry-After": "600"}
-    except reauthenticate.REFUSALS as error:
+        reauthenticate.verify_credentials(
+            account, {"proof": request.form.get("code", ""), **_posted_passkey()}, now=now
+        )
+    except TooManyAttempts as error:
+        session.pop(_PENDING_LOGIN_KEY, None)
+        return _login_page({"form": _error_message(error)}), 429, {"Retry-After": "600"}
+    except reauthenticate.AUTHENTICATION_ERRORS as error:
         db.session.commit()
-        return _code_page(account, {"code": _words(error)}), 422
-    return come_in(account, access.where_to(session[_HALF_WAY]["next"]))
+        return _code_page(account, {"code": _error_message(error)}), 422
+    return complete_login(account, access.safe_next_url(session[_PENDING_LOGIN_KEY]["next"]))
 
 
 @bp.post("/logout")
-@needs(*Role, unfinished=True)
+@require_role(*Role, unfinished=True)
 def logout() -> ResponseReturnValue:
-    access.leave(now=utcnow())
+    access.end_session(now=utcnow())
     db.session.commit()
     return redirect(url_for(".login"))
 
 
-def _missing(email: str, password: str) -> dict[str, str]:
+def _missing_fields(email: str, password: str) -> dict[str, str]:
     if not email:
         return {"email": _("Enter your e-mail address.")}
     return {} if password else {"password": _("Enter your password.")}
@@ -108,27 +110,29 @@ def _missing(email: str, password: str) -> dict[str, str]:
 def _log_in_by_passkey(answer: str) -> ResponseReturnValue:
     now = utcnow()
     try:
-        throttle.count_passkey()
-        account = passkeys.recognise(
-            answer, webauthn_challenges.take(webauthn_challenges.SIGNING_IN, now=now), now=now
+        throttle.count_passkey_attempt()
+        account = passkeys.authenticate(
+            answer,
+            webauthn_challenges.consume_challenge(webauthn_challenges.AUTHENTICATION, now=now),
+            now=now,
         )
-    except TooManyTries as error:
-        return _login_page({"form": _words(error)}), 429, {"Retry-After": "600"}
+    except TooManyAttempts as error:
+        return _login_page({"form": _error_message(error)}), 429, {"Retry-After": "600"}
     except PasskeyRefused as error:
         db.session.commit()  # the log says what was refused
-        return _login_page({"form": _words(error)}), 422
-    return come_in(account, access.where_to(request.args.get("next")))
+        return _login_page({"form": _error_message(error)}), 422
+    return complete_login(account, access.safe_next_url(request.args.get("next")))
 
 
-def _passkey_given() -> dict[str, str]:
+def _posted_passkey() -> dict[str, str]:
     return {"passkey": request.form.get("passkey", "")}
 
 
-def come_in(account: Staff, target: str) -> ResponseReturnValue:
-    """Begin the session of somebody who has shown who they are. Commits."""
+def complete_login(account: Staff, target: str) -> ResponseReturnValue:
+    """Start the session of an authenticated account. Commits."""
     now = utcnow()
     audit.record("signed in", actor=f"staff:{account.id}", now=now)
-    access.enter(account, now=now)
+    access.start_session(account, now=now)
     db.session.commit()
     return redirect(target)
 
@@ -136,7 +140,7 @@ def come_in(account: Staff, target: str) -> ResponseReturnValue:
 def ask_for_code(account: Staff, target: str) -> ResponseReturnValue:
     """Go on to the second step, and from there to ``target``."""
     session.clear()
-    session[_HALF_WAY] = {
+    session[_PENDING_LOGIN_KEY] = {
         "account": account.id,
         # A password that is replaced meanwhile ends this too.
         "key": account.fs_uniquifier,
@@ -146,18 +150,18 @@ def ask_for_code(account: Staff, target: str) -> ResponseReturnValue:
     return redirect(url_for("staff.code"), 303)
 
 
-def _half_way(now: datetime, *, lock: bool = False) -> Staff:
+def _pending_account(now: datetime, *, lock: bool = False) -> Staff:
     """Return who has given the password in this browser a moment ago; else begin anew."""
-    said = session.get(_HALF_WAY)
-    if said is not None and now.timestamp() < said["at"] + _HALF_WAY_LASTS.total_seconds():
+    said = session.get(_PENDING_LOGIN_KEY)
+    if said is not None and now.timestamp() < said["at"] + _PENDING_LOGIN_LIFETIME.total_seconds():
         account = db.session.get(Staff, said["account"], with_for_update=lock, populate_existing=lock)
         if account is not None and account.active and account.fs_uniquifier == said["key"]:
             return account
-    session.pop(_HALF_WAY, None)
+    session.pop(_PENDING_LOGIN_KEY, None)
     return abort(redirect(url_for(".login")))
 
 
-def _find(email: str) -> Staff | None:
+def _find_account(email: str) -> Staff | None:
     try:
         return find_account(email)
     except AddressInvalid:
@@ -165,7 +169,7 @@ def _find(email: str) -> Staff | None:
 
 
 def _code_page(account: Staff, errors: dict[str, str]) -> str:
-    return render_template("staff/code.html", errors=errors, **reauthenticate.way_of(account))
+    return render_template("staff/code.html", errors=errors, **reauthenticate.available_methods(account))
 
 
 def _login_page(errors: dict[str, str]) -> str:
@@ -178,41 +182,41 @@ def _login_page(errors: dict[str, str]) -> str:
 
 
 @bp.get("/verify")
-@needs(*Role, unfinished=True)
+@require_role(*Role, unfinished=True)
 def verify() -> ResponseReturnValue:
     return _verify_page({})
 
 
 @bp.post("/verify")
-@needs(*Role, unfinished=True)
+@require_role(*Role, unfinished=True)
 def prove() -> ResponseReturnValue:
     now = utcnow()
     try:
-        reauthenticate.prove(access.me(lock=True), request.form, now=now)
-    except reauthenticate.REFUSALS as error:
+        reauthenticate.verify_credentials(access.current_staff(lock=True), request.form, now=now)
+    except reauthenticate.AUTHENTICATION_ERRORS as error:
         db.session.commit()
-        return _verify_page({"proof": _words(error)}), 422
-    access.here_now().proved_at = now
+        return _verify_page({"proof": _error_message(error)}), 422
+    access.current_staff_session().proved_at = now
     db.session.commit()
     flash(_("Thank you. For a quarter of an hour you will not be asked again."), "info")
-    return redirect(access.where_to(request.args.get("next")), 303)
+    return redirect(access.safe_next_url(request.args.get("next")), 303)
 
 
 def _verify_page(errors: dict[str, str]) -> str:
-    way = reauthenticate.way_of(access.me())
+    way = reauthenticate.available_methods(access.current_staff())
     return render_template("staff/verify.html", errors=errors, **way, kept=[], action=None)
 
 
 @bp.get("/undertaking")
-@needs(*Role, unfinished=True)
+@require_role(*Role, unfinished=True)
 def undertaking() -> ResponseReturnValue:
     return render_template("staff/undertaking.html")
 
 
 @bp.post("/undertaking")
-@needs(*Role, unfinished=True)
+@require_role(*Role, unfinished=True)
 def undertake() -> ResponseReturnValue:
-    give_undertaking(access.me(lock=True), now=utcnow())
+    record_undertaking(access.current_staff(lock=True), now=utcnow())
     db.session.commit()
     return redirect(url_for("stats.home"), 303)
 
@@ -223,27 +227,27 @@ def undertake() -> ResponseReturnValue:
 @bp.get("/first/<token>")
 @open_to_all
 def first(token: str) -> ResponseReturnValue:
-    return _first_page(find_invitation(token, now=utcnow()), {})
+    return _invitation_page(get_invitation(token, now=utcnow()), {})
 
 
 @bp.post("/first/<token>")
 @open_to_all
 def accept(token: str) -> ResponseReturnValue:
     now = utcnow()
-    invitation = find_invitation(token, now=now, lock=True)
+    invitation = get_invitation(token, now=now, lock=True)
     address, password = request.form.get("address", ""), request.form.get("password", "")
     try:
         account = accept_invitation(invitation, address=address, password=password, now=now)
     except (AddressInvalid, AccountExists) as error:
-        return _first_page(invitation, {"address": _words(error)}), 422
+        return _invitation_page(invitation, {"address": _error_message(error)}), 422
     except PasswordRefused as error:
-        return _first_page(invitation, {"password": _words(error)}), 422
-    access.enter(account, now=now)
+        return _invitation_page(invitation, {"password": _error_message(error)}), 422
+    access.start_session(account, now=now)
     db.session.commit()
-    return redirect(url_for(access.next_to_do(account) or "stats.campaigns"), 303)
+    return redirect(url_for(access.required_setup_page(account) or "stats.campaigns"), 303)
 
 
-def _first_page(invitation: StaffInvitation, errors: dict[str, str]) -> str:
+def _invitation_page(invitation: StaffInvitation, errors: dict[str, str]) -> str:
     values = {"address": request.form.get("address", "")}
     return render_template("staff/first.html", address=invitation.address, errors=errors, values=values)
 
@@ -264,10 +268,10 @@ def ask_for_reset() -> ResponseReturnValue:
     if not email:
         errors = {"email": _("Enter your e-mail address.")}
         return render_template("staff/forgot.html", errors=errors, email="", sent=False), 422
-    account = _find(email)
+    account = _find_account(email)
     # The same answer whoever has an account here and whoever has asked too often.
-    if throttle.may_reset(email) and account is not None and account.active:
-        mail_reset(account, now=utcnow(), actor="person", language=language())
+    if throttle.may_send_reset(email) and account is not None and account.active:
+        send_password_reset(account, now=utcnow(), actor="person", language=language())
         db.session.commit()
     return render_template("staff/forgot.html", errors={}, email="", sent=True)
 
@@ -275,20 +279,20 @@ def ask_for_reset() -> ResponseReturnValue:
 @bp.get("/reset/<token>")
 @open_to_all
 def reset(token: str) -> ResponseReturnValue:
-    return _reset_page(find_reset(token, now=utcnow()), {})
+    return _reset_page(get_password_reset(token, now=utcnow()), {})
 
 
 @bp.post("/reset/<token>")
 @open_to_all
 def choose_password(token: str) -> ResponseReturnValue:
     now = utcnow()
-    found = find_reset(token, now=now, lock=True)
+    found = get_password_reset(token, now=now, lock=True)
     try:
         reset_password(found, request.form.get("password", ""), now=now)
     except PasswordRefused as error:
-        return _reset_page(found, {"password": _words(error)}), 422
+        return _reset_page(found, {"password": _error_message(error)}), 422
     db.session.commit()
-    access.leave_cookie()
+    access.clear_session_cookie()
     # No shortcut past the second step: the link proves the mailbox alone.
     flash(_("Your new password is in use. Log in with it."), "info")
     return redirect(url_for(".login"), 303)
@@ -302,5 +306,5 @@ def _field(name: str) -> str:
     return request.form.get(name, "")[:320].strip()
 
 
-def _words(error: NewsletterError) -> str:
+def _error_message(error: NewsletterError) -> str:
     return translate(error.message, error.values)

@@ -1,4 +1,4 @@
-"""A campaign's figures apart: by time, by who fetched, by language, list and mailbox provider."""
+"""A campaign's figures broken down by time, machine class, language, list and mailbox provider."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -8,19 +8,19 @@ from datetime import datetime, time, timedelta
 import sqlalchemy as sa
 
 from newsletter.campaigns.models import Campaign
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.stats.models import CampaignClass, CampaignGroup, CampaignHour
 from newsletter.subscribers.models import MailingList
 from newsletter.tracking.models import EventKind, MachineClass
 
-#: So many hours are told apart, then days.
-HOURS = 72
+#: Hours shown one by one; after them days.
+HOURLY_BUCKETS = 72
 MEASURES = ("opens_human", "opens_machine", "opens_unique", "clicks_human", "clicks_machine", "clicks_unique")
 
 
 @dataclass(slots=True)
-class Span:
+class TimeBucket:
     """What happened within an hour, or a day of the business time zone."""
 
     begins: datetime
@@ -41,8 +41,8 @@ class Span:
 class Timeline:
     """The first 72 hours and the days after them up to the last that saw anything, each with a span."""
 
-    hours: Sequence[Span]
-    days: Sequence[Span]
+    hours: Sequence[TimeBucket]
+    days: Sequence[TimeBucket]
 
     @property
     def is_empty(self) -> bool:
@@ -51,7 +51,7 @@ class Timeline:
 
 
 @dataclass(frozen=True, slots=True)
-class GroupFigures:
+class SegmentFigures:
     """The people of one language, list or provider."""
 
     name: str
@@ -67,7 +67,7 @@ class GroupFigures:
 
 @dataclass(frozen=True, slots=True)
 class ClassFigures:
-    """Opens and clicks by one kind of fetcher."""
+    """Opens and clicks of one machine class."""
 
     machine_class: MachineClass
     opens: int
@@ -79,40 +79,44 @@ def timeline(campaign: Campaign, now: datetime) -> Timeline:
     if campaign.started_at is None:
         return Timeline([], [])
     begin = campaign.started_at.replace(minute=0, second=0, microsecond=0)
-    end = begin + timedelta(hours=HOURS)
-    hours = [Span(begin + timedelta(hours=n)) for n in range(HOURS) if begin + timedelta(hours=n) <= now]
+    end = begin + timedelta(hours=HOURLY_BUCKETS)
+    hours = [
+        TimeBucket(begin + timedelta(hours=n))
+        for n in range(HOURLY_BUCKETS)
+        if begin + timedelta(hours=n) <= now
+    ]
     by_hour = {span.begins: span for span in hours}
-    days: dict[datetime, Span] = {}
+    days: dict[datetime, TimeBucket] = {}
     rows = db.session.scalars(
         sa.select(CampaignHour).where(CampaignHour.campaign_id == campaign.id).order_by(CampaignHour.hour)
     )
     for row in rows:
         if row.hour >= end:
-            local = row.hour.astimezone(settings().timezone).replace(hour=0)
-            days.setdefault(local, Span(local)).add(row)
+            local = row.hour.astimezone(current_settings().timezone).replace(hour=0)
+            days.setdefault(local, TimeBucket(local)).add(row)
         elif hours:
             # A clock a little behind ours may put a hit before the start.
             by_hour.get(row.hour, hours[0]).add(row)
-    return Timeline(hours, _without_gaps(days))
+    return Timeline(hours, _fill_missing_days(days))
 
 
-def _without_gaps(days: dict[datetime, Span]) -> list[Span]:
+def _fill_missing_days(days: dict[datetime, TimeBucket]) -> list[TimeBucket]:
     """Return every day between the first and the last: a quiet week must look like one."""
     if not days:
         return []
-    zone, last = settings().timezone, max(days)
+    zone, last = current_settings().timezone, max(days)
     dates = range((last.date() - min(days).date()).days + 1)
     each = [datetime.combine(min(days).date() + timedelta(days=n), time(), zone) for n in dates]
-    return [days.get(day) or Span(day) for day in each]
+    return [days.get(day) or TimeBucket(day) for day in each]
 
 
-def groups(campaign: Campaign) -> dict[str, list[GroupFigures]]:
+def segment_figures(campaign: Campaign) -> dict[str, list[SegmentFigures]]:
     """Return a campaign by language, list and provider, the largest first, the unnamed last."""
     names = {
         str(list_id): name
         for list_id, name in db.session.execute(sa.select(MailingList.id, MailingList.name))
     }
-    found: defaultdict[str, list[GroupFigures]] = defaultdict(list)
+    found: defaultdict[str, list[SegmentFigures]] = defaultdict(list)
     rows = db.session.scalars(
         sa.select(CampaignGroup)
         .where(CampaignGroup.campaign_id == campaign.id, CampaignGroup.recipients > 0)
@@ -122,7 +126,7 @@ def groups(campaign: Campaign) -> dict[str, list[GroupFigures]]:
     for row in rows:
         name = names.get(row.name, row.name) if row.dimension == "list" else row.name
         found[row.dimension].append(
-            GroupFigures(
+            SegmentFigures(
                 name, row.recipients, row.accepted, row.failed, row.measured, row.unsubscribed,
                 row.opens_unique, row.clicks_unique, row.counted_at,
             )
@@ -130,7 +134,7 @@ def groups(campaign: Campaign) -> dict[str, list[GroupFigures]]:
     return dict(found)
 
 
-def classes(campaign: Campaign) -> list[ClassFigures]:
+def class_figures(campaign: Campaign) -> list[ClassFigures]:
     """Return a campaign's opens and clicks by who made them, in the order of the classes."""
     counts = {
         (row.kind, row.machine_class): row.count

@@ -1,4 +1,4 @@
-"""The figures of a campaign. Read from totals only, never by counting people."""
+"""The figures of a campaign, read from stored totals only, never by counting people."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,22 +11,22 @@ from newsletter.campaigns.drafts import within
 from newsletter.campaigns.models import Campaign, CampaignList, CampaignTotals, Edition
 from newsletter.db import db
 from newsletter.subscribers.models import MailingList
-from newsletter.tracking.classify import RELAYED
+from newsletter.tracking.classify import RELAYED_CLASSES
 from newsletter.tracking.models import Event, Link, LinkTotals
 
 #: Opens and clicks shown one by one, with address, while the product is tried out.
 SHOWN_ON_TRIAL = 20
 
 
-class Waiting(NamedTuple):
-    """Who is still to get a campaign, and who of them has been tried in vain."""
+class PendingCounts(NamedTuple):
+    """Deliveries still to be made: queued, and deferred after a failed attempt."""
 
     queued: int
     deferred: int
 
 
 @dataclass(frozen=True, slots=True)
-class Reads:
+class HitCounts:
     """Opens or clicks: every one by a person, every one by a machine, and the people, each once."""
 
     human: int
@@ -36,7 +36,7 @@ class Reads:
 
 @dataclass(frozen=True, slots=True)
 class LinkFigures:
-    """What became of one address."""
+    """Clicks on one URL."""
 
     url: str
     human: int
@@ -63,8 +63,8 @@ class Figures:
     uncertain: int
     unsubscribed: int
     measured: int
-    opens: Reads
-    clicks: Reads
+    opens: HitCounts
+    clicks: HitCounts
     links: Sequence[LinkFigures]
     as_of: datetime
 
@@ -105,8 +105,8 @@ def campaign_figures(campaign: Campaign, now: datetime) -> Figures:
         .where(CampaignTotals.campaign_id == campaign.id)
         .execution_options(populate_existing=True)
     ).one()
-    waiting = _waiting(totals) if campaign.finished_at is None else Waiting(0, 0)
-    return _figures(totals, waiting, _links(campaign.id), now)
+    waiting = _pending_counts(totals) if campaign.finished_at is None else PendingCounts(0, 0)
+    return _figures(totals, waiting, _link_figures(campaign.id), now)
 
 
 def recent_hits(campaign: Campaign, limit: int) -> list[dict[str, Any]]:
@@ -123,7 +123,7 @@ def recent_hits(campaign: Campaign, limit: int) -> list[dict[str, Any]]:
             "at": event.at,
             "kind": event.kind.value,
             "url": url,
-            "ip": None if event.machine_class in RELAYED else event.ip,
+            "ip": None if event.machine_class in RELAYED_CLASSES else event.ip,
             "machine_class": event.machine_class.value,
         }
         for event, url in rows
@@ -169,12 +169,12 @@ def list_names(campaigns: Sequence[Campaign]) -> Mapping[int, list[str]]:
 
 def totals_figures(totals: CampaignTotals, now: datetime) -> Figures:
     """Return the figures that stand in the totals alone, for a page of many campaigns."""
-    return _figures(totals, Waiting(0, 0), [], now)
+    return _figures(totals, PendingCounts(0, 0), [], now)
 
 
 def _figures(
     totals: CampaignTotals,
-    waiting: Waiting,
+    waiting: PendingCounts,
     links: Sequence[LinkFigures],
     now: datetime,
 ) -> Figures:
@@ -190,22 +190,22 @@ def _figures(
         uncertain=totals.uncertain,
         unsubscribed=totals.unsubscribed,
         measured=totals.measured,
-        opens=Reads(totals.opens_human, totals.opens_machine, totals.opens_unique),
-        clicks=Reads(totals.clicks_human, totals.clicks_machine, totals.clicks_unique),
+        opens=HitCounts(totals.opens_human, totals.opens_machine, totals.opens_unique),
+        clicks=HitCounts(totals.clicks_human, totals.clicks_machine, totals.clicks_unique),
         links=links,
         as_of=now,
     )
 
 
-def _waiting(totals: CampaignTotals) -> Waiting:
+def _pending_counts(totals: CampaignTotals) -> PendingCounts:
     """Return who is on the way: all of them as they stand, how many of them wait again as last counted."""
     settled = totals.accepted + totals.failed + totals.skipped + totals.uncertain
     on_their_way = max(0, totals.recipients - settled)
     deferred = min(totals.deferred, on_their_way)
-    return Waiting(on_their_way - deferred, deferred)
+    return PendingCounts(on_their_way - deferred, deferred)
 
 
-def _links(campaign_id: int) -> list[LinkFigures]:
+def _link_figures(campaign_id: int) -> list[LinkFigures]:
     """Return each address once, whichever editions it stands in, most followed first."""
     human, machine = sa.func.sum(LinkTotals.human), sa.func.sum(LinkTotals.machine)
     unique = sa.func.sum(LinkTotals.unique_human)

@@ -1,4 +1,4 @@
-"""Bars and lines as numbers for SVG: no style, no script, and a table stands behind each."""
+"""Geometry of bar and line charts for SVG: no style, no script; each chart has a table beside it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 WIDTH, HEIGHT = 720, 160
 _GAP = 0.2
 #: A few bars are not drawn wider than this many would be.
-_FEWEST = 24
+_MIN_SLOTS = 24
 #: How much of the height is for the bars above the line, where there are bars below it.
-_ABOVE = 0.7
+_UPPER_SHARE = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,8 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class Mirrored:
-    """Bars above a line and bars below it, each on a scale of its own: a scanner's hits hide no reader's."""
+class MirroredBars:
+    """Bars above and below a line, each side on its own scale: machine hits must not dwarf people's."""
 
     above: Sequence[Bar]
     below: Sequence[Bar]
@@ -34,11 +34,11 @@ class Mirrored:
     is_full: bool
 
 
-def mirrored(above: Sequence[int], below: Sequence[int]) -> Mirrored:
+def mirrored_bars(above: Sequence[int], below: Sequence[int]) -> MirroredBars:
     """Return bars for two rows of numbers of the same length."""
     top, bottom = max(above, default=0), max(below, default=0)
-    line = HEIGHT * (_ABOVE if top and bottom else bool(top))
-    width = WIDTH / max(len(above), _FEWEST)
+    line = HEIGHT * (_UPPER_SHARE if top and bottom else bool(top))
+    width = WIDTH / max(len(above), _MIN_SLOTS)
 
     def bars(numbers: Sequence[int], highest: int, room: float, *, upwards: bool) -> list[Bar]:
         heights = [(n, number / highest * room) for n, number in enumerate(numbers) if number]
@@ -52,17 +52,17 @@ def mirrored(above: Sequence[int], below: Sequence[int]) -> Mirrored:
             for n, height in heights
         ]
 
-    return Mirrored(
+    return MirroredBars(
         bars(above, top, line, upwards=True),
         bars(below, bottom, HEIGHT - line, upwards=False),
         round(line, 2),
         top,
         bottom,
-        len(above) >= _FEWEST,
+        len(above) >= _MIN_SLOTS,
     )
 
 
-def line(numbers: Sequence[int], width: int = 240, height: int = 48) -> str:
+def sparkline(numbers: Sequence[int], width: int = 240, height: int = 48) -> str:
     """Return the points of a line through numbers, its scale beginning a little under the lowest."""
     if len(numbers) < 2:  # noqa: PLR2004 - a line has two ends
         return ""
@@ -74,6 +74,6 @@ def line(numbers: Sequence[int], width: int = 240, height: int = 48) -> str:
     )
 
 
-def heat(number: int, highest: int) -> int:
+def heat_level(number: int, highest: int) -> int:
     """Return a level from 0 to 5."""
     return 0 if not number or not highest else max(1, round(5 * number / highest))

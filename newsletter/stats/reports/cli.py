@@ -8,7 +8,7 @@ import click
 from newsletter.campaigns.drafts import get_campaign
 from newsletter.cli.report import report
 from newsletter.clock import utcnow
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.ledger import audit
 from newsletter.stats.reports.campaign import SHOWN_ON_TRIAL, Figures, campaign_figures, recent_hits
@@ -28,7 +28,7 @@ def stats(campaign_id: int, recent: int | None) -> tuple[object, str]:
     """Show what was delivered, opened and clicked."""
     campaign = get_campaign(campaign_id)
     if recent is None:
-        recent = SHOWN_ON_TRIAL if settings().is_trial else 0
+        recent = SHOWN_ON_TRIAL if current_settings().is_trial else 0
     figures = campaign_figures(campaign, utcnow())
     hits = recent_hits(campaign, recent) if recent > 0 else []
     if recent > 0:
@@ -66,11 +66,11 @@ def _as_text(heading: str, figures: Figures, hits: list[dict[str, Any]]) -> str:
     if hits:
         lines.append("  newest opens and clicks:")
         lines += [
-            f"    {_moment(hit['at'])} {hit['kind']:<5} {hit['ip'] or '(relay)'}  {hit['url'] or ''}"
+            f"    {_format_time(hit['at'])} {hit['kind']:<5} {hit['ip'] or '(relay)'}  {hit['url'] or ''}"
             for hit in hits
         ]
-    return "\n".join([*lines, f"  as of {_moment(figures.as_of)}"])
+    return "\n".join([*lines, f"  as of {_format_time(figures.as_of)}"])
 
 
-def _moment(at: datetime) -> str:
+def _format_time(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S}Z"

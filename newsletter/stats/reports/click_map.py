@@ -1,4 +1,4 @@
-"""The newsletter itself, with the share of clicks drawn over each of its links."""
+"""Click map: a campaign's HTML with the share of clicks drawn over each link."""
 
 from collections.abc import Mapping
 
@@ -9,15 +9,15 @@ from newsletter.campaigns import compose
 from newsletter.campaigns.models import Campaign, Edition
 from newsletter.db import db
 from newsletter.errors import N_, NotFound
-from newsletter.stats.reports.small_counts import Cells
+from newsletter.stats.reports.small_counts import CountMasker
 from newsletter.tracking.models import Link, LinkTotals
 from newsletter.web.i18n import format_number, format_share
 
-_BADGE = (
+_BADGE_STYLE = (
     "display:inline-block;margin:0 4px;padding:1px 8px;border-radius:10px;background:#0b3d91;color:#fff;"
     "font:bold 12px/1.5 sans-serif;text-decoration:none;vertical-align:middle;white-space:nowrap"
 )
-_FRAME = "outline:2px solid #0b3d91;outline-offset:2px;cursor:default;"
+_OUTLINE_STYLE = "outline:2px solid #0b3d91;outline-offset:2px;cursor:default;"
 
 
 class UnknownEdition(NotFound):
@@ -34,9 +34,9 @@ def get_edition(campaign: Campaign, edition_id: int) -> Edition:
     raise UnknownEdition
 
 
-def draw(edition: Edition, cells: Cells) -> str:
+def render_click_map(edition: Edition, cells: CountMasker) -> str:
     """Return the edition as a page of its own: no picture that counts, no link that leads anywhere."""
-    clicks = _clicks(edition.id)
+    clicks = _clicks_by_url(edition.id)
     total = sum(clicks.values())
     page = LexborHTMLParser(compose.compose(edition).html)
     for picture in page.css(f'img[src="{compose.PIXEL_MARK}"]'):
@@ -45,21 +45,23 @@ def draw(edition: Edition, cells: Cells) -> str:
         address = anchor.attributes.get("href") or ""
         del anchor.attrs["href"]
         if address in clicks:
-            _mark(page, anchor, clicks[address], total, cells)
+            _add_badge(page, anchor, clicks[address], total, cells)
     return page.html or ""
 
 
-def _mark(page: LexborHTMLParser, anchor: LexborNode, number: int, total: int, cells: Cells) -> None:
-    anchor.attrs["style"] = _FRAME + (anchor.attributes.get("style") or "")
+def _add_badge(
+    page: LexborHTMLParser, anchor: LexborNode, number: int, total: int, cells: CountMasker
+) -> None:
+    anchor.attrs["style"] = _OUTLINE_STYLE + (anchor.attributes.get("style") or "")
     share = cells.count(number) if cells.hides(number) else format_share(number / total if total else None)
     badge = page.create_node("span")
-    badge.attrs["style"] = _BADGE
+    badge.attrs["style"] = _BADGE_STYLE
     badge.attrs["title"] = cells.count(number) if cells.hides(number) else format_number(number)
     badge.insert_child(share)
     anchor.insert_after(badge)
 
 
-def _clicks(edition_id: int) -> Mapping[str, int]:
+def _clicks_by_url(edition_id: int) -> Mapping[str, int]:
     rows = db.session.execute(
         sa.select(Link.url, LinkTotals.human)
         .join(LinkTotals, sa.and_(LinkTotals.edition_id == Link.edition_id, LinkTotals.number == Link.number))

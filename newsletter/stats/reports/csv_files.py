@@ -1,4 +1,4 @@
-"""Figures as CSV: one row a number, so that a spreadsheet can turn them as it likes."""
+"""Figures as CSV: one row for each number, so that a spreadsheet can pivot them."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -7,8 +7,8 @@ from io import StringIO
 from newsletter.campaigns.models import Campaign
 from newsletter.stats.reports import breakdown
 from newsletter.stats.reports.campaign import Figures, campaign_figures
-from newsletter.stats.reports.overview import Growth
-from newsletter.stats.reports.small_counts import Cells
+from newsletter.stats.reports.overview import ListGrowth
+from newsletter.stats.reports.small_counts import CountMasker
 from newsletter.web.csv_output import CsvWriter
 
 _TOTALS = (
@@ -17,32 +17,32 @@ _TOTALS = (
 )  # fmt: skip
 
 
-def write_campaign(file: StringIO, campaign: Campaign, now: datetime, cells: Cells) -> None:
+def write_campaign_csv(file: StringIO, campaign: Campaign, now: datetime, cells: CountMasker) -> None:
     """Write every figure of a campaign: part, name, measure, value, as of."""
     table = CsvWriter(file)
     table.write(["part", "name", "measure", "value", "as_of"])
     figures = campaign_figures(campaign, now)
     moment = figures.as_of.isoformat()
-    for name, measure, value in _campaign(figures):
+    for name, measure, value in _campaign_rows(figures):
         table.write(["campaign", name, measure, str(value), moment])
-    for part, name, measure, number in _parts(campaign, figures, now):
-        table.write([part, name, measure, cells.exported(number), moment])
+    for part, name, measure, number in _breakdown_rows(campaign, figures, now):
+        table.write([part, name, measure, cells.for_export(number), moment])
 
 
-def write_lists(file: StringIO, growths: list[Growth], cells: Cells) -> None:
+def write_lists_csv(file: StringIO, growths: list[ListGrowth], cells: CountMasker) -> None:
     """Write each day of each list."""
     table = CsvWriter(file)
     table.write(["list", "day", "joined", "left", "members", "as_of"])
     for growth in growths:
         for day in growth.days:
-            numbers = map(cells.exported, (day.joined, day.left))
+            numbers = map(cells.for_export, (day.joined, day.left))
             table.write([
                 growth.mailing_list.slug, day.day.isoformat(), *numbers, str(day.members),
                 day.counted_at.isoformat(),
             ])  # fmt: skip
 
 
-def _campaign(figures: Figures) -> Iterator[tuple[str, str, int]]:
+def _campaign_rows(figures: Figures) -> Iterator[tuple[str, str, int]]:
     for name in _TOTALS:
         yield "", name, getattr(figures, name)
     for kind in ("opens", "clicks"):
@@ -51,8 +51,10 @@ def _campaign(figures: Figures) -> Iterator[tuple[str, str, int]]:
             yield kind, measure, getattr(reads, measure)
 
 
-def _parts(campaign: Campaign, figures: Figures, now: datetime) -> Iterator[tuple[str, str, str, int]]:
-    for row in breakdown.classes(campaign):
+def _breakdown_rows(
+    campaign: Campaign, figures: Figures, now: datetime
+) -> Iterator[tuple[str, str, str, int]]:
+    for row in breakdown.class_figures(campaign):
         yield "class", row.machine_class.value, "opens", row.opens
         yield "class", row.machine_class.value, "clicks", row.clicks
     for link in figures.links:
@@ -63,7 +65,7 @@ def _parts(campaign: Campaign, figures: Figures, now: datetime) -> Iterator[tupl
         for span in spans:
             for measure in breakdown.MEASURES:
                 yield part, span.begins.isoformat(), measure, getattr(span, measure)
-    for dimension, rows in breakdown.groups(campaign).items():
+    for dimension, rows in breakdown.segment_figures(campaign).items():
         for group in rows:
             for measure in ("recipients", "accepted", "failed", "measured", "unsubscribed"):
                 yield dimension, group.name or "others", measure, getattr(group, measure)

@@ -1,4 +1,4 @@
-"""What a list's campaigns did over time: their subjects, the usual, and when people open."""
+"""A list's campaigns over time: their figures, the median rates, and when people open."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,21 +11,21 @@ import sqlalchemy as sa
 from newsletter.campaigns import drafts
 from newsletter.campaigns.models import Campaign, CampaignList
 from newsletter.clock import utcnow
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.stats.models import CampaignHour
 from newsletter.stats.reports.campaign import Figures, totals_figures
 
 #: How many campaigns of a list are looked back at.
-LAST = 26
+MAX_CAMPAIGNS = 26
 #: Hours of a day told apart in the map of best times.
-HOURS_A_COLUMN = 3
+HOURS_PER_COLUMN = 3
 #: 1 January 1970 was a Thursday.
 _EPOCH_WEEKDAY = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Usual:
+class MedianRates:
     """The median of some campaigns' rates; None where none has a base."""
 
     campaigns: int
@@ -49,7 +49,11 @@ class BestTime:
 
 
 def sent_campaigns(
-    list_id: int, *, but: int | None = None, last: int = LAST, within: Sequence[str] | None = None
+    list_id: int,
+    *,
+    exclude: int | None = None,
+    last: int = MAX_CAMPAIGNS,
+    within: Sequence[str] | None = None,
 ) -> Sequence[Campaign]:
     """Return the newest campaigns that went to a list, newest first; with ``within`` to no others."""
     page = (
@@ -60,17 +64,17 @@ def sent_campaigns(
         .order_by(Campaign.started_at.desc(), Campaign.id.desc())
         .limit(last)
     )
-    if but is not None:
-        page = page.where(Campaign.id != but)
+    if exclude is not None:
+        page = page.where(Campaign.id != exclude)
     if within is not None:
         page = page.where(drafts.within(within))
     return db.session.scalars(page).unique().all()
 
 
-def usual(chosen: Sequence[Campaign], now: datetime) -> Usual:
-    """Return the median of some campaigns: of a list's last ones."""
+def median_rates(chosen: Sequence[Campaign], now: datetime) -> MedianRates:
+    """Return the median rates of some campaigns, usually a list's latest."""
     found = [totals_figures(campaign.totals, now) for campaign in chosen]
-    return Usual(
+    return MedianRates(
         campaigns=len(found),
         accepted_rate=_median([figures.accepted_rate for figures in found]),
         open_rate=_median([figures.open_rate for figures in found]),
@@ -80,9 +84,9 @@ def usual(chosen: Sequence[Campaign], now: datetime) -> Usual:
     )
 
 
-def as_usual(figures: Figures) -> Usual:
-    """Return one campaign's rates in the form of the usual, to stand beside another's."""
-    return Usual(
+def campaign_rates(figures: Figures) -> MedianRates:
+    """Return one campaign's rates in the same form, for comparison."""
+    return MedianRates(
         1,
         figures.accepted_rate,
         figures.open_rate,
@@ -94,13 +98,15 @@ def as_usual(figures: Figures) -> Usual:
 
 def best_time(campaigns: Sequence[Campaign]) -> BestTime:
     """Return when people opened these campaigns, each person once a campaign."""
-    columns = 24 // HOURS_A_COLUMN
+    columns = 24 // HOURS_PER_COLUMN
     counts = [[0] * columns for _day in range(7)]
     if not campaigns:
         return BestTime(counts)
     since = min(campaign.started_at for campaign in campaigns if campaign.started_at)
-    local = sa.cast(sa.extract("epoch", CampaignHour.hour), sa.BigInteger) + _offset(since, utcnow())
-    slot = local // sa.literal_column(str(HOURS_A_COLUMN * 3600), sa.Integer()) % (7 * columns)
+    local = sa.cast(sa.extract("epoch", CampaignHour.hour), sa.BigInteger) + _utc_offset_expression(
+        since, utcnow()
+    )
+    slot = local // sa.literal_column(str(HOURS_PER_COLUMN * 3600), sa.Integer()) % (7 * columns)
     rows = db.session.execute(
         sa.select(slot, sa.func.sum(CampaignHour.opens_unique))
         .where(
@@ -115,33 +121,33 @@ def best_time(campaigns: Sequence[Campaign]) -> BestTime:
     return BestTime(counts)
 
 
-def _offset(since: datetime, until: datetime) -> sa.ColumnElement[int]:
+def _utc_offset_expression(since: datetime, until: datetime) -> sa.ColumnElement[int]:
     """Return by how many seconds the business time zone is ahead of UTC in a row's hour.
 
     So the database itself can add up by local time: SQLite knows no time zones.
     """
-    *changes, (_end, last) = _offsets(since.date(), until.date(), settings().timezone)
+    *changes, (_end, last) = _utc_offsets(since.date(), until.date(), current_settings().timezone)
     cases = [(CampaignHour.hour < end, seconds) for end, seconds in changes]
     return sa.case(*cases, else_=last) if cases else sa.literal(last)
 
 
 @lru_cache(maxsize=100)
-def _offsets(since: date, until: date, zone: tzinfo) -> list[tuple[datetime, int]]:
+def _utc_offsets(since: date, until: date, zone: tzinfo) -> list[tuple[datetime, int]]:
     """Return until when the zone is ahead of UTC by how many seconds, a day beyond both ends."""
     hour = datetime.combine(since, time(), UTC) - timedelta(days=1)
     end = datetime.combine(until, time(), UTC) + timedelta(days=2)
     found = []
     while hour < end:
-        now, step = _ahead(hour, zone), timedelta(days=1)
-        if _ahead(hour + step, zone) != now:
+        now, step = _utc_offset(hour, zone), timedelta(days=1)
+        if _utc_offset(hour + step, zone) != now:
             step = timedelta(hours=1)  # the clocks change within a day: at which hour?
-            if _ahead(hour + step, zone) != now:
+            if _utc_offset(hour + step, zone) != now:
                 found.append((hour + step, now))
         hour += step
-    return [*found, (end, _ahead(end, zone))]
+    return [*found, (end, _utc_offset(end, zone))]
 
 
-def _ahead(at: datetime, zone: tzinfo) -> int:
+def _utc_offset(at: datetime, zone: tzinfo) -> int:
     return int((at.astimezone(zone).utcoffset() or timedelta()).total_seconds())
 
 

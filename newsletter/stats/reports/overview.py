@@ -1,4 +1,4 @@
-"""The overview: lists and their growth, the last campaigns, and what needs somebody's attention."""
+"""The overview: growth of the lists, and which figures need attention."""
 
 import enum
 from collections import defaultdict
@@ -10,22 +10,22 @@ import sqlalchemy as sa
 
 from newsletter.campaigns import drafts
 from newsletter.campaigns.models import Campaign, CampaignStatus
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.stats.models import ListDay
 from newsletter.stats.reports.campaign import totals_figures
-from newsletter.stats.rollups.funnel_months import counts
+from newsletter.stats.rollups.funnel_months import funnel_counts
 from newsletter.subscribers.lists import all_lists
 from newsletter.subscribers.models import FunnelStep, MailingList
 from newsletter.tracking.hit_log import lost_hits
 
-FAILED = 0.05
+HIGH_FAILURE_RATE = 0.05
 #: Campaigns older than this need nobody's attention any more.
-_STILL_NEW = timedelta(days=30)
+_RECENT = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
-class Growth:
+class ListGrowth:
     """A list over some days."""
 
     mailing_list: MailingList
@@ -40,8 +40,8 @@ class Growth:
     counted_at: datetime | None
 
 
-class Concern(enum.Enum):
-    """What may need somebody's attention."""
+class AlertKind(enum.Enum):
+    """Kinds of alerts on figures, the gravest first."""
 
     UNCERTAIN = "uncertain"
     FAILED = "failed"
@@ -52,19 +52,19 @@ class Concern(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Attention:
-    """One thing to look at, and where."""
+class FigureAlert:
+    """One figure that needs attention, and the campaign or list it is about."""
 
-    concern: Concern
+    kind: AlertKind
     number: int
     base: int = 0
     campaign: Campaign | None = None
     mailing_list: MailingList | None = None
 
 
-def growth(now: datetime, days: int, within: Sequence[str] | None = None) -> list[Growth]:
+def list_growth(now: datetime, days: int, within: Sequence[str] | None = None) -> list[ListGrowth]:
     """Return every list, or those of these slugs, with who joined and left in the last days."""
-    today = now.astimezone(settings().timezone).date()
+    today = now.astimezone(current_settings().timezone).date()
     since = today - timedelta(days=days - 1)
     lists = all_lists(within)
     numbers = [item.id for item in lists]
@@ -73,42 +73,44 @@ def growth(now: datetime, days: int, within: Sequence[str] | None = None) -> lis
     for row in db.session.scalars(kept):
         by_list[row.list_id].append(row)
     steps: defaultdict[int, dict[FunnelStep, int]] = defaultdict(dict)
-    found = counts(since).c
+    found = funnel_counts(since).c
     counted = sa.select(found.list_id, found.step, sa.func.sum(found.count)).where(
         found.list_id.in_(numbers), found.step.in_([FunnelStep.SENT_IN, FunnelStep.CONFIRMED])
     )
     for list_id, step, number in db.session.execute(counted.group_by(found.list_id, found.step)):
         steps[list_id][step] = int(number)
-    return [_growth(item, by_list[item.id], steps[item.id]) for item in lists]
+    return [_build_growth(item, by_list[item.id], steps[item.id]) for item in lists]
 
 
-def attention(
-    now: datetime, growths: Sequence[Growth], within: Sequence[str] | None = None
-) -> list[Attention]:
+def find_figure_alerts(
+    now: datetime, growths: Sequence[ListGrowth], within: Sequence[str] | None = None
+) -> list[FigureAlert]:
     """Return what needs to be looked at, the gravest first; with ``within`` of these lists alone."""
     held = sa.true() if within is None else drafts.within(within)
     recent = db.session.scalars(
         sa.select(Campaign)
-        .where(Campaign.started_at > now - _STILL_NEW, held)
+        .where(Campaign.started_at > now - _RECENT, held)
         .options(sa.orm.selectinload(Campaign.editions))
         .order_by(Campaign.id.desc())
     ).unique()
-    found = [concern for campaign in recent for concern in _concerns(campaign, now)]
-    lost = lost_hits(settings().instance_path)
+    found = [concern for campaign in recent for concern in _campaign_alerts(campaign, now)]
+    lost = lost_hits(current_settings().instance_path)
     if lost:
-        found.append(Attention(Concern.HITS_LOST, lost))
+        found.append(FigureAlert(AlertKind.HITS_LOST, lost))
     found += [
-        Attention(Concern.SHRINKING, item.left - item.joined, item.members, mailing_list=item.mailing_list)
+        FigureAlert(
+            AlertKind.SHRINKING, item.left - item.joined, item.members, mailing_list=item.mailing_list
+        )
         for item in growths
         if item.left > item.joined
     ]
-    order = list(Concern)
-    return sorted(found, key=lambda item: order.index(item.concern))
+    order = list(AlertKind)
+    return sorted(found, key=lambda item: order.index(item.kind))
 
 
-def _growth(mailing_list: MailingList, days: list[ListDay], steps: dict[FunnelStep, int]) -> Growth:
+def _build_growth(mailing_list: MailingList, days: list[ListDay], steps: dict[FunnelStep, int]) -> ListGrowth:
     forms = steps.get(FunnelStep.SENT_IN, 0)
-    return Growth(
+    return ListGrowth(
         mailing_list=mailing_list,
         members=days[-1].members if days else 0,
         joined=sum(day.joined for day in days),
@@ -120,15 +122,15 @@ def _growth(mailing_list: MailingList, days: list[ListDay], steps: dict[FunnelSt
     )
 
 
-def _concerns(campaign: Campaign, now: datetime) -> list[Attention]:
+def _campaign_alerts(campaign: Campaign, now: datetime) -> list[FigureAlert]:
     figures = totals_figures(campaign.totals, now)
     found = []
     if campaign.status is CampaignStatus.PAUSED:
-        found.append(Attention(Concern.PAUSED, 1, campaign=campaign))
+        found.append(FigureAlert(AlertKind.PAUSED, 1, campaign=campaign))
     if figures.uncertain:
-        found.append(Attention(Concern.UNCERTAIN, figures.uncertain, figures.recipients, campaign))
-    if figures.recipients and figures.failed / figures.recipients > FAILED:
-        found.append(Attention(Concern.FAILED, figures.failed, figures.recipients, campaign))
-    if figures.accepted and figures.complained / figures.accepted >= settings().complaint_warn:
-        found.append(Attention(Concern.COMPLAINTS, figures.complained, figures.accepted, campaign))
+        found.append(FigureAlert(AlertKind.UNCERTAIN, figures.uncertain, figures.recipients, campaign))
+    if figures.recipients and figures.failed / figures.recipients > HIGH_FAILURE_RATE:
+        found.append(FigureAlert(AlertKind.FAILED, figures.failed, figures.recipients, campaign))
+    if figures.accepted and figures.complained / figures.accepted >= current_settings().complaint_warn:
+        found.append(FigureAlert(AlertKind.COMPLAINTS, figures.complained, figures.accepted, campaign))
     return found

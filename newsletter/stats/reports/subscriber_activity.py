@@ -1,4 +1,4 @@
-"""A person's own opens and clicks: measurement is not for looking at people, so a look leaves a trace."""
+"""One person's opens and clicks. Tracking is not meant for watching people, so each read is audited."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from newsletter.db import db
 from newsletter.ledger import audit
 from newsletter.subscribers.models import TrackingState
 from newsletter.subscribers.queries import get_subscriber
-from newsletter.tracking.classify import RELAYED
+from newsletter.tracking.classify import RELAYED_CLASSES
 from newsletter.tracking.models import Event, EventKind, Link, MachineClass
-from newsletter.tracking.queries import numbers_of
+from newsletter.tracking.queries import event_ids_of
 
-PAGE = 50
+PAGE_SIZE = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class ActivityEvent:
     """One open or click. The address of a relay is not the reader's and is left out (TR-6)."""
 
     at: datetime
@@ -31,23 +31,25 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class SubscriberActivity:
     """What one person said about measuring, and some of their opens and clicks, newest first."""
 
     tracking: TrackingState
-    events: Sequence[Fetched]
+    events: Sequence[ActivityEvent]
     #: The number below which older ones follow; None where none do.
     older: int | None
 
 
-def look_at(address: str, *, actor: str, now: datetime, before: int | None = None) -> Person:
-    """Return a page of a person's opens and clicks, and write into the log that someone looked.
+def read_activity(
+    address: str, *, actor: str, now: datetime, before: int | None = None
+) -> SubscriberActivity:
+    """Return a page of a person's opens and clicks, and audit the read. The caller commits.
 
     ``before`` is where the page before it ended. Raises AddressInvalid or UnknownSubscriber.
     """
     subscriber = get_subscriber(address)
-    numbers = numbers_of([subscriber.id], before=before, most=PAGE + 1)
-    shown = numbers[:PAGE]
+    numbers = event_ids_of([subscriber.id], before=before, most=PAGE_SIZE + 1)
+    shown = numbers[:PAGE_SIZE]
     rows = db.session.execute(
         sa.select(Event.at, Event.kind, Edition.subject, Link.url, Event.ip, Event.machine_class)
         .join(Edition, Edition.id == Event.edition_id)
@@ -56,10 +58,10 @@ def look_at(address: str, *, actor: str, now: datetime, before: int | None = Non
         .order_by(Event.id.desc())
     )
     events = [
-        Fetched(at, kind, subject, url, None if made_by in RELAYED else ip, made_by)
+        ActivityEvent(at, kind, subject, url, None if made_by in RELAYED_CLASSES else ip, made_by)
         for at, kind, subject, url, ip, made_by in rows
     ]
     audit.record(
         "opens and clicks of a person shown", actor=actor, now=now, object=f"subscriber:{subscriber.id}"
     )
-    return Person(subscriber.tracking, events, shown[-1] if len(numbers) > PAGE else None)
+    return SubscriberActivity(subscriber.tracking, events, shown[-1] if len(numbers) > PAGE_SIZE else None)

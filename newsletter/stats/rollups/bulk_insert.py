@@ -1,4 +1,4 @@
-"""Many rows at once, past SQLAlchemy's work on each value: a fifth of its time."""
+"""Bulk inserts through the driver: without SQLAlchemy's processing of each value, in a fifth of the time."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -9,19 +9,19 @@ import sqlalchemy as sa
 from newsletter.db import db, is_sqlite
 
 #: The length of an instant without its zone.
-_INSTANT = 26
+_TIMESTAMP_LENGTH = 26
 
 Row = tuple[Any, ...]
 
 
-def insert(table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+def bulk_insert(table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
     """Insert rows of plain values: numbers, texts, booleans and ``moment`` of an instant.
 
     The names are ours, never anybody's input.
     """
     if not rows:
         return
-    driver = _driver()
+    driver = _driver_connection()
     names = ", ".join(columns)
     if is_sqlite():
         marks = ", ".join("?" * len(columns))
@@ -33,7 +33,7 @@ def insert(table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
 
 
 def reserve_ids(table: str, number: int) -> Iterable[int]:
-    """Return so many numbers that no other row of the table has or will have."""
+    """Return ``number`` ids that no other row of the table has or will have."""
     if is_sqlite():  # one writer at a time, and it is us
         # Not below where a walk has got to: with all rows deleted, it would never see the new ones.
         last = db.session.scalar(
@@ -47,12 +47,12 @@ def reserve_ids(table: str, number: int) -> Iterable[int]:
     return list(db.session.scalars(series, {"number": number}))
 
 
-def moments() -> "Moments":
+def timestamp_writer() -> "TimestampWriter":
     """Return a writer of instants for the engine in use."""
-    return Moments(as_text=is_sqlite())
+    return TimestampWriter(as_text=is_sqlite())
 
 
-class Moments:
+class TimestampWriter:
     """Writes instants as ``insert`` takes them."""
 
     def __init__(self, *, as_text: bool) -> None:
@@ -63,8 +63,8 @@ class Moments:
         if not self._as_text:
             return moment
         # As SQLAlchemy writes it on SQLite, which has no type for it; strftime takes five times as long.
-        return moment.astimezone(UTC).isoformat(" ", "microseconds")[:_INSTANT]
+        return moment.astimezone(UTC).isoformat(" ", "microseconds")[:_TIMESTAMP_LENGTH]
 
 
-def _driver() -> Any:  # noqa: ANN401 - each engine's own
+def _driver_connection() -> Any:  # noqa: ANN401 - each engine's own
     return db.session.connection().connection.driver_connection

@@ -1,4 +1,4 @@
-"""``newsletter stats``: are the figures true, and what they would be under the rules of today."""
+"""``newsletter stats``: verify the figures, and reclassify the raw records."""
 
 from dataclasses import asdict
 
@@ -11,8 +11,8 @@ from newsletter.errors import NewsletterError
 from newsletter.ledger import audit
 from newsletter.stats.rollups import reclassify
 from newsletter.stats.rollups import verify as rollups_verify
-from newsletter.stats.rollups.funnel_months import wrong_months
-from newsletter.stats.rollups.ingest import load_spool
+from newsletter.stats.rollups.funnel_months import find_wrong_months
+from newsletter.stats.rollups.ingest import load_local_logs
 from newsletter.tracking.classify import RULES_VERSION
 
 stats = AppGroup("stats", help="Check the figures, and count anew.")
@@ -28,10 +28,10 @@ class FiguresWrong(NewsletterError):
 @report
 def verify() -> tuple[object, str]:
     """Count all opens, clicks and months of sign-ups again and compare them with the figures."""
-    load_spool()
-    campaigns, wrong = rollups_verify.verify()
+    load_local_logs()
+    campaigns, wrong = rollups_verify.verify_all()
     lines = [f"  campaign {it.campaign_id}: {it.what}: {it.stored}, counted {it.counted}" for it in wrong]
-    lines += [f"  sign-ups of {month:%Y-%m}: not what their days add up to" for month in wrong_months()]
+    lines += [f"  sign-ups of {month:%Y-%m}: not what their days add up to" for month in find_wrong_months()]
     db.session.rollback()
     if lines:
         raise FiguresWrong(lines="\n".join(lines))
@@ -43,7 +43,7 @@ def verify() -> tuple[object, str]:
 @report
 def reclassify_records() -> tuple[object, str]:
     """Apply the rules that tell machines from people to all that is kept, and correct the figures."""
-    load_spool()
+    load_local_logs()
     changed = reclassify.reclassify()
     audit.record("events reclassified", actor="console", now=utcnow(), version=RULES_VERSION, changed=changed)
     db.session.commit()

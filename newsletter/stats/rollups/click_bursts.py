@@ -1,8 +1,8 @@
-"""Clicks that later ones show to be a machine's, counted back.
+"""Bursts of clicks: clicks that later ones show to be a machine's are uncounted.
 
-A click is counted at once. If within seconds the same copy is clicked too often for a person, or the
-link that nobody sees is, the clicks before were a machine's too. Each recent click remembers for
-what it was counted, so taking it back is exact.
+A click is counted at once. If the same recipient's links are clicked too fast for a person within seconds, or
+the honeypot link is, the clicks before were a machine's too. Each recent click stores what it was counted
+as, so uncounting is exact.
 """
 
 from collections import defaultdict
@@ -12,13 +12,13 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from newsletter.db import among, change, db, is_sqlite, listed, table_of
+from newsletter.db import bind_list, db, execute_dml, in_list, is_sqlite, table_of
 from newsletter.stats.rollups import bulk_insert
-from newsletter.tracking.classify import HUMAN, TRAP, TRAP_SECONDS, Rules
+from newsletter.tracking.classify import HONEYPOT_LINK, HONEYPOT_SECONDS, HUMAN_CLASSES, Rules
 from newsletter.tracking.models import Event, MachineClass, RecentClick
 
-#: How long after it was loaded a click may still be taken back.
-KEEP = timedelta(minutes=3)
+#: How long after it was loaded a click may still be uncounted.
+KEEP_RECENT = timedelta(minutes=3)
 
 
 @dataclass(slots=True)
@@ -40,74 +40,74 @@ class Click:
     @property
     def is_human(self) -> bool:
         """True while it counts for the person."""
-        return self.machine_class in HUMAN
+        return self.machine_class in HUMAN_CLASSES
 
 
-def judge(clicks: Sequence[Click], rules: Rules) -> list[Click]:
-    """Make machines' of the clicks of one copy that came in haste; return those that changed."""
-    if len(clicks) < rules.links and all(click.number != TRAP for click in clicks):
+def mark_bursts(clicks: Sequence[Click], rules: Rules) -> list[Click]:
+    """Classify one recipient's clicks that came too fast as a scanner's; return those that changed."""
+    if len(clicks) < rules.links and all(click.number != HONEYPOT_LINK for click in clicks):
         return []
     ordered = sorted(clicks, key=lambda click: click.at)
-    hasty = rules.in_haste([(click.at, click.number) for click in ordered])
+    hasty = rules.in_burst([(click.at, click.number) for click in ordered])
     changed = [click for click, is_hasty in zip(ordered, hasty, strict=True) if is_hasty and click.is_human]
     for click in changed:
         click.was, click.machine_class = click.machine_class, MachineClass.SCANNER
     return changed
 
 
-def find_recent(new: Sequence[Click], rules: Rules) -> list[Click]:
+def find_related_clicks(new: Sequence[Click], rules: Rules) -> list[Click]:
     """Return the clicks of the last minutes with which these may turn out to be a machine's.
 
     Most people follow one link again and again at most: theirs are counted in the database, not fetched.
     """
     if not new:
         return []
-    around = _around(new, rules)
+    around = _time_window(new, rules)
     editions = {click.edition_id for click in new}
     followed: defaultdict[int, set[int]] = defaultdict(set)
     for click in new:
         followed[click.subscriber_id].add(click.number)
     # Who has followed one link now needs all but one of those that make haste from before.
-    suspects = {who for who, numbers in followed.items() if len(numbers) > 1 or TRAP in numbers}
+    suspects = {who for who, numbers in followed.items() if len(numbers) > 1 or HONEYPOT_LINK in numbers}
     others = followed.keys() - suspects
-    suspects |= _who_followed(others, editions, around, at_least=rules.links - 1)
-    return _clicks(suspects, editions, around) if suspects else []
+    suspects |= _find_suspects(others, editions, around, at_least=rules.links - 1)
+    return _select_clicks(suspects, editions, around) if suspects else []
 
 
-def _around(new: Sequence[Click], rules: Rules) -> sa.ColumnElement[bool]:
+def _time_window(new: Sequence[Click], rules: Rules) -> sa.ColumnElement[bool]:
     first, last = min(click.at for click in new), max(click.at for click in new)
-    near = timedelta(seconds=TRAP_SECONDS)
-    trapped = {click.subscriber_id for click in new if click.number == TRAP}
+    near = timedelta(seconds=HONEYPOT_SECONDS)
+    trapped = {click.subscriber_id for click in new if click.number == HONEYPOT_LINK}
     return sa.or_(
         RecentClick.at.between(first - rules.window, last + rules.window),
-        sa.and_(RecentClick.number == TRAP, RecentClick.at.between(first - near, last + near)),
+        sa.and_(RecentClick.number == HONEYPOT_LINK, RecentClick.at.between(first - near, last + near)),
         sa.and_(RecentClick.subscriber_id.in_(trapped), RecentClick.at.between(first - near, last + near))
         if trapped
         else sa.false(),
     )
 
 
-def _who_followed(
+def _find_suspects(
     people: Collection[int], edition_ids: Iterable[int], around: sa.ColumnElement[bool], *, at_least: int
 ) -> set[int]:
     """Return those who have followed the trap, or so many different links of one edition."""
     recent = table_of(RecentClick).c
-    these = among(recent.subscriber_id, "people", for_sqlite=is_sqlite())
+    these = in_list(recent.subscriber_id, "people", for_sqlite=is_sqlite())
     # Two different ones are told apart without sorting them; more than two are judged afterwards anyway.
     many = sa.func.min(recent.number) < sa.func.max(recent.number) if at_least > 1 else sa.true()
     rows = db.session.scalars(
         sa.select(recent.subscriber_id)
         .where(these, recent.edition_id.in_(sorted(edition_ids)), around)
         .group_by(recent.subscriber_id, recent.edition_id)
-        .having(sa.or_(many, sa.func.min(recent.number) == TRAP)),
-        {"people": listed(sorted(people))},
+        .having(sa.or_(many, sa.func.min(recent.number) == HONEYPOT_LINK)),
+        {"people": bind_list(sorted(people))},
     )
     return set(rows)
 
 
-def all_recent(subscriber_ids: Iterable[int], edition_ids: Iterable[int]) -> list[Click]:
+def find_recent_clicks(subscriber_ids: Iterable[int], edition_ids: Iterable[int]) -> list[Click]:
     """Return every recent click of some people in some editions."""
-    return _clicks(subscriber_ids, edition_ids)
+    return _select_clicks(subscriber_ids, edition_ids)
 
 
 _COLUMNS = (
@@ -116,9 +116,9 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def store(clicks: Sequence[Click], now: datetime) -> None:
+def store_clicks(clicks: Sequence[Click], now: datetime) -> None:
     """Remember new clicks."""
-    moment = bulk_insert.moments()
+    moment = bulk_insert.timestamp_writer()
     loaded_at = moment(now)
     rows = [
         (
@@ -127,11 +127,11 @@ def store(clicks: Sequence[Click], now: datetime) -> None:
         )
         for click in clicks
     ]  # fmt: skip
-    bulk_insert.insert("recent_clicks", _COLUMNS, rows)
+    bulk_insert.bulk_insert("recent_clicks", _COLUMNS, rows)
 
 
-def update(clicks: Sequence[Click]) -> None:
-    """Store what has become of recent clicks, there and in the raw records."""
+def update_clicks(clicks: Sequence[Click]) -> None:
+    """Update the class of recent clicks, in recent_clicks and in the raw records."""
     if not clicks:
         return
     table, events = table_of(RecentClick), table_of(Event)
@@ -159,21 +159,21 @@ def update(clicks: Sequence[Click]) -> None:
     )
 
 
-def forget(now: datetime) -> int:
-    """Forget clicks that are recent no longer; return how many."""
-    return change(sa.delete(RecentClick).where(RecentClick.loaded_at < now - KEEP))
+def delete_old_clicks(now: datetime) -> int:
+    """Delete clicks older than KEEP_RECENT; return how many."""
+    return execute_dml(sa.delete(RecentClick).where(RecentClick.loaded_at < now - KEEP_RECENT))
 
 
-def _clicks(
+def _select_clicks(
     subscriber_ids: Iterable[int], edition_ids: Iterable[int], *conditions: sa.ColumnElement[bool]
 ) -> list[Click]:
     recent = table_of(RecentClick).c
-    these = among(recent.subscriber_id, "people", for_sqlite=is_sqlite())
+    these = in_list(recent.subscriber_id, "people", for_sqlite=is_sqlite())
     rows = db.session.execute(
         sa.select(
             recent.subscriber_id, recent.edition_id, recent.number, recent.at, recent.machine_class,
             recent.event_id, recent.is_first, recent.is_reader,
         ).where(these, recent.edition_id.in_(sorted(edition_ids)), *conditions),
-        {"people": listed(sorted(subscriber_ids))},
+        {"people": bind_list(sorted(subscriber_ids))},
     )  # fmt: skip
     return [Click(*row) for row in rows]

@@ -1,4 +1,4 @@
-"""Lists by day: who joined and who left, as plain numbers that stay when people have gone."""
+"""Daily growth of lists: who joined and who left, as plain numbers that stay when people are deleted."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -7,23 +7,23 @@ from datetime import UTC, date, datetime, time, timedelta
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db, is_sqlite, table_of
 from newsletter.stats.models import ListDay
 from newsletter.subscribers.models import MailingList, Subscription, SubscriptionStatus
 
-#: Days counted again each time: what was imported or undone late still gets in.
-_AGAIN = timedelta(days=1)
+#: Period recounted each time, for what was imported or undone late.
+_RECOUNT_PERIOD = timedelta(days=1)
 
 
-def count_days(now: datetime) -> None:
+def count_list_days(now: datetime) -> None:
     """Count who joined and left the lists lately; the first time, ever since. Commits."""
     known = dict(
         db.session.execute(
             sa.select(ListDay.list_id, sa.func.max(ListDay.day)).group_by(ListDay.list_id)
         ).all()
     )
-    today = now.astimezone(settings().timezone).date()
+    today = now.astimezone(current_settings().timezone).date()
     members = dict(
         db.session.execute(
             sa.select(Subscription.list_id, sa.func.count())
@@ -34,19 +34,19 @@ def count_days(now: datetime) -> None:
     rows = []
     for list_id in db.session.scalars(sa.select(MailingList.id)).all():
         rows += list(_count_list(list_id, known.get(list_id), today, members.get(list_id, 0), now))
-    _write(rows)
+    _upsert_days(rows)
     db.session.commit()
 
 
-def day_begins(day: date) -> datetime:
+def start_of_day(day: date) -> datetime:
     """Return the first moment of a day in the business time zone."""
-    return datetime.combine(day, time(), settings().timezone).astimezone(UTC)
+    return datetime.combine(day, time(), current_settings().timezone).astimezone(UTC)
 
 
 def _count_list(
     list_id: int, known: date | None, today: date, members: int, now: datetime
 ) -> Iterator[dict[str, object]]:
-    since = day_begins(known - _AGAIN) if known else None
+    since = start_of_day(known - _RECOUNT_PERIOD) if known else None
     days: defaultdict[date, Counter[str]] = defaultdict(Counter)
     for name, column in (("joined", Subscription.confirmed_at), ("left", Subscription.unsubscribed_at)):
         moments = sa.select(column).where(Subscription.list_id == list_id, column.is_not(None))
@@ -54,7 +54,7 @@ def _count_list(
             moments = moments.where(column >= since)
         for moment in db.session.scalars(moments):
             if moment is not None:
-                days[moment.astimezone(settings().timezone).date()][name] += 1
+                days[moment.astimezone(current_settings().timezone).date()][name] += 1
     days[today] += Counter()
     known_days = sa.select(ListDay).where(ListDay.list_id == list_id, ListDay.day.in_(days))
     for row in db.session.scalars(known_days):
@@ -70,7 +70,7 @@ def _count_list(
         members = max(0, members - days[day]["joined"] + days[day]["left"])
 
 
-def _write(rows: list[dict[str, object]]) -> None:
+def _upsert_days(rows: list[dict[str, object]]) -> None:
     if not rows:
         return
     table = table_of(ListDay)

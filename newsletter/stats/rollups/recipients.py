@@ -1,4 +1,4 @@
-"""What is known of the copies that people got: who may be measured, when it arrived, what was counted."""
+"""Recipients of a campaign for ingestion: tracking consent, acceptance, first open and click."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -6,20 +6,20 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from newsletter.db import among, db, is_sqlite, listed, table_of
+from newsletter.db import bind_list, db, in_list, is_sqlite, table_of
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.subscribers.consent.tracking import measured_states
 from newsletter.subscribers.models import Subscriber
 from newsletter.tracking.models import EventKind
 
 #: Not handed over yet as far as we have recorded: whoever fetches is quicker than the next server's answer.
-_UNDER_WAY = frozenset({DeliveryStatus.QUEUED, DeliveryStatus.SENDING, DeliveryStatus.DEFERRED})
+_NOT_YET_ACCEPTED = frozenset({DeliveryStatus.QUEUED, DeliveryStatus.SENDING, DeliveryStatus.DEFERRED})
 
 _people, _deliveries = table_of(Subscriber), table_of(Delivery)
 
 
-class Copy(NamedTuple):
-    """One person's copy of a campaign. Without a delivery there is a person and nothing else."""
+class Recipient(NamedTuple):
+    """One recipient of a campaign. Without a delivery only the person's own columns are set."""
 
     subscriber_id: int
     #: What was fetched before is not kept: the person had not allowed it then.
@@ -45,13 +45,13 @@ class Copy(NamedTuple):
         """Return how long after acceptance something came; None where that is not known."""
         if self.accepted_at is not None:
             return at - self.accepted_at
-        return timedelta() if self.status in _UNDER_WAY else None
+        return timedelta() if self.status in _NOT_YET_ACCEPTED else None
 
 
-def measured_copies(campaign_id: int, subscriber_ids: Iterable[int]) -> dict[int, Copy]:
-    """Return the copies of those of these people who allow measuring now."""
+def measured_recipients(campaign_id: int, subscriber_ids: Iterable[int]) -> dict[int, Recipient]:
+    """Return those of these people who allow tracking now, as recipients by subscriber id."""
     people = _people.c
-    return _find(
+    return _find_recipients(
         campaign_id,
         subscriber_ids,
         people.tracking.in_(measured_states()),
@@ -59,25 +59,25 @@ def measured_copies(campaign_id: int, subscriber_ids: Iterable[int]) -> dict[int
     )
 
 
-def all_copies(campaign_id: int, subscriber_ids: Iterable[int]) -> dict[int, Copy]:
-    """Return the copies of these people, whatever they say now."""
-    return _find(campaign_id, subscriber_ids)
+def all_recipients(campaign_id: int, subscriber_ids: Iterable[int]) -> dict[int, Recipient]:
+    """Return these people as recipients by subscriber id, whether they allow tracking or not."""
+    return _find_recipients(campaign_id, subscriber_ids)
 
 
-def _find(
+def _find_recipients(
     campaign_id: int, subscriber_ids: Iterable[int], *conditions: sa.ColumnElement[bool]
-) -> dict[int, Copy]:
+) -> dict[int, Recipient]:
     wanted = sorted(subscriber_ids)
-    these = among(_people.c.id, "wanted", for_sqlite=is_sqlite())
-    statement = _copies(campaign_id).where(these, *conditions)
-    found: dict[int, Copy] = {}
+    these = in_list(_people.c.id, "wanted", for_sqlite=is_sqlite())
+    statement = _recipient_query(campaign_id).where(these, *conditions)
+    found: dict[int, Recipient] = {}
     for start in range(0, len(wanted), 5000):
-        rows = db.session.execute(statement, {"wanted": listed(wanted[start : start + 5000])})
-        found |= {row[0]: Copy(*row) for row in rows}  # in the order of the columns
+        rows = db.session.execute(statement, {"wanted": bind_list(wanted[start : start + 5000])})
+        found |= {row[0]: Recipient(*row) for row in rows}  # in the order of the columns
     return found
 
 
-def _copies(campaign_id: int) -> sa.Select[*tuple[Any, ...]]:
+def _recipient_query(campaign_id: int) -> sa.Select[*tuple[Any, ...]]:
     people, deliveries = _people.c, _deliveries.c
     return sa.select(
         people.id,

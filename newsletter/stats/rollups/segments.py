@@ -1,7 +1,7 @@
-"""A campaign by language, list and mailbox provider.
+"""Segments of a campaign: its figures by language, list and mailbox provider.
 
-How many got it is counted from the deliveries while these exist and never falls again, so that it
-stays true when people have gone. How many opened and clicked is added as it happens.
+Recipients are counted from the deliveries while these exist, and a count never falls again, so that it
+stays true after people are deleted. Unique opens and clicks are added as they happen.
 """
 
 from collections import Counter, defaultdict
@@ -13,21 +13,21 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from newsletter.campaigns.models import Campaign, CampaignStatus, CampaignTotals, Edition
-from newsletter.db import change, db, is_sqlite, table_of
+from newsletter.db import db, execute_dml, is_sqlite, table_of
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.stats.models import CampaignGroup
-from newsletter.stats.rollups.recipients import Copy
-from newsletter.stats.rollups.writer import Group
+from newsletter.stats.rollups.recipients import Recipient
+from newsletter.stats.rollups.writer import Segment
 from newsletter.subscribers.models import Subscriber
 
 #: Fewer recipients than this with one provider are never named as a group.
-SMALLEST_PROVIDER = 5
-OTHERS = ""
+MIN_PROVIDER_RECIPIENTS = 5
+OTHER_PROVIDERS = ""
 COUNTED = ("recipients", "accepted", "failed", "measured", "unsubscribed")
 #: Taken from the deliveries when a group is first counted; from then on added as it happens.
-_PEOPLE = ("opens_unique", "clicks_unique")
+_UNIQUES = ("opens_unique", "clicks_unique")
 #: A sent campaign is counted once an hour for this long: people still leave.
-_HOURLY_FOR = timedelta(days=30)
+_HOURLY_PERIOD = timedelta(days=30)
 _PROVIDERS = {
     "Gmail": ("gmail.com", "googlemail.com"),
     "Outlook": ("outlook.com", "hotmail.com", "live.com", "msn.com", "hotmail.fi", "live.fi", "outlook.fi"),
@@ -39,13 +39,13 @@ _PROVIDERS = {
 _PROVIDER_OF = {domain: name for name, domains in _PROVIDERS.items() for domain in domains}
 
 
-def provider_of(domain: str) -> str:
+def mailbox_provider(domain: str) -> str:
     """Return the mailbox provider of a domain: a known one's name, else the domain."""
     return _PROVIDER_OF.get(domain, domain)
 
 
-class GroupNames:
-    """Tells the groups of a copy of one campaign."""
+class SegmentResolver:
+    """Finds the segments of a recipient of one campaign."""
 
     def __init__(self, campaign_id: int) -> None:
         editions = db.session.execute(
@@ -60,45 +60,47 @@ class GroupNames:
             )
         )
 
-    def of(self, copy: Copy) -> list[Group]:
-        """Return the groups that a copy belongs to; none without a delivery."""
-        if copy.edition_id is None:
+    def segments_of(self, recipient: Recipient) -> list[Segment]:
+        """Return the segments of a recipient; none without a delivery."""
+        if recipient.edition_id is None:
             return []
-        provider = provider_of(copy.domain)
+        provider = mailbox_provider(recipient.domain)
         return [
-            ("language", self._languages.get(copy.edition_id, "")),
-            ("list", str(copy.list_id)),
-            ("provider", provider if provider in self._providers else OTHERS),
+            ("language", self._languages.get(recipient.edition_id, "")),
+            ("list", str(recipient.list_id)),
+            ("provider", provider if provider in self._providers else OTHER_PROVIDERS),
         ]
 
 
-def ensure_groups(campaign_id: int, now: datetime) -> None:
+def ensure_segments(campaign_id: int, now: datetime) -> None:
     """Count a campaign's groups if that has never been done."""
     known = sa.select(CampaignGroup.campaign_id).where(CampaignGroup.campaign_id == campaign_id).limit(1)
     if db.session.scalar(known) is None:
-        count_groups(campaign_id, now)
+        count_segments(campaign_id, now)
 
 
-def count_groups(campaign_id: int, now: datetime) -> None:
+def count_segments(campaign_id: int, now: datetime) -> None:
     """Count who got a campaign, by language, list and provider."""
     languages = dict(
         db.session.execute(
             sa.select(Edition.id, Edition.language).where(Edition.campaign_id == campaign_id)
         ).all()
     )
-    counts: defaultdict[Group, Counter[str]] = defaultdict(Counter)
-    for edition_id, list_id, *numbers in _counted(campaign_id, Delivery.edition_id, Delivery.list_id):
-        found = Counter({name: int(n or 0) for name, n in zip((*COUNTED, *_PEOPLE), numbers, strict=True)})
+    counts: defaultdict[Segment, Counter[str]] = defaultdict(Counter)
+    for edition_id, list_id, *numbers in _count_deliveries(
+        campaign_id, Delivery.edition_id, Delivery.list_id
+    ):
+        found = Counter({name: int(n or 0) for name, n in zip((*COUNTED, *_UNIQUES), numbers, strict=True)})
         counts["language", languages.get(edition_id, "")] += found
         counts["list", str(list_id)] += found
     counts |= _by_provider(campaign_id)
     for group in (("language", ""), ("list", "0")):
         counts.pop(group, None)
-    counts["provider", OTHERS] += Counter()
-    _write(campaign_id, counts, now)
+    counts["provider", OTHER_PROVIDERS] += Counter()
+    _upsert_segments(campaign_id, counts, now)
 
 
-def count_due(now: datetime) -> None:
+def count_due_segments(now: datetime) -> None:
     """Count the groups of campaigns on their way, and of sent ones once more each hour. Commits."""
     counted = (
         sa.select(CampaignGroup.campaign_id, sa.func.min(CampaignGroup.counted_at).label("at"))
@@ -115,13 +117,13 @@ def count_due(now: datetime) -> None:
                 sa.and_(Campaign.status == CampaignStatus.SENDING, counted.c.at < now - timedelta(minutes=1)),
                 sa.and_(Campaign.status == CampaignStatus.PAUSED, counted.c.at < now - timedelta(minutes=10)),
                 counted.c.at < Campaign.finished_at,
-                sa.and_(counted.c.at < now - timedelta(hours=1), Campaign.finished_at > now - _HOURLY_FOR),
+                sa.and_(counted.c.at < now - timedelta(hours=1), Campaign.finished_at > now - _HOURLY_PERIOD),
             ),
         )
     )
     for campaign_id in db.session.scalars(due).all():
-        take_turn(campaign_id)
-        count_groups(campaign_id, now)
+        lock_totals(campaign_id)
+        count_segments(campaign_id, now)
         _count_deferred(campaign_id)
         db.session.commit()
     db.session.rollback()
@@ -133,12 +135,12 @@ def _count_deferred(campaign_id: int) -> None:
         .where(Delivery.campaign_id == campaign_id, Delivery.status == DeliveryStatus.DEFERRED)
         .scalar_subquery()
     )
-    change(
+    execute_dml(
         sa.update(CampaignTotals).where(CampaignTotals.campaign_id == campaign_id).values(deferred=waiting)
     )
 
 
-def take_turn(campaign_id: int) -> bool:
+def lock_totals(campaign_id: int) -> bool:
     """Lock the campaign's totals before anything else of it, so that no two wait for each other.
 
     True while it may have new readers.
@@ -151,27 +153,27 @@ def take_turn(campaign_id: int) -> bool:
     return closed_at.scalar() is None
 
 
-def _by_provider(campaign_id: int) -> dict[Group, Counter[str]]:
+def _by_provider(campaign_id: int) -> dict[Segment, Counter[str]]:
     domain: sa.ColumnElement[str]
     if is_sqlite():
         domain = sa.func.substr(Subscriber.address_key, sa.func.instr(Subscriber.address_key, "@") + 1)
     else:
         domain = sa.func.split_part(Subscriber.address_key, "@", 2)
     providers: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for name, *numbers in _counted(campaign_id, domain, with_people=True):
-        providers[provider_of(name)].update(
-            {column: int(n or 0) for column, n in zip((*COUNTED, *_PEOPLE), numbers, strict=True)}
+    for name, *numbers in _count_deliveries(campaign_id, domain, with_people=True):
+        providers[mailbox_provider(name)].update(
+            {column: int(n or 0) for column, n in zip((*COUNTED, *_UNIQUES), numbers, strict=True)}
         )
     # A group once named keeps its name: what was added to it stays where it is.
-    named = GroupNames(campaign_id)._providers  # noqa: SLF001 - of this module
-    found: defaultdict[Group, Counter[str]] = defaultdict(Counter)
+    named = SegmentResolver(campaign_id)._providers  # noqa: SLF001 - of this module
+    found: defaultdict[Segment, Counter[str]] = defaultdict(Counter)
     for name, counted in providers.items():
-        big = name in named or (not named and counted["recipients"] >= SMALLEST_PROVIDER)
-        found["provider", name if big else OTHERS].update(counted)
+        big = name in named or (not named and counted["recipients"] >= MIN_PROVIDER_RECIPIENTS)
+        found["provider", name if big else OTHER_PROVIDERS].update(counted)
     return found
 
 
-def _counted(
+def _count_deliveries(
     campaign_id: int,
     *keys: sa.ColumnElement[Any] | sa.orm.InstrumentedAttribute[int],
     with_people: bool = False,
@@ -196,14 +198,14 @@ def _counted(
     return db.session.execute(statement.where(Delivery.campaign_id == campaign_id).group_by(*keys)).all()
 
 
-def _write(campaign_id: int, counts: dict[Group, Counter[str]], now: datetime) -> None:
+def _upsert_segments(campaign_id: int, counts: dict[Segment, Counter[str]], now: datetime) -> None:
     table = table_of(CampaignGroup)
     insert = sqlite.insert(table) if is_sqlite() else postgresql.insert(table)
     greater = sa.func.max if is_sqlite() else sa.func.greatest
     kept: dict[str, object] = {name: greater(table.c[name], insert.excluded[name]) for name in COUNTED}
     rows = [
         {"campaign_id": campaign_id, "dimension": dimension, "name": name, "counted_at": now}
-        | {column: numbers[column] for column in (*COUNTED, *_PEOPLE)}
+        | {column: numbers[column] for column in (*COUNTED, *_UNIQUES)}
         for (dimension, name), numbers in sorted(counts.items())
     ]
     db.session.execute(

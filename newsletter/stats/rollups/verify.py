@@ -1,6 +1,6 @@
-"""Counting again: are the roll-ups what the raw records say.
+"""Verification: do the roll-ups agree with the raw records.
 
-Roll-ups outlive people and their records, so they may say more than is left to count, never less.
+Roll-ups outlive people and their records, so they may exceed what is left to count, never fall below it.
 """
 
 from collections import Counter, defaultdict
@@ -10,17 +10,24 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from newsletter.campaigns.models import Campaign, CampaignTotals, Edition
-from newsletter.db import db, reading
+from newsletter.db import db, read_transactions
 from newsletter.sending.models import Delivery
 from newsletter.stats.models import CampaignClass, CampaignGroup, CampaignHour
-from newsletter.stats.rollups.segments import take_turn
-from newsletter.tracking.classify import HUMAN, TRAP
+from newsletter.stats.rollups.segments import lock_totals
+from newsletter.tracking.classify import HONEYPOT_LINK, HUMAN_CLASSES
 from newsletter.tracking.models import Event, EventKind, LinkReader, LinkTotals
-from newsletter.tracking.queries import ends
+from newsletter.tracking.queries import event_id_bounds
 
 #: Records added up by one statement.
-_AT_ONCE = 100_000
-_NAMES = ("opens_human", "opens_machine", "opens_unique", "clicks_human", "clicks_machine", "clicks_unique")
+_BATCH_SIZE = 100_000
+_MEASURES = (
+    "opens_human",
+    "opens_machine",
+    "opens_unique",
+    "clicks_human",
+    "clicks_machine",
+    "clicks_unique",
+)
 #: The January purge, which stands above: what was recorded before its year may be gone.
 _purge_runs = sa.table("purge_runs", sa.column("started_at"))
 
@@ -36,7 +43,7 @@ class Difference:
 
 
 @dataclass(slots=True)
-class _Kept:
+class _RecordSums:
     """What the raw records of a campaign add up to, and between which numbers they are."""
 
     first: int = 0
@@ -46,37 +53,37 @@ class _Kept:
     clicks: defaultdict[tuple[int, int], Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
 
-def verify() -> tuple[int, list[Difference]]:
+def verify_all() -> tuple[int, list[Difference]]:
     """Recount every campaign; return how many there are, and every number that is wrong.
 
     Reads all records once. Holds nobody up, and commits nothing; call it without changes under way.
     """
     db.session.rollback()
-    with reading():
+    with read_transactions():
         campaign_ids = db.session.scalars(sa.select(Campaign.id).order_by(Campaign.id)).all()
-        kept = _add_up()
+        kept = _sum_records()
         found = {it: verify_campaign(it, kept[it]) for it in campaign_ids}
         db.session.rollback()
     # Hits may have been stored meanwhile: what seems wrong is looked at again in the campaign's turn.
-    return len(campaign_ids), [again for it in campaign_ids if found[it] for again in _verify_in_turn(it)]
+    return len(campaign_ids), [again for it in campaign_ids if found[it] for again in _verify_locked(it)]
 
 
-def verify_campaign(campaign_id: int, kept: _Kept | None = None) -> list[Difference]:
+def verify_campaign(campaign_id: int, kept: _RecordSums | None = None) -> list[Difference]:
     """Compare a campaign's roll-ups with the raw records, and with each other."""
-    kept = kept or _add_up(campaign_id)[campaign_id]
+    kept = kept or _sum_records(campaign_id)[campaign_id]
     totals = db.session.get_one(CampaignTotals, campaign_id, populate_existing=True)
-    stored = {name: getattr(totals, name) for name in _NAMES}
+    stored = {name: getattr(totals, name) for name in _MEASURES}
     counted = dict(kept.hits) | _count_people(campaign_id, kept)
-    found = [*_compare(campaign_id, stored, counted, exact=_all_is_there(totals))]
-    for what, parts in _sums(campaign_id).items():
+    found = [*_compare(campaign_id, stored, counted, exact=_is_complete(totals))]
+    for what, parts in _sum_other_rollups(campaign_id).items():
         found += _compare(campaign_id, {f"{name} by {what}": stored[name] for name in parts}, {
             f"{name} by {what}": number for name, number in parts.items()
         }, exact=True)  # fmt: skip
-    return [*found, *_verify_links(campaign_id, kept, exact=_all_is_there(totals))]
+    return [*found, *_verify_links(campaign_id, kept, exact=_is_complete(totals))]
 
 
-def _verify_in_turn(campaign_id: int) -> list[Difference]:
-    take_turn(campaign_id)
+def _verify_locked(campaign_id: int) -> list[Difference]:
+    lock_totals(campaign_id)
     found = verify_campaign(campaign_id)
     db.session.rollback()
     return found
@@ -91,8 +98,8 @@ def _compare(
             yield Difference(campaign_id, name, number, other)
 
 
-def _all_is_there(totals: CampaignTotals) -> bool:
-    """Tell whether nobody's delivery and nobody's records have gone since."""
+def _is_complete(totals: CampaignTotals) -> bool:
+    """Tell whether no delivery and no record of the campaign has been deleted."""
     deliveries = sa.select(sa.func.count()).where(Delivery.campaign_id == totals.campaign_id)
     purged = sa.select(sa.func.count()).select_from(_purge_runs).where(
         _purge_runs.c.started_at
@@ -101,29 +108,29 @@ def _all_is_there(totals: CampaignTotals) -> bool:
     return db.session.scalar(deliveries) == totals.recipients and not db.session.scalar(purged)
 
 
-def _add_up(campaign_id: int | None = None) -> defaultdict[int, _Kept]:
+def _sum_records(campaign_id: int | None = None) -> defaultdict[int, _RecordSums]:
     """Add up the raw records of every campaign, or of one, in one walk along their numbers."""
     keys = (Event.campaign_id, Event.kind, Event.machine_class, Event.edition_id, Event.link_number)
     counted = sa.select(*keys, sa.func.count(), sa.func.min(Event.id), sa.func.max(Event.id)).group_by(*keys)
     if campaign_id is not None:
         counted = counted.where(Event.campaign_id == campaign_id)
-    found: defaultdict[int, _Kept] = defaultdict(_Kept)
-    low, end = ends()
+    found: defaultdict[int, _RecordSums] = defaultdict(_RecordSums)
+    low, end = event_id_bounds()
     while low <= end:
         # So many at a time: SQLite sorts what it groups, and this much in memory.
         for campaign, kind, made_by, edition_id, number, count, first, last in db.session.execute(
-            counted.where(Event.id.between(low, low + _AT_ONCE - 1))
+            counted.where(Event.id.between(low, low + _BATCH_SIZE - 1))
         ):
-            kept, who = found[campaign], "human" if made_by in HUMAN else "machine"
+            kept, who = found[campaign], "human" if made_by in HUMAN_CLASSES else "machine"
             kept.first, kept.last = min(kept.first or first, first), max(kept.last, last)
             kept.hits[f"{kind.value}s_{who}"] += count
             if kind is EventKind.CLICK:
-                kept.clicks[edition_id, number or TRAP][who] += count
-        low += _AT_ONCE
+                kept.clicks[edition_id, number or HONEYPOT_LINK][who] += count
+        low += _BATCH_SIZE
     return found
 
 
-def _count_people(campaign_id: int, kept: _Kept) -> dict[str, int]:
+def _count_people(campaign_id: int, kept: _RecordSums) -> dict[str, int]:
     """Return how many different people opened and clicked."""
     people = db.session.execute(
         sa.select(Event.kind, sa.func.count(Event.subscriber_id.distinct()))
@@ -134,25 +141,27 @@ def _count_people(campaign_id: int, kept: _Kept) -> dict[str, int]:
         .where(
             Event.id.between(kept.first, kept.last),
             Event.campaign_id == campaign_id,
-            Event.machine_class.in_(HUMAN),
+            Event.machine_class.in_(HUMAN_CLASSES),
         )
         .group_by(Event.kind)
     )
     return {f"{kind.value}s_unique": number for kind, number in people}
 
 
-def _sums(campaign_id: int) -> dict[str, dict[str, int]]:
+def _sum_other_rollups(campaign_id: int) -> dict[str, dict[str, int]]:
     """Return what other roll-ups of a campaign add up to."""
     hours = db.session.execute(
-        sa.select(*(sa.func.sum(getattr(CampaignHour, name)) for name in _NAMES)).where(
+        sa.select(*(sa.func.sum(getattr(CampaignHour, name)) for name in _MEASURES)).where(
             CampaignHour.campaign_id == campaign_id
         )
     ).one()
-    classes: Counter[str] = Counter({name: 0 for name in _NAMES if not name.endswith("unique")})
+    classes: Counter[str] = Counter({name: 0 for name in _MEASURES if not name.endswith("unique")})
     for row in db.session.scalars(sa.select(CampaignClass).where(CampaignClass.campaign_id == campaign_id)):
-        classes[f"{row.kind.value}s_{'human' if row.machine_class in HUMAN else 'machine'}"] += row.count
+        classes[f"{row.kind.value}s_{'human' if row.machine_class in HUMAN_CLASSES else 'machine'}"] += (
+            row.count
+        )
     found = {
-        "hour": {name: int(number or 0) for name, number in zip(_NAMES, hours, strict=True)},
+        "hour": {name: int(number or 0) for name, number in zip(_MEASURES, hours, strict=True)},
         "class": dict(classes),
     }
     groups = db.session.execute(
@@ -169,7 +178,7 @@ def _sums(campaign_id: int) -> dict[str, dict[str, int]]:
     return found
 
 
-def _verify_links(campaign_id: int, kept: _Kept, *, exact: bool) -> Iterator[Difference]:
+def _verify_links(campaign_id: int, kept: _RecordSums, *, exact: bool) -> Iterator[Difference]:
     rows = db.session.scalars(
         sa.select(LinkTotals)
         .join(Edition, Edition.id == LinkTotals.edition_id)

@@ -1,6 +1,6 @@
-"""What a transaction adds to a campaign's roll-ups, gathered first and written at the end.
+"""Collects what one transaction adds to a campaign's roll-ups, and writes it at the end.
 
-Everything that counts goes through here, adding and taking back alike, so all roll-ups agree.
+All counting goes through here, adding and subtracting alike, so that all roll-ups agree.
 """
 
 from collections import Counter, defaultdict
@@ -12,17 +12,17 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from newsletter.campaigns.models import CampaignTotals
-from newsletter.db import Base, change, db, is_sqlite, table_of
+from newsletter.db import Base, db, execute_dml, is_sqlite, table_of
 from newsletter.stats.models import CampaignClass, CampaignGroup, CampaignHour
-from newsletter.tracking.classify import HUMAN, TRAP
+from newsletter.tracking.classify import HONEYPOT_LINK, HUMAN_CLASSES
 from newsletter.tracking.models import EventKind, LinkTotals, MachineClass
 
 #: A dimension and a name: one row of campaign_groups.
-Group = tuple[str, str]
+Segment = tuple[str, str]
 
 
-class Changes:
-    """The changes of one campaign. Whoever writes them holds the campaign's turn."""
+class RollupWriter:
+    """Pending changes of one campaign's roll-ups. The caller holds the lock of the campaign's totals."""
 
     def __init__(self, campaign_id: int) -> None:
         self.campaign_id = campaign_id
@@ -30,7 +30,7 @@ class Changes:
         self._hours: defaultdict[datetime, Counter[str]] = defaultdict(Counter)
         self._classes: Counter[tuple[EventKind, MachineClass]] = Counter()
         self._links: defaultdict[tuple[int, int], Counter[str]] = defaultdict(Counter)
-        self._groups: defaultdict[Group, Counter[str]] = defaultdict(Counter)
+        self._groups: defaultdict[Segment, Counter[str]] = defaultdict(Counter)
 
     def add_hit(
         self,
@@ -41,33 +41,33 @@ class Changes:
         times: int = 1,
     ) -> None:
         """Count an open or click; ``link`` is its edition and number."""
-        who = "human" if made_by in HUMAN else "machine"
+        who = "human" if made_by in HUMAN_CLASSES else "machine"
         name = f"{kind.value}s_{who}"
         self._totals[name] += times
-        self._hours[hour_of(at)][name] += times
+        self._hours[truncate_to_hour(at)][name] += times
         self._classes[kind, made_by] += times
         edition_id, number = link
-        if number is not None and number != TRAP:
+        if number is not None and number != HONEYPOT_LINK:
             self._links[edition_id, number][who] += times
 
-    def add_person(self, kind: EventKind, at: datetime, groups: Iterable[Group], times: int = 1) -> None:
+    def add_unique(self, kind: EventKind, at: datetime, groups: Iterable[Segment], times: int = 1) -> None:
         """Count a person's first open or click."""
         name = f"{kind.value}s_unique"
         self._totals[name] += times
-        self._hours[hour_of(at)][name] += times
+        self._hours[truncate_to_hour(at)][name] += times
         for group in groups:
             self._groups[group][name] += times
 
     def add_reader(self, edition_id: int, number: int, times: int = 1) -> None:
         """Count a person who follows a link for the first time."""
-        if number != TRAP:
+        if number != HONEYPOT_LINK:
             self._links[edition_id, number]["unique_human"] += times
 
     def write(self) -> None:
         """Add everything to the tables."""
         totals = {name: getattr(CampaignTotals, name) + n for name, n in self._totals.items() if n}
         if totals:
-            change(
+            execute_dml(
                 sa.update(CampaignTotals)
                 .where(CampaignTotals.campaign_id == self.campaign_id)
                 .values(**totals)
@@ -103,7 +103,7 @@ class Changes:
         for (dimension, name), counts in sorted(self._groups.items()):
             values = {column: getattr(CampaignGroup, column) + n for column, n in counts.items() if n}
             if values:
-                change(
+                execute_dml(
                     sa.update(CampaignGroup)
                     .where(
                         CampaignGroup.campaign_id == self.campaign_id,
@@ -117,13 +117,13 @@ class Changes:
         for (edition_id, number), counts in sorted(self._links.items()):
             values = {column: getattr(LinkTotals, column) + n for column, n in counts.items() if n}
             if values:
-                change(
+                execute_dml(
                     sa.update(LinkTotals)
                     .where(LinkTotals.edition_id == edition_id, LinkTotals.number == number)
                     .values(**values)
                 )
 
 
-def hour_of(at: datetime) -> datetime:
+def truncate_to_hour(at: datetime) -> datetime:
     """Return the beginning of the hour of an instant."""
     return at.replace(minute=0, second=0, microsecond=0)

@@ -1,4 +1,4 @@
-"""The staff pages of what came back: how much from where, one person's reason, and what nobody could read."""
+"""Staff pages of bounces: counts by kind, domain and day, one person's bounces, and unreadable messages."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,24 +11,24 @@ from newsletter.bounces.classify import REASONS
 from newsletter.bounces.models import CAME_BACK, Bounce, Kind
 from newsletter.bounces.parser import OTHER_REASONS
 from newsletter.clock import utcnow
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.errors import N_, NotFound
 from newsletter.ledger import audit
-from newsletter.staff.auth.access import actor, is_one_of, needs
+from newsletter.staff.auth.access import actor, has_any_role, require_role
 from newsletter.staff.models import Role
-from newsletter.stats.views.campaigns import cells
+from newsletter.stats.views.campaigns import count_masker
 from newsletter.subscribers.models import Subscriber
 from newsletter.subscribers.queries import UnknownSubscriber
 from newsletter.subscribers.suppressions import find_suppression
-from newsletter.web.app import attachment, whole
+from newsletter.web.app import attachment, parse_id
 from newsletter.web.i18n import format_date, translate
 
 bp = Blueprint("bounce_pages", __name__, url_prefix="/staff/bounces")
 
-DAYS = 30
-PAGE = 20
-KINDS = {
+PERIOD_DAYS = 30
+PAGE_SIZE = 20
+KIND_LABELS = {
     Kind.HARD: N_("Address does not work"),
     Kind.SOFT: N_("Did not work this time"),
     Kind.OURS: N_("Turned away because of us"),
@@ -41,7 +41,7 @@ KINDS = {
     Kind.UNREADABLE: N_("Could not be read"),
 }
 #: What has been done about it.
-DONE = {
+SUPPRESSION_LABELS = {
     "bounced": N_("Nothing more is sent to this address: it does not work. Signing up anew lifts that."),
     "complained": N_(
         "Nothing more is sent to this address: its owner called our mail spam. Signing up anew lifts that."
@@ -50,29 +50,29 @@ DONE = {
 
 
 @bp.get("")
-@needs(Role.SENDER, Role.PRIVACY, Role.ADMIN)
+@require_role(Role.SENDER, Role.PRIVACY, Role.ADMIN)
 def page() -> ResponseReturnValue:
-    now, shown = utcnow(), cells()
-    before = request.args.get("before", type=whole)
-    unread = queries.unreadable(size=PAGE, before=before)
+    now, shown = utcnow(), count_masker()
+    before = request.args.get("before", type=parse_id)
+    unread = queries.unreadable(size=PAGE_SIZE, before=before)
     return render_template(
         "staff/bounces.html",
         cells=shown,
-        days=DAYS,
-        kinds=[(translate(KINDS[kind]), number) for kind, number in queries.by_kind(now, DAYS)],
-        labels=[translate(KINDS[kind]) for kind in CAME_BACK],
-        domains=_domains(shown.hides),
-        by_day=[(format_date(day), list(n.values())) for day, n in queries.by_day(now, DAYS)],
+        days=PERIOD_DAYS,
+        kinds=[(translate(KIND_LABELS[kind]), number) for kind, number in queries.by_kind(now, PERIOD_DAYS)],
+        labels=[translate(KIND_LABELS[kind]) for kind in CAME_BACK],
+        domains=_domain_rows(shown.hides),
+        by_day=[(format_date(day), list(n.values())) for day, n in queries.by_day(now, PERIOD_DAYS)],
         unread=unread,
-        older_url=url_for(".page", before=unread[-1].id) if len(unread) == PAGE else None,
+        older_url=url_for(".page", before=unread[-1].id) if len(unread) == PAGE_SIZE else None,
         first_url=url_for(".page") if before else None,
-        keep_days=settings().keep_bounces_days,
-        may_read=is_one_of(Role.PRIVACY),
+        keep_days=current_settings().keep_bounces_days,
+        may_read=has_any_role(Role.PRIVACY),
     )
 
 
 @bp.get("/<int:bounce_id>.eml")
-@needs(Role.PRIVACY)
+@require_role(Role.PRIVACY)
 def message(bounce_id: int) -> ResponseReturnValue:
     """Hand out a message that nobody could read, as it came."""
     found = db.session.get(Bounce, bounce_id)
@@ -85,7 +85,7 @@ def message(bounce_id: int) -> ResponseReturnValue:
 
 
 @bp.get("/person/<int:subscriber_id>")
-@needs(Role.PRIVACY)
+@require_role(Role.PRIVACY)
 def person(subscriber_id: int) -> ResponseReturnValue:
     """Say in plain words why mail does not reach a person."""
     found = db.session.get(Subscriber, subscriber_id) if subscriber_id < 2**31 else None
@@ -98,17 +98,19 @@ def person(subscriber_id: int) -> ResponseReturnValue:
     return render_template(
         "staff/bounces_of.html",
         person=found,
-        done=translate(DONE[barred.reason.value]) if barred and barred.reason.value in DONE else None,
-        bounces=[_row(row) for row in bounces],
+        done=translate(SUPPRESSION_LABELS[barred.reason.value])
+        if barred and barred.reason.value in SUPPRESSION_LABELS
+        else None,
+        bounces=[_bounce_row(row) for row in bounces],
         complaints=complaints,
     )
 
 
-def _domains(hides: Callable[[int], bool]) -> list[tuple[str | None, list[int]]]:
+def _domain_rows(hides: Callable[[int], bool]) -> list[tuple[str | None, list[int]]]:
     """Return the domains, those that could point to someone put together as None."""
     named: list[tuple[str | None, list[int]]] = []
     others = [0] * len(CAME_BACK)
-    for name, numbers in queries.by_domain(utcnow(), DAYS):
+    for name, numbers in queries.by_domain(utcnow(), PERIOD_DAYS):
         counts = [numbers[kind] for kind in CAME_BACK]
         if hides(sum(counts)):
             others = [one + more for one, more in zip(others, counts, strict=True)]
@@ -117,11 +119,11 @@ def _domains(hides: Callable[[int], bool]) -> list[tuple[str | None, list[int]]]
     return [*named, (None, others)] if any(others) else named
 
 
-def _row(row: Bounce) -> dict[str, Any]:
+def _bounce_row(row: Bounce) -> dict[str, Any]:
     words = REASONS | OTHER_REASONS
     return {
         "received_at": row.received_at,
-        "kind": translate(KINDS[row.kind]),
+        "kind": translate(KIND_LABELS[row.kind]),
         "why": translate(words[row.reason]) if row.reason in words else "–",
         "status": row.status,
         "text": row.text,

@@ -1,4 +1,4 @@
-"""The opt-in funnel for marketing: a page, and a file for a spreadsheet. Totals only."""
+"""Staff pages of the sign-up funnel: a page, and a CSV file. Totals only."""
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,10 +12,10 @@ from flask_babel import gettext as _
 
 from newsletter.clock import utcnow
 from newsletter.errors import N_
-from newsletter.staff.auth.access import needs, own_lists
+from newsletter.staff.auth.access import allowed_lists, require_role
 from newsletter.staff.models import Role
 from newsletter.stats.reports import funnel
-from newsletter.stats.reports.funnel import STEPS, Filter, Group
+from newsletter.stats.reports.funnel import STEPS, Filter, FunnelGroup
 from newsletter.subscribers.lists import all_lists
 from newsletter.subscribers.models import FunnelStep
 from newsletter.subscribers.signup.funnel import OTHER
@@ -26,7 +26,7 @@ from newsletter.web.i18n import NATIVE_NAMES, translate
 bp = Blueprint("funnel", __name__, url_prefix="/staff")
 
 #: Smaller counts do not leave the house (ST-3): they could point to someone.
-SMALLEST_EXPORTED = 5
+MIN_EXPORTED_COUNT = 5
 STEP_LABELS = {
     FunnelStep.SHOWN: N_("Form shown"),
     FunnelStep.SENT_IN: N_("Form sent in"),
@@ -37,7 +37,7 @@ STEP_LABELS = {
 
 
 @bp.get("/funnel")
-@needs(*Role, by_list=True)
+@require_role(*Role, by_list=True)
 def page() -> ResponseReturnValue:
     chosen = _read_filter()
     groups, months = funnel.groups(chosen), funnel.by_month(chosen)
@@ -45,10 +45,10 @@ def page() -> ResponseReturnValue:
     return render_template(
         "staff/funnel.html",
         as_of=utcnow(),
-        lists=all_lists(own_lists()),
+        lists=all_lists(allowed_lists()),
         months=[_month_choice(month, chosen) for month, _counts in months],
         chosen=chosen,
-        steps=[(translate(STEP_LABELS[step]), totals[step], _share(totals, step)) for step in STEPS],
+        steps=[(translate(STEP_LABELS[step]), totals[step], _step_share(totals, step)) for step in STEPS],
         labels=[translate(STEP_LABELS[step]) for step in STEPS],
         groups=_named_groups(groups),
         month_rows=[(_month_name(month), list(numbers.values())) for month, numbers in months],
@@ -57,16 +57,16 @@ def page() -> ResponseReturnValue:
 
 
 @bp.get("/funnel.csv")
-@needs(*Role, fresh=True, by_list=True)
+@require_role(*Role, fresh=True, by_list=True)
 def file() -> ResponseReturnValue:
-    return attachment(stream_with_context(_pieces(_read_filter())), "funnel.csv")
+    return attachment(stream_with_context(_csv_chunks(_read_filter())), "funnel.csv")
 
 
-def _pieces(chosen: Filter) -> Iterator[str]:
+def _csv_chunks(chosen: Filter) -> Iterator[str]:
     """Yield the file of years month by month: its beginning is there at once, and it is nowhere whole."""
     yield _csv([["day", "list", "language", "form", *(step.value for step in STEPS)]])
     for rows in funnel.days_by_month(chosen):
-        yield _csv([*names, *map(_exported, counts)] for *names, counts in rows)
+        yield _csv([*names, *map(_mask_small_count, counts)] for *names, counts in rows)
 
 
 def _csv(rows: Iterable[Sequence[str]]) -> str:
@@ -77,7 +77,7 @@ def _csv(rows: Iterable[Sequence[str]]) -> str:
     return text.getvalue()
 
 
-def _named_groups(counted: dict[str, list[Group]]) -> dict[str, list[tuple[str, list[int]]]]:
+def _named_groups(counted: dict[str, list[FunnelGroup]]) -> dict[str, list[tuple[str, list[int]]]]:
     groups = {kind: [(row.name, list(row.counts.values())) for row in rows] for kind, rows in counted.items()}
     groups["language"] = [(NATIVE_NAMES.get(code, code), counts) for code, counts in groups["language"]]
     groups["form"] = [
@@ -99,11 +99,11 @@ def _month_name(month: date) -> str:
     return name[:1].upper() + name[1:]
 
 
-def _exported(count: int) -> str:
-    return f"<{SMALLEST_EXPORTED}" if 0 < count < SMALLEST_EXPORTED else str(count)
+def _mask_small_count(count: int) -> str:
+    return f"<{MIN_EXPORTED_COUNT}" if 0 < count < MIN_EXPORTED_COUNT else str(count)
 
 
-def _share(totals: dict[FunnelStep, int], step: FunnelStep) -> dict[str, Any]:
+def _step_share(totals: dict[FunnelStep, int], step: FunnelStep) -> dict[str, Any]:
     """Return a step's share of the forms sent in: a bare form elsewhere shows itself uncounted."""
     base = totals[FunnelStep.SENT_IN]
     has_share = base > 0 and step not in {FunnelStep.SHOWN, FunnelStep.SENT_IN}
@@ -115,7 +115,7 @@ def _read_filter() -> Filter:
         month = date.fromisoformat(f"{request.args.get('month', '')}-01")
     except ValueError:
         month = None
-    own = own_lists()
+    own = allowed_lists()
     known = {item.slug for item in all_lists(own)}
     slug = request.args.get("list")
     within = None if own is None else tuple(own)

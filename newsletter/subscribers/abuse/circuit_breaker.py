@@ -11,7 +11,7 @@ from datetime import datetime
 
 from limits import RateLimitItem
 
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.ledger import audit
 from newsletter.ratelimit import limiter
 
@@ -22,7 +22,7 @@ _KEY = "all signups"
 
 def holds(now: datetime) -> bool:
     """Count a signup and tell whether it may go on without a proof of work."""
-    return all(_count(item, now) for item in limiter.items_of(settings().signup_breaker))
+    return all(_count(item, now) for item in limiter.parse_rule(current_settings().signup_breaker))
 
 
 def is_open() -> bool:
@@ -32,12 +32,12 @@ def is_open() -> bool:
 
 def seconds_left(now: datetime) -> int:
     """Return how long they will need one, as far as anyone knows; at least a second."""
-    ends = max((limiter.end_of(item, _KEY) for item in _exceeded()), default=0.0)
+    ends = max((limiter.reset_time(item, _KEY) for item in _exceeded()), default=0.0)
     return max(1, math.ceil(ends - now.timestamp()))
 
 
 def _count(item: RateLimitItem, now: datetime) -> bool:
-    count = limiter.add(item, _KEY)
+    count = limiter.increment(item, _KEY)
     if count == item.amount + 1:  # once a window, in whichever process it happens
         log.error("signup breaker tripped", extra={"limit": str(item)})
         audit.record("signup breaker tripped", actor="system", now=now, limit=str(item))
@@ -47,6 +47,6 @@ def _count(item: RateLimitItem, now: datetime) -> bool:
 def _exceeded() -> list[RateLimitItem]:
     return [
         item
-        for item in limiter.items_of(settings().signup_breaker)
-        if limiter.sum_of(item, _KEY) > item.amount
+        for item in limiter.parse_rule(current_settings().signup_breaker)
+        if limiter.current_count(item, _KEY) > item.amount
     ]

@@ -10,7 +10,7 @@ from typing import Any
 
 from altcha import Payload, create_challenge, verify_solution
 
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.ratelimit import limiter
 
 LASTS = timedelta(minutes=15)
@@ -35,4 +35,4 @@ def is_solved(solution: str, *, now: datetime) -> bool:
 
 
 def _key() -> bytes:
-    return hmac.digest(settings().secret_key.encode(), b"newsletter proof of work", "sha256")
+    return hmac.digest(current_settings().secret_key.encode(), b"newsletter proof of work", "sha256")

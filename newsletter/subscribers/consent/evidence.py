@@ -79,9 +79,9 @@ def consent_row(
 
 def seal_ledger() -> int:
     """Seal the facts not sealed yet and return how many. Commits."""
-    return hash_chain.seal_new(Consent, CHAIN)
+    return hash_chain.seal_unsealed(Consent, CHAIN)
 
 
-def verify_ledger() -> hash_chain.Verdict:
+def verify_ledger() -> hash_chain.ChainReport:
     """Check every fact against its seal."""
     return hash_chain.verify(Consent, CHAIN)

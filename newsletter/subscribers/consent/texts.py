@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from newsletter.db import UtcDateTime, db, insert_or_ignore
 from newsletter.errors import N_
 from newsletter.subscribers.models import Purpose, Wording
-from newsletter.web.i18n import speaking, translate
+from newsletter.web.i18n import force_language, translate
 
 #: The version of the privacy notice before the first was published.
 FIRST_NOTICE = 1
@@ -54,7 +54,7 @@ def wording_text(purpose: Purpose, language: str) -> str:
 
 @cache
 def _translated(text: str, language: str) -> str:
-    with speaking(language):
+    with force_language(language):
         return translate(text)
 
 

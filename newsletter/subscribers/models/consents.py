@@ -9,8 +9,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from newsletter import retention
 from newsletter.db import Base
-from newsletter.ledger.hash_chain import Sealable, unsealed_index
-from newsletter.retention import kept, ruled
+from newsletter.ledger.hash_chain import SealedRow, unsealed_index
+from newsletter.retention import person_reference, personal_data
 
 
 class Purpose(enum.Enum):
@@ -45,7 +45,7 @@ class ConsentKind(enum.Enum):
     WITHDRAWN = "withdrawn"
 
 
-class Consent(Sealable, Base):
+class Consent(SealedRow, Base):
     """One fact about one consent; only ever appended to.
 
     When a person is purged or erased, the personal columns are blanked and the row stays until
@@ -58,7 +58,9 @@ class Consent(Sealable, Base):
 
     #: NULL once the person has been purged or erased.
     subscriber_id: Mapped[int | None] = mapped_column(
-        ForeignKey("subscribers.id", ondelete="SET NULL"), index=True, info=ruled(retention.EVIDENCE)
+        ForeignKey("subscribers.id", ondelete="SET NULL"),
+        index=True,
+        info=person_reference(retention.EVIDENCE),
     )
     kind: Mapped[ConsentKind]
     purpose: Mapped[Purpose]
@@ -72,19 +74,19 @@ class Consent(Sealable, Base):
     #: How: form, link, page, one-click, staff, import.
     method: Mapped[str]
     #: The page the form stood on, without its query; NULL where there was no form.
-    form_url: Mapped[str | None] = mapped_column(info=kept(retention.EVIDENCE))
-    ip: Mapped[str | None] = mapped_column(info=kept(retention.EVIDENCE))
-    user_agent: Mapped[str | None] = mapped_column(info=kept(retention.EVIDENCE))
+    form_url: Mapped[str | None] = mapped_column(info=personal_data(retention.EVIDENCE))
+    ip: Mapped[str | None] = mapped_column(info=personal_data(retention.EVIDENCE))
+    user_agent: Mapped[str | None] = mapped_column(info=personal_data(retention.EVIDENCE))
     #: The Message-ID of the confirmation mail; NULL for other facts.
     mail_id: Mapped[str | None]
     #: What is odd about it, such as "hasty" or "scanner", with commas between; NULL when nothing is.
     remarks: Mapped[str | None]
     #: The import it came with, and what its row of the file said; NULL where the person acted here.
     import_id: Mapped[int | None] = mapped_column(ForeignKey("imports.id"))
-    source: Mapped[str | None] = mapped_column(info=kept(retention.EVIDENCE))
-    proof: Mapped[str | None] = mapped_column(info=kept(retention.EVIDENCE))
+    source: Mapped[str | None] = mapped_column(info=personal_data(retention.EVIDENCE))
+    proof: Mapped[str | None] = mapped_column(info=personal_data(retention.EVIDENCE))
     #: Set when the person goes; NULL while the person is here.
-    address_hash: Mapped[str | None] = mapped_column(index=True, info=ruled(retention.PROOF))
+    address_hash: Mapped[str | None] = mapped_column(index=True, info=person_reference(retention.PROOF))
     keep_until: Mapped[datetime | None]
 
     def personal_part(self) -> dict[str, object]:

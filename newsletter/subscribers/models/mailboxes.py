@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from newsletter import retention
 from newsletter.db import Base
-from newsletter.retention import kept, ruled
+from newsletter.retention import person_reference, personal_data
 
 
 class SuppressionReason(enum.Enum):
@@ -31,7 +31,7 @@ class Suppression(Base):
     __tablename__ = "suppressions"
 
     #: HMAC-SHA-256 of the address key with SUPPRESSION_KEY, which no database or backup holds.
-    address_hash: Mapped[str] = mapped_column(primary_key=True, info=ruled(retention.SUPPRESSION))
+    address_hash: Mapped[str] = mapped_column(primary_key=True, info=person_reference(retention.SUPPRESSION))
     #: Which key made the hash.
     key_id: Mapped[str]
     reason: Mapped[SuppressionReason]
@@ -61,12 +61,12 @@ class FreshLink(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     subscriber_id: Mapped[int] = mapped_column(
-        ForeignKey("subscribers.id", ondelete="CASCADE"), index=True, info=ruled(retention.LINK)
+        ForeignKey("subscribers.id", ondelete="CASCADE"), index=True, info=person_reference(retention.LINK)
     )
     purpose: Mapped[LinkPurpose]
     token_hash: Mapped[str] = mapped_column(unique=True)
     #: The address to prove; NULL for the other purposes.
-    new_address: Mapped[str | None] = mapped_column(info=kept(retention.LINK))
+    new_address: Mapped[str | None] = mapped_column(info=personal_data(retention.LINK))
     #: The language to write in from now on; NULL leaves it as it is.
     language: Mapped[str | None]
     allows_tracking: Mapped[bool] = mapped_column(default=False)

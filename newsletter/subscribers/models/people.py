@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from newsletter import retention
 from newsletter.db import Base
-from newsletter.retention import kept, ruled
+from newsletter.retention import person_reference, personal_data
 
 # Ids of rows that mails point at are never used again, on SQLite as on PostgreSQL: an old link of a
 # person who is gone must not open the next person's details.
@@ -50,11 +50,11 @@ class Subscriber(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     #: As it was given, the domain as A-label.
-    address: Mapped[str] = mapped_column(info=kept(retention.SUBSCRIPTION))
+    address: Mapped[str] = mapped_column(info=personal_data(retention.SUBSCRIPTION))
     #: Casefolded; two spellings of one address are one person.
-    address_key: Mapped[str] = mapped_column(unique=True, info=kept(retention.SUBSCRIPTION))
+    address_key: Mapped[str] = mapped_column(unique=True, info=personal_data(retention.SUBSCRIPTION))
     #: The keyed hash that suppressions are kept under, so that the database itself can compare.
-    address_hash: Mapped[str] = mapped_column(index=True, info=kept(retention.SUBSCRIPTION))
+    address_hash: Mapped[str] = mapped_column(index=True, info=personal_data(retention.SUBSCRIPTION))
     language: Mapped[str]
     tracking: Mapped[TrackingState] = mapped_column(default=TrackingState.UNKNOWN)
     #: When the person chose; NULL while unknown.
@@ -81,13 +81,13 @@ class AddressPart(Base):
     part: Mapped[str] = mapped_column(
         sa.String().with_variant(sa.String(collation="C"), "postgresql"),
         primary_key=True,
-        info=kept(retention.SUBSCRIPTION),
+        info=personal_data(retention.SUBSCRIPTION),
     )
     subscriber_id: Mapped[int] = mapped_column(
         ForeignKey("subscribers.id", ondelete="CASCADE"),
         primary_key=True,
         autoincrement=False,
-        info=ruled(retention.SUBSCRIPTION),
+        info=person_reference(retention.SUBSCRIPTION),
     )
 
 
@@ -110,7 +110,7 @@ class Subscription(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     subscriber_id: Mapped[int] = mapped_column(
-        ForeignKey("subscribers.id", ondelete="CASCADE"), info=ruled(retention.SUBSCRIPTION)
+        ForeignKey("subscribers.id", ondelete="CASCADE"), info=person_reference(retention.SUBSCRIPTION)
     )
     list_id: Mapped[int] = mapped_column(ForeignKey("lists.id"))
     status: Mapped[SubscriptionStatus] = mapped_column(default=SubscriptionStatus.PENDING)

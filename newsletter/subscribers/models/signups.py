@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from newsletter import retention
 from newsletter.db import Base
-from newsletter.retention import ruled
+from newsletter.retention import person_reference
 from newsletter.subscribers.models.people import NEVER_REUSED, MailingList
 
 
@@ -24,7 +24,7 @@ class Signup(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     subscriber_id: Mapped[int] = mapped_column(
-        ForeignKey("subscribers.id", ondelete="CASCADE"), index=True, info=ruled(retention.REQUEST)
+        ForeignKey("subscribers.id", ondelete="CASCADE"), index=True, info=person_reference(retention.REQUEST)
     )
     token_hash: Mapped[str] = mapped_column(unique=True)
     #: The language of the page it was made on; its mail may speak another (its list's).

@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from newsletter.clock import utcnow
-from newsletter.db import begin_writing, db
+from newsletter.db import db, restart_for_writing
 from newsletter.subscribers import links
 from newsletter.subscribers.models import Signup
 from newsletter.subscribers.public.blueprint import bp, gone, preferences_url, visit
@@ -26,7 +26,7 @@ def confirm(token: str) -> ResponseReturnValue:
     if is_a_look():
         funnel.note_opened(found, now=utcnow())
     if is_the_browser_that_signed_up(found):
-        begin_writing()
+        restart_for_writing()
         return _confirm(token, method="browser", chosen=None)
     return _ask_to_confirm(found)
 

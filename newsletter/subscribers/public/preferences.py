@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.datastructures import MultiDict
 
 from newsletter.clock import utcnow
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.subscribers import links
 from newsletter.subscribers.addresses import mask
@@ -19,7 +19,7 @@ from newsletter.subscribers.one_time_links import send_link
 from newsletter.subscribers.public.blueprint import bp, gone, visit
 from newsletter.subscribers.self_service import unsubscribe
 from newsletter.subscribers.self_service.preferences import Choice, save_choice
-from newsletter.web.i18n import NATIVE_NAMES, language, spoken
+from newsletter.web.i18n import NATIVE_NAMES, language, supported_language
 
 #: What the buttons of the own-details page ask for that goes through the mailbox first.
 BY_LINK = {
@@ -58,12 +58,12 @@ def save_preferences(token: str) -> ResponseReturnValue:
 def _read_choice(posted: MultiDict[str, str]) -> Choice:
     if posted.get("action") == "leave":
         return Choice(lists=())
-    tracking = posted.get("tracking") == "yes" if settings().tracking != "off" else None
+    tracking = posted.get("tracking") == "yes" if current_settings().tracking != "off" else None
     tongue = posted.get("mail_language")
     return Choice(
         lists=tuple(get_lists(posted.getlist("lists"))),
         wants_tracking=tracking,
-        language=tongue if tongue in settings().languages else None,
+        language=tongue if tongue in current_settings().languages else None,
     )
 
 
@@ -91,10 +91,10 @@ def _show_preferences(
         masked=mask(subscriber.address),
         lists=lists,
         tracking=subscriber.tracking in measured_states(),
-        tracking_available=settings().tracking != "off",
+        tracking_available=current_settings().tracking != "off",
         tracking_text=wording_text(Purpose.TRACKING, language()),
-        mail_language=spoken(subscriber.language),
-        mail_languages={code: NATIVE_NAMES[code] for code in settings().languages},
+        mail_language=supported_language(subscriber.language),
+        mail_languages={code: NATIVE_NAMES[code] for code in current_settings().languages},
         saved=saved,
         pending_added=pending_added,
         sent_link=sent_link,

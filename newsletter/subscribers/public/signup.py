@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from newsletter.clock import utcnow
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.subscribers.abuse import circuit_breaker, honeypot, proof_of_work
 from newsletter.subscribers.consent.texts import wording_text
 from newsletter.subscribers.lists import all_lists
@@ -21,7 +21,7 @@ from newsletter.subscribers.signup.browser_cookie import is_a_look, make_browser
 from newsletter.subscribers.signup.form import FilledForm, empty_form, read_form
 from newsletter.subscribers.signup.queue import HeldUp, take_in
 from newsletter.subscribers.signup.request import SignupForm
-from newsletter.web.app import embedding, message_page
+from newsletter.web.app import embed_arguments, message_page
 from newsletter.web.i18n import choose_language, language, translate
 
 
@@ -50,7 +50,7 @@ def sign_up() -> ResponseReturnValue:
         _let_in(filled.request)
     except HeldUp:
         return _show_busy(filled)
-    sent_url = url_for("subscribers.sent", lang=tongue, **embedding())
+    sent_url = url_for("subscribers.sent", lang=tongue, **embed_arguments())
     return remember_browser(redirect(sent_url, 303), secret)
 
 
@@ -68,7 +68,7 @@ def sent() -> ResponseReturnValue:
         actions=[
             {
                 "label": _("Back to the form"),
-                "url": url_for("subscribers.subscribe", lang=language(), **embedding()),
+                "url": url_for("subscribers.subscribe", lang=language(), **embed_arguments()),
             }
         ],
         tone="ok",
@@ -92,9 +92,13 @@ def _show_form(filled: FilledForm) -> str:
         "public/subscribe.html",
         form=filled,
         lists=_offered(),
-        action=url_for("subscribers.subscribe", **{"lists": request.args.getlist("lists")} | embedding()),
+        action=url_for(
+            "subscribers.subscribe", **{"lists": request.args.getlist("lists")} | embed_arguments()
+        ),
         consent_text=wording_text(Purpose.NEWSLETTER, language()),
-        tracking_text=wording_text(Purpose.TRACKING, language()) if settings().tracking != "off" else "",
+        tracking_text=wording_text(Purpose.TRACKING, language())
+        if current_settings().tracking != "off"
+        else "",
         shown=honeypot.stamp(request.form, utcnow()),
         busy_minutes=-(-circuit_breaker.seconds_left(utcnow()) // 60) if circuit_breaker.is_open() else None,
     )

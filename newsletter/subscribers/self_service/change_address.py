@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 
 from newsletter.db import db
 from newsletter.durable import restore_journal
-from newsletter.durable.restore_journal import Line
+from newsletter.durable.restore_journal import JournalEntry
 from newsletter.ledger import audit
 from newsletter.mail import outbox
 from newsletter.mail.models import OutboxMail
@@ -72,8 +72,8 @@ def confirm_change(token: str, *, now: datetime) -> Subscriber:
     waiting = sa.select(Signup).where(Signup.subscriber_id == subscriber.id, Signup.confirmed_at.is_(None))
     withdraw_requests(list(db.session.scalars(waiting)))
     withdraw_links(subscriber)
-    restore_journal.note_with_commit(
-        Line(
+    restore_journal.append_before_commit(
+        JournalEntry(
             now, old_hash, restore_journal.MOVED, subscriber.id, subscriber.created_at,
             {"to": subscriber.address_hash},
         )

@@ -13,7 +13,7 @@ from blinker import Namespace
 
 from newsletter.db import db
 from newsletter.durable import restore_journal
-from newsletter.durable.restore_journal import Line
+from newsletter.durable.restore_journal import JournalEntry
 from newsletter.subscribers import links
 from newsletter.subscribers.consent.evidence import Visit, record_consent
 from newsletter.subscribers.consent.texts import shown_wording
@@ -136,8 +136,8 @@ def choose_tracking(
 
 def _note(subscriber: Subscriber, act: str, now: datetime, told: dict[str, Any]) -> None:
     """Write a wish down where a restored backup cannot undo it."""
-    line = Line(now, subscriber.address_hash, act, subscriber.id, subscriber.created_at, told)
-    restore_journal.note_with_commit(line)
+    line = JournalEntry(now, subscriber.address_hash, act, subscriber.id, subscriber.created_at, told)
+    restore_journal.append_before_commit(line)
 
 
 def has_left_everything(subscriber_id: int) -> bool:

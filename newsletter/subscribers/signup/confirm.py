@@ -7,7 +7,7 @@ from functools import partial
 
 import sqlalchemy as sa
 
-from newsletter.db import change, db
+from newsletter.db import db, execute_dml
 from newsletter.errors import LinkExpired
 from newsletter.ledger import audit
 from newsletter.mail import outbox
@@ -189,7 +189,7 @@ def _drop_unasked(people: Collection[int]) -> None:
             SignupList.list_id == Subscription.list_id,
         )
     )
-    change(
+    execute_dml(
         sa.delete(Subscription).where(
             Subscription.subscriber_id.in_(people),
             Subscription.status == SubscriptionStatus.PENDING,

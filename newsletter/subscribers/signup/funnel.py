@@ -23,10 +23,10 @@ from flask import Flask, current_app
 from sqlalchemy.dialects import postgresql, sqlite
 
 from newsletter.clock import utcnow
-from newsletter.config import settings
-from newsletter.db import change, db, is_sqlite, table_of
+from newsletter.config import current_settings
+from newsletter.db import db, execute_dml, is_sqlite, table_of
 from newsletter.mail.models import OutboxMail
-from newsletter.mail.outbox import accepted
+from newsletter.mail.outbox import mail_accepted
 from newsletter.subscribers.models import FunnelCount, FunnelStep, MailingList, Signup
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class Looks:
 def init_app(app: Flask) -> None:
     """Begin to note looks, and hear of accepted mails."""
     app.extensions["newsletter.looks"] = Looks()
-    accepted.connect(_record_accepted)
+    mail_accepted.connect(_record_accepted)
 
 
 def host_of(form_url: str | None) -> str:
@@ -140,7 +140,7 @@ def keys_of(
     step: FunnelStep, list_ids: Iterable[int], *, language: str, form_host: str, now: datetime
 ) -> list[Key]:
     """Return what a step is counted under, once for each list."""
-    day = now.astimezone(settings().timezone).date()
+    day = now.astimezone(current_settings().timezone).date()
     return [(day, list_id, language, form_host, step) for list_id in list_ids]
 
 
@@ -166,8 +166,8 @@ def _store(counts: Counter[Key]) -> None:
             summed.items(), key=lambda item: (*item[0][:4], item[0][4].value)
         )
     ]
-    change(_adding(for_sqlite=is_sqlite()), rows)
-    month = utcnow().astimezone(settings().timezone).date().replace(day=1)
+    execute_dml(_adding(for_sqlite=is_sqlite()), rows)
+    month = utcnow().astimezone(current_settings().timezone).date().replace(day=1)
     if late := {key: count for key, count in summed.items() if key[0] < month}:
         counted_late.send(counts=late)
 

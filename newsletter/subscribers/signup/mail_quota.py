@@ -8,7 +8,7 @@ gone when its window ends.
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
 
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.ratelimit import limiter
 from newsletter.subscribers.addresses import Address, hash_address
 
@@ -22,8 +22,8 @@ def take(address: Address, list_ids: Sequence[int]) -> list[int]:
     Of several requests at once for one address, one gets the list.
     """
     who = hash_address(address.key)
-    rule = settings().signup_limit_address
-    return [list_id for list_id in list_ids if limiter.take(rule, "address", who, str(list_id))]
+    rule = current_settings().signup_limit_address
+    return [list_id for list_id in list_ids if limiter.hit(rule, "address", who, str(list_id))]
 
 
 def take_turn(address: Address, now: datetime) -> datetime | None:
@@ -34,11 +34,13 @@ def take_turn(address: Address, now: datetime) -> datetime | None:
     domain = hash_address(address.key.rpartition("@")[2])
     since = now.timestamp()
     until = since + LONGEST_WAIT.total_seconds()
-    turn = limiter.take_turn(settings().signup_limit_domain, "domain", domain, since=since, until=until)
+    turn = limiter.reserve_slot(
+        current_settings().signup_limit_domain, "domain", domain, since=since, until=until
+    )
     return None if turn is None else datetime.fromtimestamp(turn, UTC)
 
 
 def give_back(address_hash: str, list_ids: Collection[int]) -> None:
     """Let an address be asked about lists anew: its person confirmed, or no mail went after all."""
     for list_id in list_ids:
-        limiter.give_back(settings().signup_limit_address, "address", address_hash, str(list_id))
+        limiter.clear_counts(current_settings().signup_limit_address, "address", address_hash, str(list_id))

@@ -19,7 +19,7 @@ from typing import Any
 
 from flask import Flask, current_app
 
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.durable import log_loader
 from newsletter.errors import N_, Unavailable
@@ -30,7 +30,7 @@ from newsletter.subscribers.consent.evidence import Visit
 from newsletter.subscribers.signup import mail_quota
 from newsletter.subscribers.signup.request import Request, SignupForm, accept
 from newsletter.subscribers.signup.store import store
-from newsletter.wakeups import wake_soon
+from newsletter.wakeups import wake_unless_pending
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def take_in(
     Commits only the breaker's alert.
     """
     request = None
-    with limiter.together():
+    with limiter.batch_writes():
         _count_visitor(visit.ip)
         if is_trapped:
             return
@@ -97,7 +97,7 @@ def take_in(
 
 def load() -> int:
     """Store what this machine has taken in and return how many signups that was. Commits in steps."""
-    return log_loader.load(folder_of(settings().instance_path), SUFFIX, step=STEP, store=_store_lines)
+    return log_loader.load(folder_of(current_settings().instance_path), SUFFIX, step=STEP, store=_store_lines)
 
 
 def waiting(instance: Path) -> int:
@@ -142,7 +142,7 @@ class Intake:
             log.exception("signup not taken in")
             raise IntakeClosed from error
         if not self._somebody_loads():
-            wake_soon("signups")
+            wake_unless_pending("signups")
 
     def close(self) -> None:
         """Let go of the file, so that the loader can remove it."""
@@ -167,7 +167,7 @@ class Intake:
         self._written += 1
 
     def _change_file(self) -> None:
-        fresh = log_loader.open_new(self._folder, SUFFIX)
+        fresh = log_loader.create_log_file(self._folder, SUFFIX)
         with self._flushing:
             before, self._file, self._opened = self._file, fresh, time.monotonic()
             if before is not None:
@@ -216,7 +216,7 @@ def _keep(request: Request) -> None:
 
 def _count_visitor(ip: str) -> None:
     """Count the form and the API together; a form with a fault counts for nothing."""
-    limiter.admit(settings().signup_limit_ip, "signup", limiter.visitor_at(ip))
+    limiter.enforce(current_settings().signup_limit_ip, "signup", limiter.client_key_of(ip))
 
 
 def _line(request: Request) -> bytes:

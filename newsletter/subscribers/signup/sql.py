@@ -12,8 +12,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from newsletter.db import Base, among, db, insert_ignoring, is_sqlite, listed, table_of
-from newsletter.mail.outbox import last_written
+from newsletter.db import Base, bind_list, db, in_list, insert_or_ignore_statement, is_sqlite, table_of
+from newsletter.mail.outbox import last_enqueued
 from newsletter.subscribers.addresses import Address, hash_address
 from newsletter.subscribers.models import (
     Consent,
@@ -68,7 +68,7 @@ def look_up(addresses: Sequence[Address], *, reminder: str) -> dict[str, Standin
     }
     if people:
         ids = [person.id for person in people.values()]
-        told, held = last_written(reminder, ids), _held(ids)
+        told, held = last_enqueued(reminder, ids), _held(ids)
         for key, person in people.items():
             standings[key].told_at = told.get(person.id)
             standings[key].held = held.get(person.id, set())
@@ -84,7 +84,9 @@ def find_or_add(strangers: Sequence[tuple[Address, str, datetime]]) -> dict[str,
     for stranger in strangers:
         first.setdefault(stranger[0].key, stranger)
     keys = sorted(first)  # in a fixed order, so that two never wait for each other
-    db.session.connection().execute(insert_ignoring(Subscriber), [_row(*first[key]) for key in keys])
+    db.session.connection().execute(
+        insert_or_ignore_statement(Subscriber), [_row(*first[key]) for key in keys]
+    )
     return _find(keys)
 
 
@@ -104,7 +106,7 @@ def add_signups(rows: Sequence[dict[str, Any]], list_ids: Sequence[Sequence[int]
     )
     # One that has ended keeps its row until it is confirmed anew.
     connection.execute(
-        insert_ignoring(Subscription),
+        insert_or_ignore_statement(Subscription),
         [
             {
                 "subscriber_id": row["subscriber_id"],
@@ -135,21 +137,21 @@ def _row(address: Address, language: str, now: datetime) -> dict[str, Any]:
 
 
 def _find(keys: Sequence[str]) -> dict[str, Known]:
-    found = db.session.connection().execute(_people(for_sqlite=is_sqlite()), {"keys": listed(keys)})
+    found = db.session.connection().execute(_people(for_sqlite=is_sqlite()), {"keys": bind_list(keys)})
     return {key: Known(number, address) for number, address, key in found}
 
 
 def _held(subscriber_ids: Sequence[int]) -> dict[int, set[int]]:
     held: dict[int, set[int]] = {}
     statement = _confirmed(for_sqlite=is_sqlite())
-    for person, list_id in db.session.connection().execute(statement, {"ids": listed(subscriber_ids)}):
+    for person, list_id in db.session.connection().execute(statement, {"ids": bind_list(subscriber_ids)}):
         held.setdefault(person, set()).add(list_id)
     return held
 
 
 @cache
 def _people(*, for_sqlite: bool) -> sa.Select[int, str, str]:
-    those = among(_SUBSCRIBERS.c.address_key, "keys", for_sqlite=for_sqlite)
+    those = in_list(_SUBSCRIBERS.c.address_key, "keys", for_sqlite=for_sqlite)
     found = sa.select(_SUBSCRIBERS.c.id, _SUBSCRIBERS.c.address, _SUBSCRIBERS.c.address_key).where(those)
     return found.order_by(_SUBSCRIBERS.c.id).with_for_update()
 
@@ -157,7 +159,7 @@ def _people(*, for_sqlite: bool) -> sa.Select[int, str, str]:
 @cache
 def _confirmed(*, for_sqlite: bool) -> sa.Select[int, int]:
     return sa.select(_SUBSCRIPTIONS.c.subscriber_id, _SUBSCRIPTIONS.c.list_id).where(
-        among(_SUBSCRIPTIONS.c.subscriber_id, "ids", for_sqlite=for_sqlite),
+        in_list(_SUBSCRIPTIONS.c.subscriber_id, "ids", for_sqlite=for_sqlite),
         _SUBSCRIPTIONS.c.status == SubscriptionStatus.CONFIRMED,
     )
 

@@ -115,7 +115,7 @@ class _Batch:
                 [(ask.request.form.address, ask.request.form.language, ask.request.at) for ask in self.asks]
             )
             self._ask([people[ask.request.form.address.key] for ask in self.asks])
-        outbox.post(self.mails)
+        outbox.enqueue_many(self.mails)
         sql.add_consents(self.facts)
 
     def _remind(self, request: Request, standing: Standing, lists: list[MailingList]) -> None:

@@ -7,16 +7,16 @@ from flask import Blueprint, abort, make_response, render_template, request, url
 from flask.typing import ResponseReturnValue
 
 from newsletter.clock import utcnow
-from newsletter.config import settings
-from newsletter.staff.auth.access import needs, own_lists
+from newsletter.config import current_settings
+from newsletter.staff.auth.access import allowed_lists, require_role
 from newsletter.staff.models import Role
 from newsletter.subscribers.consent.texts import wording_text
 from newsletter.subscribers.lists import all_lists
 from newsletter.subscribers.models import FunnelStep, MailingList, Purpose
 from newsletter.subscribers.signup import funnel
 from newsletter.subscribers.signup.browser_cookie import is_a_look
-from newsletter.web.app import allow_frames, allow_reading
-from newsletter.web.i18n import NATIVE_NAMES, language, speaking
+from newsletter.web.app import allow_cors, allow_frames
+from newsletter.web.i18n import NATIVE_NAMES, force_language, language
 
 bp = Blueprint("embedding", __name__)
 
@@ -31,13 +31,13 @@ def form() -> ResponseReturnValue:
     if is_a_look():
         host = funnel.host_of(request.headers.get("Origin", request.base_url))
         funnel.note(FunnelStep.SHOWN, lists, language=language(), form_host=host, now=utcnow())
-    return allow_reading(make_response(_form(lists, language(), script=True)))
+    return allow_cors(make_response(_form(lists, language(), script=True)))
 
 
 @bp.get("/staff/embed")
-@needs(*Role, by_list=True)
+@require_role(*Role, by_list=True)
 def embed() -> ResponseReturnValue:
-    own = all_lists(own_lists())
+    own = all_lists(allowed_lists())
     chosen = [item.slug for item in own]
     asked = "form_language" in request.args
     if asked:
@@ -48,20 +48,20 @@ def embed() -> ResponseReturnValue:
         all_lists=own,
         chosen=chosen,
         errors={"lists"} if asked and not lists else set(),
-        form_languages=[{"code": code, "name": NATIVE_NAMES[code]} for code in settings().languages],
+        form_languages=[{"code": code, "name": NATIVE_NAMES[code]} for code in current_settings().languages],
         form_language=spoken,
         codes={kind: _code(kind, lists, spoken) for kind in KINDS} if lists else {},
         previews={kind: _preview_url(kind, lists, spoken) for kind in KINDS},
-        origins=settings().embed_origins,
+        origins=current_settings().embed_origins,
     )
 
 
 @bp.get("/staff/embed/preview/<kind>")
-@needs(*Role, by_list=True)
+@require_role(*Role, by_list=True)
 def preview(kind: str) -> ResponseReturnValue:
     if kind not in KINDS:
         abort(404)
-    lists = _lists(request.args.getlist("lists"), own_lists())
+    lists = _lists(request.args.getlist("lists"), allowed_lists())
     spoken = _form_language()
     page = render_template("staff/embed_preview.html", code=_code(kind, lists, spoken), language=spoken)
     return allow_frames(make_response(page))
@@ -75,7 +75,7 @@ def _lists(slugs: Sequence[str], within: Sequence[str] | None = None) -> Sequenc
 
 def _form_language() -> str:
     asked = request.args.get("form_language", "")
-    return asked if asked in settings().languages else language()
+    return asked if asked in current_settings().languages else language()
 
 
 def _preview_url(kind: str, lists: Sequence[MailingList], spoken: str) -> str:
@@ -89,16 +89,18 @@ def _code(kind: str, lists: Sequence[MailingList], spoken: str) -> str:
         return _form(lists, spoken, script=False)
     slugs = [item.slug for item in lists]
     query = urlencode([*(("lists", slug) for slug in slugs), ("lang", spoken)])
-    with speaking(spoken):
+    with force_language(spoken):
         return render_template(f"embed/{kind}.html", query=query, slugs=slugs)
 
 
 def _form(lists: Sequence[MailingList], spoken: str, *, script: bool) -> str:
-    with speaking(spoken):
+    with force_language(spoken):
         return render_template(
             "embed/form.html",
             lists=lists,
             consent_text=wording_text(Purpose.NEWSLETTER, spoken),
-            tracking_text=wording_text(Purpose.TRACKING, spoken) if settings().tracking != "off" else "",
+            tracking_text=wording_text(Purpose.TRACKING, spoken)
+            if current_settings().tracking != "off"
+            else "",
             script=script,
         )

@@ -9,9 +9,9 @@ from flask_babel import gettext as _
 from flask_security import current_user
 
 from newsletter.clock import utcnow
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db
-from newsletter.staff.auth.access import actor, needs, own_lists
+from newsletter.staff.auth.access import actor, allowed_lists, require_role
 from newsletter.staff.models import Role
 from newsletter.subscribers.lists import ListExists, ListInvalid, all_lists, create_list
 from newsletter.subscribers.models import Subscription, SubscriptionStatus
@@ -23,13 +23,13 @@ FIELDS = ("slug", "name", "language", "topics", "frequency")
 
 
 @bp.get("/")
-@needs(*Role, by_list=True)
+@require_role(*Role, by_list=True)
 def page() -> ResponseReturnValue:
     return _lists_page({})
 
 
 @bp.post("/")
-@needs(Role.ADMIN)
+@require_role(Role.ADMIN)
 def create() -> ResponseReturnValue:
     slug, name, language, topics, frequency = (request.form.get(name, "")[:500].strip() for name in FIELDS)
     try:
@@ -55,10 +55,10 @@ def _lists_page(errors: dict[str, str]) -> str:
         counts[list_id][status.value] = number
     return render_template(
         "staff/lists.html",
-        lists=all_lists(own_lists()),
+        lists=all_lists(allowed_lists()),
         counts=counts,
         names=NATIVE_NAMES,
-        offered=settings().languages,
+        offered=current_settings().languages,
         may_make=current_user.role is Role.ADMIN,
         may_see=current_user.role in {Role.PRIVACY, Role.ADMIN},
         errors=errors,

@@ -7,15 +7,15 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from newsletter.clock import utcnow
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.errors import N_, AddressInvalid, NewsletterError
-from newsletter.staff.auth.access import actor, needs
+from newsletter.staff.auth.access import actor, require_role
 from newsletter.staff.models import Role
 from newsletter.subscribers.lists import UnknownList, all_lists, get_lists
 from newsletter.subscribers.signup.manual import WAYS, AddressSuppressed, AskedBefore, enter
 from newsletter.subscribers.signup.request import ListMissing
-from newsletter.web.i18n import NATIVE_NAMES, language, spoken, translate
+from newsletter.web.i18n import NATIVE_NAMES, language, supported_language, translate
 
 bp = Blueprint("entry", __name__, url_prefix="/staff/subscribers/new")
 
@@ -38,7 +38,7 @@ class _Form:
 
 
 @bp.get("/")
-@needs(Role.PRIVACY, Role.ADMIN)
+@require_role(Role.PRIVACY, Role.ADMIN)
 def page() -> ResponseReturnValue:
     lists = all_lists()
     only = [lists[0].slug] if len(lists) == 1 else []
@@ -46,12 +46,12 @@ def page() -> ResponseReturnValue:
 
 
 @bp.post("/")
-@needs(Role.PRIVACY, Role.ADMIN)
+@require_role(Role.PRIVACY, Role.ADMIN)
 def enter_person() -> ResponseReturnValue:
     form = _Form(
         email=request.form.get("email", "")[:320],
         lists=request.form.getlist("lists"),
-        language=spoken(request.form.get("tongue", "")),
+        language=supported_language(request.form.get("tongue", "")),
         way=request.form.get("way", ""),
     )
     _enter(form)
@@ -87,5 +87,5 @@ def _show(form: _Form) -> str:
         form=form,
         lists=all_lists(),
         ways=[(code, translate(name)) for code, name in WAYS.items()],
-        tongues=[(code, NATIVE_NAMES[code]) for code in settings().languages],
+        tongues=[(code, NATIVE_NAMES[code]) for code in current_settings().languages],
     )

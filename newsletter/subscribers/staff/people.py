@@ -11,7 +11,7 @@ from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.errors import N_, NewsletterError
 from newsletter.ledger import audit
-from newsletter.staff.auth.access import actor, is_one_of, needs
+from newsletter.staff.auth.access import actor, has_any_role, require_role
 from newsletter.staff.models import Role
 from newsletter.subscribers import search
 from newsletter.subscribers.consent.evidence import Visit
@@ -19,7 +19,7 @@ from newsletter.subscribers.lists import all_lists
 from newsletter.subscribers.models import MailingList, Subscriber, SubscriptionStatus, TrackingState
 from newsletter.subscribers.queries import UnknownSubscriber
 from newsletter.subscribers.self_service.unsubscribe import leave
-from newsletter.web.app import client_ip, user_agent, whole, writing
+from newsletter.web.app import client_ip, parse_id, user_agent, write_transaction
 from newsletter.web.i18n import NATIVE_NAMES, translate
 
 bp = Blueprint("people", __name__, url_prefix="/staff/subscribers")
@@ -45,13 +45,13 @@ class NobodyChosen(NewsletterError):
 
 
 @bp.get("/")
-@needs(Role.PRIVACY, Role.ADMIN)
-@writing
+@require_role(Role.PRIVACY, Role.ADMIN)
+@write_transaction
 def browse() -> ResponseReturnValue:
     lists = all_lists()
     chosen = next((row for row in lists if row.slug == request.args.get("list")), None)
     status = next((kind for kind in STATUSES if kind.value == request.args.get("status")), None)
-    after = min(max(request.args.get("after", 0, type=whole), 0), LARGEST_ID)
+    after = min(max(request.args.get("after", 0, type=parse_id), 0), LARGEST_ID)
     found = search.browse_people(mailing_list=chosen, status=status, after=after, size=PAGE)
     filters: dict[str, Any] = {"list": chosen and chosen.slug, "status": status and status.value}
     next_url = url_for(".browse", **filters, after=found.next) if found.next else None
@@ -60,7 +60,7 @@ def browse() -> ResponseReturnValue:
 
 # By POST, so that the address stands in no URL, and so in no log and no history.
 @bp.post("/")
-@needs(Role.PRIVACY, Role.ADMIN)
+@require_role(Role.PRIVACY, Role.ADMIN)
 def find() -> ResponseReturnValue:
     text = search.cleaned(request.form.get("text", ""))
     if not text:
@@ -70,8 +70,8 @@ def find() -> ResponseReturnValue:
 
 
 @bp.get("/<int:subscriber_id>")
-@needs(Role.PRIVACY, Role.ADMIN)
-@writing
+@require_role(Role.PRIVACY, Role.ADMIN)
+@write_transaction
 def person(subscriber_id: int) -> ResponseReturnValue:
     people = _people([subscriber_id])
     if not people:
@@ -85,15 +85,15 @@ def person(subscriber_id: int) -> ResponseReturnValue:
         tracking=translate(TRACKING[found.tracking]),
         created_at=found.created_at,
         restricted_at=found.restricted_at,
-        may_see_bounces=is_one_of(Role.PRIVACY),
+        may_see_bounces=has_any_role(Role.PRIVACY),
     )
 
 
 @bp.post("/end")
-@needs(Role.PRIVACY, Role.ADMIN, fresh=True)
+@require_role(Role.PRIVACY, Role.ADMIN, fresh=True)
 def end() -> ResponseReturnValue:
     """Ask, and with ``sure`` end the subscriptions of everybody chosen: to one list or to all."""
-    people = _people(request.form.getlist("person", type=whole)[:PAGE])
+    people = _people(request.form.getlist("person", type=parse_id)[:PAGE])
     lists = all_lists()
     chosen = next((row for row in lists if row.slug == request.form.get("list")), None)
     if not people:

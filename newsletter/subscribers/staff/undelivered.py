@@ -8,10 +8,10 @@ from flask.typing import ResponseReturnValue
 from newsletter.clock import utcnow
 from newsletter.errors import N_
 from newsletter.mail.models import MailStatus, OutboxMail
-from newsletter.staff.auth.access import needs
+from newsletter.staff.auth.access import require_role
 from newsletter.staff.models import Role
 from newsletter.subscribers.undelivered import Undelivered, count_undelivered, page_of_undelivered
-from newsletter.web.app import whole
+from newsletter.web.app import parse_id
 from newsletter.web.i18n import translate
 
 bp = Blueprint("subscribers_staff", __name__, url_prefix="/staff")
@@ -67,10 +67,10 @@ OUR_FAULT = {530, 535}
 
 
 @bp.get("/mails")
-@needs(Role.SENDER, Role.PRIVACY, Role.ADMIN)
+@require_role(Role.SENDER, Role.PRIVACY, Role.ADMIN)
 def mails() -> ResponseReturnValue:
     now = utcnow()
-    before, after = request.args.get("before", type=whole), request.args.get("after", type=whole)
+    before, after = request.args.get("before", type=parse_id), request.args.get("after", type=parse_id)
     page = page_of_undelivered(now, before=before, after=after, size=PAGE)
     return render_template(
         "staff/mails.html",

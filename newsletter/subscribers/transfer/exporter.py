@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from newsletter.db import db, reading
+from newsletter.db import db, read_transactions
 from newsletter.ledger import audit
 from newsletter.subscribers.models import Consent, ConsentKind, MailingList, Subscriber, Subscription
 from newsletter.web.csv_output import CsvWriter
@@ -62,7 +62,7 @@ def _page(lists: Sequence[MailingList], *, after: int) -> dict[int, list[str]]:
     )
     found = sa.select(*columns).join(Subscription.subscriber).join(Subscription.mailing_list)
     page = found.where(Subscription.id > after, _on(lists)).order_by(Subscription.id).limit(PAGE)
-    with reading():
+    with read_transactions():
         rows = db.session.execute(page).all()
         sources = _sources([row.subscriber_id for row in rows])
         db.session.rollback()

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from newsletter.errors import N_, NewsletterError
-from newsletter.web.csv_output import unguarded
+from newsletter.web.csv_output import unescape_formula
 
 REQUIRED = ("address", "source", "consent_text", "consented_at", "proof")
 OPTIONAL = ("language", "tracking")
@@ -83,7 +83,7 @@ class Layout:
 
     def named(self, cells: list[str]) -> dict[str, str]:
         """Return the cells of a row by column; what a short row leaves out is empty."""
-        texts = [unguarded(cell) for cell in cells] if "reason" in self.columns else cells
+        texts = [unescape_formula(cell) for cell in cells] if "reason" in self.columns else cells
         return dict.fromkeys(self.columns, "") | dict(zip(self.columns, texts, strict=False))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.errors import AddressInvalid
 from newsletter.subscribers.addresses import Address, hash_address, parse_address
 from newsletter.subscribers.transfer.import_file import REQUIRED, Layout, Row
@@ -98,7 +98,7 @@ def _instant(text: str) -> datetime:
     except ValueError:
         pass
     else:
-        return datetime.combine(day, time(), settings().timezone)
+        return datetime.combine(day, time(), current_settings().timezone)
     try:
         return datetime.fromisoformat(text)
     except ValueError:
@@ -116,8 +116,8 @@ def _finnish_date(text: str) -> date | None:
 
 def _language(texts: Mapping[str, str]) -> str | None:
     language = texts.get("language", "").casefold()
-    if language and language not in settings().languages:
-        raise RowRejected("language is none of " + ", ".join(settings().languages))
+    if language and language not in current_settings().languages:
+        raise RowRejected("language is none of " + ", ".join(current_settings().languages))
     return language or None
 
 

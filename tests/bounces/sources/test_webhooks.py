@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from newsletter.bounces.models import Bounce
 from newsletter.db import db
 from newsletter.mail.return_path import return_paths
-from newsletter.sending.message.personalize import MESSAGE
+from newsletter.sending.message.personalize import MESSAGE_ID
 from tests.bounces.conftest import status_of, totals_of
 from tests.support.apps import Client
 from tests.support.clock import NOW
@@ -58,7 +58,7 @@ def hooks(make_app, sent):
     app.extensions["newsletter.sns_certificates"] = {CERTIFICATE: self_signed()}
     with app.app_context():
         path = return_paths().of(campaign.id, person.id)
-        message_id = f"{MESSAGE.make(campaign.editions[0].id, person.id)}@kirjakauppa.example"
+        message_id = f"{MESSAGE_ID.make(campaign.editions[0].id, person.id)}@kirjakauppa.example"
     return Hooks(app.test_client(), it, path, message_id)
 
 

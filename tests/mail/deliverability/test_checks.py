@@ -4,17 +4,17 @@ import pytest
 
 from newsletter.mail.deliverability import dns as asking
 from newsletter.mail.deliverability import spf
-from newsletter.mail.deliverability.checks import EXAMINATIONS, examine, is_aligned
-from newsletter.mail.deliverability.dns import Names, Unanswered
-from newsletter.mail.deliverability.messages import NAMES, WORDS
-from newsletter.mail.dkim import signer_of
+from newsletter.mail.deliverability.checks import CHECKS, is_aligned, run_checks
+from newsletter.mail.deliverability.dns import DnsResolver, DnsUnavailable
+from newsletter.mail.deliverability.messages import CHECK_NAMES, MESSAGES
+from newsletter.mail.dkim import dkim_signer
 from newsletter.mail.models import Grade
-from newsletter.mail.smtp.probe import Greeting
+from newsletter.mail.smtp.probe import ProbeResult
 from tests.support.apps import load_settings
 from tests.support.dkim_keys import rsa_pem
 
 DOMAIN = "kirjakauppa.example"
-ENCRYPTED = Greeting(tls="TLSv1.3")
+ENCRYPTED = ProbeResult(tls="TLSv1.3")
 FINE = {
     f"{DOMAIN} TXT": ["something else", "v=spf1 ip4:192.0.2.0/28 -all"],
     f"_dmarc.{DOMAIN} TXT": ["v=DMARC1; p=none; rua=mailto:raportit@kirjakauppa.example"],
@@ -39,13 +39,13 @@ def look(tmp_path, name_server):
             "dkim_key": rsa_pem(),
         }
         chosen = load_settings(tmp_path, **usual | settings)
-        signer = signer_of(chosen)
+        signer = dkim_signer(chosen)
         published = {f"s1._domainkey.{signer.domain} TXT": [signer.keys[0].record]} if signer else {}
         name_server.zone = {name: found for name, found in (published | FINE | zone).items() if found}
-        found = examine(chosen, Names(chosen), greeting)
-        assert [item.code for item in found] == list(EXAMINATIONS)
+        found = run_checks(chosen, DnsResolver(chosen), greeting)
+        assert [item.code for item in found] == list(CHECKS)
         for item in found:
-            assert all(text % item.values or text == "" for text in WORDS[item.word])
+            assert all(text % item.values or text == "" for text in MESSAGES[item.word])
         return {item.code: (item.grade, item.word) for item in found}
 
     return look_at
@@ -101,11 +101,11 @@ def test_what_is_missing_or_wrong_is_named_and_nothing_else(look, word, zone):
         ("spf", (Grade.NOTE, "spf_there"), {"mail_addresses": ""}),
         ("spf", (Grade.FAILED, "spf_elsewhere"), {"mail_addresses": "192.0.2.5,2001:db8::5"}),
         ("tls", (Grade.NOTE, "tls_no_server"), {"greeting": None}),
-        ("tls", (Grade.FAILED, "tls_missing"), {"greeting": Greeting()}),
-        ("tls", (Grade.FINE, "tls_here"), {"greeting": Greeting(is_here=True)}),
-        ("tls", (Grade.FAILED, "tls_broken"), {"greeting": Greeting("self-signed", is_about_tls=True)}),
-        ("tls", (Grade.FAILED, "tls_no_login"), {"greeting": Greeting("no AUTH", is_about_login=True)}),
-        ("tls", (Grade.UNKNOWN, "tls_unreachable"), {"greeting": Greeting("refused")}),
+        ("tls", (Grade.FAILED, "tls_missing"), {"greeting": ProbeResult()}),
+        ("tls", (Grade.FINE, "tls_here"), {"greeting": ProbeResult(is_loopback_host=True)}),
+        ("tls", (Grade.FAILED, "tls_broken"), {"greeting": ProbeResult("self-signed", is_tls_problem=True)}),
+        ("tls", (Grade.FAILED, "tls_no_login"), {"greeting": ProbeResult("no AUTH", is_login_problem=True)}),
+        ("tls", (Grade.UNKNOWN, "tls_unreachable"), {"greeting": ProbeResult("refused")}),
         ("one_click", (Grade.FAILED, "one_click_http"), {"base_url": "http://uutiset.kirjakauppa.example"}),
     ],
 )
@@ -147,7 +147,7 @@ def test_one_signs_for_the_other_within_one_domain_only(signs, domain, relaxed):
 
 
 def test_nobody_answering_is_not_the_same_as_there_being_nothing(look, name_server, monkeypatch):
-    monkeypatch.setattr(asking, "PATIENCE", 0.1)
+    monkeypatch.setattr(asking, "QUERY_TIMEOUT", 0.1)
     name_server.is_silent = True
 
     found = look({})
@@ -165,11 +165,11 @@ def test_a_name_server_in_trouble_knows_nothing_either(look, name_server):
 
 
 def test_a_machine_without_a_name_server_is_told_so_at_once(tmp_path):
-    names = Names(load_settings(tmp_path, dns_server="127.0.0.1:1"))
+    names = DnsResolver(load_settings(tmp_path, dns_server="127.0.0.1:1"))
     names._resolver = None
 
-    with pytest.raises(Unanswered, match=r"kirjakauppa\.example"):
-        names.texts(DOMAIN)
+    with pytest.raises(DnsUnavailable, match=r"kirjakauppa\.example"):
+        names.txt_records(DOMAIN)
 
 
 @pytest.mark.parametrize(
@@ -190,27 +190,27 @@ def test_a_machine_without_a_name_server_is_told_so_at_once(tmp_path):
 def test_spf_is_read_as_a_receiver_reads_it(tmp_path, name_server, record, address, result):
     relay = {"relay.example TXT": ["v=spf1 ip4:198.51.100.0/24 ~all"]}
     name_server.zone = FINE | relay | {f"{DOMAIN} TXT": [record]}
-    names = Names(load_settings(tmp_path, dns_server=name_server.setting))
+    names = DnsResolver(load_settings(tmp_path, dns_server=name_server.setting))
 
-    assert spf.result(DOMAIN, address, names) == result
+    assert spf.check_host(DOMAIN, address, names) == result
 
 
 @pytest.mark.parametrize(
     ("record", "error"),
     [
-        ("v=spf1 include:kirjakauppa.example -all", spf.Unusable),  # without an end
-        ("v=spf1 ip4:300.1.1.1 -all", spf.Unusable),
-        ("v=spf1 exists:%{i}.example -all", spf.Unsupported),
-        ("v=spf1 ptr -all", spf.Unsupported),
+        ("v=spf1 include:kirjakauppa.example -all", spf.SpfPermError),  # without an end
+        ("v=spf1 ip4:300.1.1.1 -all", spf.SpfPermError),
+        ("v=spf1 exists:%{i}.example -all", spf.SpfUnsupported),
+        ("v=spf1 ptr -all", spf.SpfUnsupported),
     ],
 )
 def test_spf_that_cannot_be_followed_is_no_pass(tmp_path, name_server, record, error):
     name_server.zone = {f"{DOMAIN} TXT": [record]}
-    names = Names(load_settings(tmp_path, dns_server=name_server.setting))
+    names = DnsResolver(load_settings(tmp_path, dns_server=name_server.setting))
 
     with pytest.raises(error):
-        spf.result(DOMAIN, "192.0.2.5", names)
+        spf.check_host(DOMAIN, "192.0.2.5", names)
 
 
 def test_everything_that_can_be_found_has_its_words():
-    assert set(NAMES) == set(EXAMINATIONS)
+    assert set(CHECK_NAMES) == set(CHECKS)

@@ -5,9 +5,9 @@ It reads bytes and knows nothing of how they were made, so the breaking is done 
 
 import pytest
 
-from newsletter.mail.deliverability.lint import breaches
-from newsletter.mail.dkim import signer_of
-from newsletter.running.doctor.mail import _messages
+from newsletter.mail.deliverability.lint import find_violations
+from newsletter.mail.dkim import dkim_signer
+from newsletter.running.doctor.mail import _sample_messages
 from tests.support.apps import running
 from tests.support.clock import NOW
 from tests.support.dkim_keys import rsa_pem
@@ -24,7 +24,7 @@ def written(sqlite_template, tmp_path_factory):
     }
     url = f"sqlite:///{sqlite_template}"
     with running(folder, database_url=url, **settings) as app, app.app_context():
-        made = list(_messages("fi", NOW))
+        made = list(_sample_messages("fi", NOW))
         yield app.config["NEWSLETTER"], made[0][1], made[1][1], made[2][1]
 
 
@@ -33,15 +33,15 @@ def broken(written, old, new, *, count=1, is_bulk=True):
     chosen, newsletter, _measured, _confirm = written
     changed = newsletter.replace(old, new, count)
     assert changed != newsletter
-    return {breach.rule for breach in breaches(changed, chosen, is_bulk=is_bulk)}
+    return {breach.rule for breach in find_violations(changed, chosen, is_bulk=is_bulk)}
 
 
 def test_what_we_write_keeps_every_rule(written):
     chosen, newsletter, measured, confirm = written
 
-    assert breaches(newsletter, chosen, is_bulk=True) == []
-    assert breaches(measured, chosen, is_bulk=True, is_measured=True) == []
-    assert breaches(confirm, chosen, is_bulk=False) == []
+    assert find_violations(newsletter, chosen, is_bulk=True) == []
+    assert find_violations(measured, chosen, is_bulk=True, is_measured=True) == []
+    assert find_violations(confirm, chosen, is_bulk=False) == []
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def test_mf6_a_message_without_a_signature_is_wrong_where_there_is_a_key(written
     chosen, newsletter, _measured, _confirm = written
     unsigned = newsletter[newsletter.index(b"\r\nFrom: ") + 2 :]
 
-    assert [breach.rule for breach in breaches(unsigned, chosen, is_bulk=True)] == ["MF-6"]
-    assert breaches(signer_of(chosen).sign(unsigned, now=NOW), chosen, is_bulk=True) == []
+    assert [breach.rule for breach in find_violations(unsigned, chosen, is_bulk=True)] == ["MF-6"]
+    assert find_violations(dkim_signer(chosen).sign(unsigned, now=NOW), chosen, is_bulk=True) == []
 
 
 def test_what_is_asked_of_newsletters_is_not_asked_of_single_mails(written):

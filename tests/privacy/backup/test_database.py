@@ -14,7 +14,13 @@ from newsletter.campaigns.models import Campaign, CampaignStatus
 from newsletter.db import db
 from newsletter.mail import outbox
 from newsletter.privacy.backup import database as backups
-from newsletter.privacy.backup.database import BackupFailed, DatabaseBusy, backup, ready_to_send, restore
+from newsletter.privacy.backup.database import (
+    BackupFailed,
+    DatabaseBusy,
+    create_backup,
+    ready_to_send,
+    restore_backup,
+)
 from newsletter.privacy.retention.erasure import erase_person
 from newsletter.running import periodic
 from newsletter.sending.lifecycle.start import start_campaign
@@ -48,14 +54,14 @@ def test_rp7_who_was_erased_or_left_after_the_backup_does_not_come_back(
     aino = make_subscriber("aino@example.com", [fi])
     make_subscriber("eero@example.com", [fi])
     file = tmp_path / "backup"
-    backup(file, now=now, actor="console")
+    create_backup(file, now=now, actor="console")
     erase_person("eero@example.com", now=now + timedelta(hours=1), actor="console")
     leave(aino, None, now=now + timedelta(hours=1), method="one-click", visit=Visit(ip=""))
     db.session.commit()
     make_subscriber("uusi@example.com", [fi])
     db.session.remove()
 
-    done = restore(file, now=now + timedelta(hours=2), actor="console")
+    done = restore_backup(file, now=now + timedelta(hours=2), actor="console")
 
     assert done == again(now, erased=1, left=1)
     assert addresses() == ["aino@example.com"]
@@ -80,20 +86,20 @@ def test_rp7_nothing_is_sent_before_the_replay(
     )
     db.session.commit()
     file = tmp_path / "backup"
-    backup(file, now=now, actor="console")
+    create_backup(file, now=now, actor="console")
     erase_person("eero@example.com", now=now, actor="console")
     db.session.remove()
     with monkeypatch.context() as patch:
-        patch.setattr(backups, "finish", killed)
+        patch.setattr(backups, "finish_restore", killed)
         with pytest.raises(KeyboardInterrupt):
-            restore(file, now=now, actor="console")
-    assert backups.waits_for_replay()
+            restore_backup(file, now=now, actor="console")
+    assert backups.is_replay_pending()
 
     periodic.deliver_outbox()
 
     assert outgoing.to("eero@example.com") == []
     assert addresses() == []
-    assert not backups.waits_for_replay()
+    assert not backups.is_replay_pending()
 
 
 def killed(_now):
@@ -105,10 +111,10 @@ def test_who_signed_up_anew_after_an_erasure_stays(with_tools, real_app, make_su
     erase_person("eero@example.com", now=now + timedelta(minutes=1), actor="console")
     make_subscriber("eero@example.com", created_at=now + timedelta(minutes=5))
     file = tmp_path / "backup"
-    backup(file, now=now + timedelta(minutes=6), actor="console")
+    create_backup(file, now=now + timedelta(minutes=6), actor="console")
     db.session.remove()
 
-    done = restore(file, now=now + timedelta(hours=2), actor="console")
+    done = restore_backup(file, now=now + timedelta(hours=2), actor="console")
 
     assert (done, addresses()) == (again(now + timedelta(minutes=6)), ["eero@example.com"])
 
@@ -121,10 +127,10 @@ def test_rp7_a_newsletter_on_its_way_waits_for_somebody_to_decide(
     start_campaign(make_campaign([fi]).id, now=now, actor="staff:1")
     db.session.commit()
     file = tmp_path / "backup"
-    backup(file, now=now, actor="console")
+    create_backup(file, now=now, actor="console")
     db.session.remove()
 
-    done = restore(file, now=now, actor="console")
+    done = restore_backup(file, now=now, actor="console")
     periodic.deliver_campaigns()
 
     assert (done, outgoing.to("aino@example.com")) == (again(now, paused=1), [])
@@ -133,7 +139,7 @@ def test_rp7_a_newsletter_on_its_way_waits_for_somebody_to_decide(
 
 def test_the_command_says_what_it_cannot_bring_back(with_tools, real_app, tmp_path, now, clock):
     file = tmp_path / "backup"
-    backup(file, now=now, actor="console")
+    create_backup(file, now=now, actor="console")
     db.session.remove()
     clock.shift(timedelta(hours=2))
 
@@ -147,14 +153,14 @@ def test_the_command_says_what_it_cannot_bring_back(with_tools, real_app, tmp_pa
 def test_a_changed_address_does_not_hide_who_was_erased(real_app, make_subscriber, tmp_path, now):
     person = make_subscriber("vanha@example.com")
     file = tmp_path / "backup"
-    backup(file, now=now, actor="console")
+    create_backup(file, now=now, actor="console")
     person.address = person.address_key = "uusi@example.com"
     person.address_hash = "another"
     db.session.commit()
     erase_person("uusi@example.com", now=now + timedelta(minutes=1), actor="console")
     db.session.remove()
 
-    assert restore(file, now=now, actor="console") == again(now, erased=1)
+    assert restore_backup(file, now=now, actor="console") == again(now, erased=1)
     assert addresses() == []
 
 
@@ -165,7 +171,7 @@ def test_a_backup_beside_a_writer_is_whole(real_app, make_subscriber, tmp_path, 
     db.session.flush()
     db.session.rollback()
 
-    backup(tmp_path / "backup", now=now, actor="console")
+    create_backup(tmp_path / "backup", now=now, actor="console")
 
     with sqlite3.connect(tmp_path / "backup") as copy:
         assert copy.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -176,14 +182,14 @@ def test_a_backup_beside_a_writer_is_whole(real_app, make_subscriber, tmp_path, 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
 def test_a_database_in_use_is_not_replaced(real_app, make_subscriber, tmp_path, now, monkeypatch):
-    monkeypatch.setattr(backups, "_PATIENCE", 0.05)
+    monkeypatch.setattr(backups, "_LOCK_TIMEOUT", 0.05)
     make_subscriber("aino@example.com")
-    backup(tmp_path / "backup", now=now, actor="console")
-    other = sqlite3.connect(backups._file())
+    create_backup(tmp_path / "backup", now=now, actor="console")
+    other = sqlite3.connect(backups._database_file())
     other.execute("SELECT count(*) FROM subscribers").fetchone()
 
     with pytest.raises(DatabaseBusy):
-        restore(tmp_path / "backup", now=now, actor="console")
+        restore_backup(tmp_path / "backup", now=now, actor="console")
 
     other.close()
     assert addresses() == ["aino@example.com"]
@@ -194,13 +200,13 @@ def test_a_connection_that_is_just_closing_is_waited_for(
     with_tools, real_app, make_subscriber, tmp_path, now
 ):
     make_subscriber("aino@example.com")
-    backup(tmp_path / "backup", now=now, actor="console")
+    create_backup(tmp_path / "backup", now=now, actor="console")
     other = sa.create_engine(db.engine.url, poolclass=sa.NullPool).connect()
     other.execute(sa.text("SELECT 1"))
     leaving = threading.Timer(0.3, other.close)
     leaving.start()
 
-    restore(tmp_path / "backup", now=now, actor="console")
+    restore_backup(tmp_path / "backup", now=now, actor="console")
 
     leaving.join()
     assert addresses() == ["aino@example.com"]
@@ -210,14 +216,14 @@ def test_a_connection_that_is_just_closing_is_waited_for(
 def test_somebody_who_stays_is_not_waited_for_for_ever(
     with_tools, real_app, make_subscriber, tmp_path, now, monkeypatch
 ):
-    monkeypatch.setattr(backups, "_PATIENCE", 0.2)
+    monkeypatch.setattr(backups, "_LOCK_TIMEOUT", 0.2)
     make_subscriber("aino@example.com")
-    backup(tmp_path / "backup", now=now, actor="console")
+    create_backup(tmp_path / "backup", now=now, actor="console")
 
     with sa.create_engine(db.engine.url, poolclass=sa.NullPool).connect() as other:
         other.execute(sa.text("SELECT 1"))
         with pytest.raises(DatabaseBusy):
-            restore(tmp_path / "backup", now=now, actor="console")
+            restore_backup(tmp_path / "backup", now=now, actor="console")
 
     assert addresses() == ["aino@example.com"]
 
@@ -229,7 +235,7 @@ def test_what_is_no_backup_is_refused_and_changes_nothing(real_app, make_subscri
     (tmp_path / "backup").write_bytes(content)
 
     with pytest.raises(BackupFailed):
-        restore(tmp_path / "backup", now=now, actor="console")
+        restore_backup(tmp_path / "backup", now=now, actor="console")
 
     assert addresses() == ["aino@example.com"]
     assert db.session.scalar(sa.text("SELECT count(*) FROM job_slots")) == 0
@@ -239,7 +245,7 @@ def test_what_is_no_backup_is_refused_and_changes_nothing(real_app, make_subscri
 def test_rp5_the_keys_are_not_in_a_backup(real_app, make_subscriber, tmp_path, now):
     make_subscriber("aino@example.com")
 
-    backup(tmp_path / "backup", now=now, actor="console")
+    create_backup(tmp_path / "backup", now=now, actor="console")
 
     chosen = real_app.config["NEWSLETTER"]
     content = (tmp_path / "backup").read_bytes()

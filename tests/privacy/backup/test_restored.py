@@ -7,21 +7,21 @@ import pytest
 import sqlalchemy as sa
 
 from newsletter.campaigns.models import Campaign, CampaignStatus, HeldReason
-from newsletter.config import settings
+from newsletter.config import current_settings
 from newsletter.db import db, table_of
 from newsletter.durable import restore_journal
 from newsletter.mail import outbox
-from newsletter.privacy.backup.hold import stop_campaigns
-from newsletter.privacy.backup.replay import replay
-from newsletter.privacy.backup.replay_requests import end_access, enter_requests
+from newsletter.privacy.backup.hold import hold_campaigns
+from newsletter.privacy.backup.replay import replay_journal
+from newsletter.privacy.backup.replay_requests import restore_requests, revoke_access
 from newsletter.privacy.models import RequestKind, RequestStatus, RightsRequest
-from newsletter.privacy.requests.fulfil import carry_out, extend, refuse
-from newsletter.privacy.requests.lift_suppression import lift_bars
+from newsletter.privacy.requests.fulfil import extend, fulfil_request, refuse
+from newsletter.privacy.requests.lift_suppression import lift_all
 from newsletter.privacy.requests.rectification import Corrections
-from newsletter.privacy.requests.register import receive
+from newsletter.privacy.requests.register import record_request
 from newsletter.privacy.retention.staff_accounts import clear_account
 from newsletter.sending.lifecycle.audience import audience_of
-from newsletter.staff.accounts import close, reopen
+from newsletter.staff.accounts import close_account, reopen_account
 from newsletter.staff.api_tokens import create_token, find_token, revoke_token
 from newsletter.staff.models import Staff
 from newsletter.subscribers.addresses import hash_address
@@ -45,7 +45,7 @@ def link_in(mails):
 
 @pytest.fixture(autouse=True)
 def _empty_journal(app):
-    settings().journal_path.unlink(missing_ok=True)
+    current_settings().journal_path.unlink(missing_ok=True)
 
 
 @pytest.fixture
@@ -54,10 +54,12 @@ def change(clock, send_due, outgoing):
 
     def put_right(address, right, *, at=LATER):
         clock.move_to(at)
-        made = receive(
+        made = record_request(
             RequestKind.RECTIFICATION, address, channel="phone", language="fi", now=at, actor="staff:1"
         )
-        carry_out(made.id, now=at, actor="staff:1", reply_by="print", right=Corrections(address=right))
+        fulfil_request(
+            made.id, now=at, actor="staff:1", reply_by="print", corrections=Corrections(address=right)
+        )
         send_due()
         confirm_change(link_in(outgoing.to(right)), now=at)
         db.session.commit()
@@ -95,19 +97,19 @@ def test_rp7_nothing_goes_to_an_address_left_since_the_backup(
     outbox.enqueue("address_changed", to=OLD, language="fi", now=NOW, subscriber_id=moved.id, context=context)
     db.session.commit()
 
-    counts = [replay(LATER)["moved_held"] for _time in range(2)]
+    counts = [replay_journal(LATER)["moved_held"] for _time in range(2)]
 
     assert counts == [1, 0]
     assert find_suppression(OLD).reason is SuppressionReason.MOVED
     sign_up(OLD)
-    receive(RequestKind.ACCESS, OLD, channel="form", language="fi", now=LATER, actor="person")
+    record_request(RequestKind.ACCESS, OLD, channel="form", language="fi", now=LATER, actor="person")
     db.session.commit()
     send_due()
     assert (len(outgoing.to(OLD)), audience_of(make_campaign([finnish])).recipients) == (before, 0)
 
 
 def test_whom_it_concerns_stands_in_the_register_with_a_due_date(moved):
-    replay(LATER)
+    replay_journal(LATER)
 
     line = line_of_restore()
     assert (line.kind, line.status, line.address, line.subscriber_id) == (
@@ -121,10 +123,14 @@ def test_put_right_at_the_desk_mail_goes_to_the_new_address_and_none_to_the_old(
 ):
     send_due()
     before = len(outgoing.to(OLD))
-    replay(LATER)
+    replay_journal(LATER)
 
-    carry_out(
-        line_of_restore().id, now=LATER, actor="staff:1", reply_by="mail", right=Corrections(address=NEW)
+    fulfil_request(
+        line_of_restore().id,
+        now=LATER,
+        actor="staff:1",
+        reply_by="mail",
+        corrections=Corrections(address=NEW),
     )
     send_due()
     confirm_change(link_in(outgoing.to(NEW)), now=LATER)
@@ -133,16 +139,16 @@ def test_put_right_at_the_desk_mail_goes_to_the_new_address_and_none_to_the_old(
 
     assert (moved.address, find_suppression(OLD), len(outgoing.to(OLD))) == (NEW, None, before)
     assert audience_of(make_campaign([finnish])).recipients == 1
-    assert replay(LATER)["moved_held"] == 0
+    assert replay_journal(LATER)["moved_held"] == 0
 
 
 def test_an_address_that_staff_found_right_is_not_held_again(moved):
-    replay(LATER)
+    replay_journal(LATER)
 
-    lift_bars(OLD, "Soitti itse.", now=LATER + timedelta(minutes=1), actor="staff:1")
+    lift_all(OLD, "Soitti itse.", now=LATER + timedelta(minutes=1), actor="staff:1")
     db.session.commit()
 
-    assert (replay(LATER)["moved_held"], find_suppression(OLD)) == (0, None)
+    assert (replay_journal(LATER)["moved_held"], find_suppression(OLD)) == (0, None)
 
 
 def test_who_came_back_to_the_address_of_the_backup_keeps_it(app, make_subscriber, change):
@@ -150,18 +156,18 @@ def test_who_came_back_to_the_address_of_the_backup_keeps_it(app, make_subscribe
     change(OLD, NEW)
     change(NEW, OLD, at=LATER + timedelta(hours=1))
 
-    assert (person.address, replay(LATER)["moved_held"], find_suppression(OLD)) == (OLD, 0, None)
+    assert (person.address, replay_journal(LATER)["moved_held"], find_suppression(OLD)) == (OLD, 0, None)
 
 
 def test_another_person_with_that_number_is_not_meant(moved):
     moved.created_at = NOW + timedelta(seconds=1)
     db.session.commit()
 
-    assert replay(LATER)["moved_held"] == 0
+    assert replay_journal(LATER)["moved_held"] == 0
 
 
 def test_the_journal_names_neither_address(moved):
-    text = settings().journal_path.read_text(encoding="utf-8")
+    text = current_settings().journal_path.read_text(encoding="utf-8")
 
     assert [word for word in ("vanha", "uusi", "example.com") if word in text] == []
     assert "moved" in text
@@ -182,7 +188,7 @@ def test_rp7_no_newsletter_goes_on_by_itself(app, make_campaign, now):
         campaign.status, campaign.scheduled_at = state, at
     db.session.commit()
 
-    counts = [stop_campaigns(now) for _time in range(2)]
+    counts = [hold_campaigns(now) for _time in range(2)]
 
     assert counts == [
         {"campaigns_paused": 1, "schedules_held": 1},
@@ -199,7 +205,7 @@ def test_rp7_no_newsletter_goes_on_by_itself(app, make_campaign, now):
 
 
 def request(kind=RequestKind.ACCESS, address=OLD):
-    made = receive(
+    made = record_request(
         kind, address, channel="letter", language="fi", now=NOW, actor="staff:1", details="Kaikki."
     )
     db.session.commit()
@@ -224,7 +230,7 @@ def test_rp7_requests_since_the_backup_are_in_the_register_with_their_days(app, 
     restored(known)
     db.session.expunge_all()
 
-    counts = [enter_requests(list(restore_journal.read())) for _time in range(2)]
+    counts = [restore_requests(list(restore_journal.read())) for _time in range(2)]
 
     assert (counts, as_told()) == ([3, 0], before)
     rows = db.session.scalars(sa.select(RightsRequest).order_by(RightsRequest.id)).all()
@@ -236,11 +242,11 @@ def test_rp7_requests_since_the_backup_are_in_the_register_with_their_days(app, 
 def test_a_request_answered_since_the_backup_is_not_answered_twice(app, make_subscriber):
     make_subscriber(OLD)
     made = request()
-    carry_out(made.id, now=LATER, actor="staff:1", reply_by="print")
+    fulfil_request(made.id, now=LATER, actor="staff:1", reply_by="print")
     made.status, made.decided_at, made.handler = RequestStatus.OPEN, None, None
     db.session.commit()
 
-    assert enter_requests(list(restore_journal.read())) == 1
+    assert restore_requests(list(restore_journal.read())) == 1
     assert (made.status, made.decided_at, made.handler) == (RequestStatus.DONE, LATER, "staff:1")
 
 
@@ -257,13 +263,13 @@ def test_a_number_given_anew_since_keeps_its_request(app):
     )  # fmt: skip
     db.session.commit()
 
-    assert enter_requests(lines) == 1
+    assert restore_requests(lines) == 1
     kinds = {row.id == number: row.kind for row in db.session.scalars(sa.select(RightsRequest))}
     assert kinds == {True: RequestKind.ERASURE, False: RequestKind.ACCESS}
 
 
 def test_what_no_mailbox_has_confirmed_is_not_noted(app):
-    receive(RequestKind.ACCESS, OLD, channel="form", language="fi", now=NOW, actor="person")
+    record_request(RequestKind.ACCESS, OLD, channel="form", language="fi", now=NOW, actor="person")
     db.session.commit()
 
     assert list(restore_journal.read()) == []
@@ -279,14 +285,14 @@ def test_who_was_let_out_since_the_backup_stays_out(app, make_staff):
         name="x", scopes=["figures:read"], lists=None, days=1, now=NOW, actor="console"
     )
     for account in (out, back):
-        close(account, now=LATER, actor="staff:9")
-    reopen(back, now=LATER, actor="staff:9")
+        close_account(account, now=LATER, actor="staff:9")
+    reopen_account(back, now=LATER, actor="staff:9")
     revoke_token(made.id, now=LATER, actor="console")
     db.session.commit()
     out.active, out.closed_at, made.revoked_at = True, None, None
     db.session.commit()
 
-    counts = [end_access(list(restore_journal.read()), LATER) for _time in range(2)]
+    counts = [revoke_access(list(restore_journal.read()), LATER) for _time in range(2)]
 
     assert counts == [2, 0]
     assert [(account.active, account.closed_at) for account in (out, back)] == [(False, LATER), (True, None)]
@@ -295,21 +301,21 @@ def test_who_was_let_out_since_the_backup_stays_out(app, make_staff):
 
 def test_an_account_cleared_since_the_backup_tells_nobody_whose_it_was(real_app, make_staff):
     account = make_staff("canary@kirjakauppa.example")
-    close(account, now=LATER, actor="staff:9")
+    close_account(account, now=LATER, actor="staff:9")
     clear_account(account, now=LATER, actor="staff:9")
     account.email, account.active = "canary@kirjakauppa.example", True
     account.closed_at = account.cleared_at = None
     db.session.commit()
 
-    assert end_access(list(restore_journal.read()), LATER) == 1
+    assert revoke_access(list(restore_journal.read()), LATER) == 1
     assert db.session.scalars(sa.select(Staff.email)).all() == [f"staff:{account.id}"]
 
 
 def test_another_account_with_that_number_is_not_meant(app, make_staff):
     account = make_staff("out@kirjakauppa.example")
-    close(account, now=LATER, actor="staff:9")
+    close_account(account, now=LATER, actor="staff:9")
     db.session.commit()
     account.active, account.created_at = True, LATER
     db.session.commit()
 
-    assert (end_access(list(restore_journal.read()), LATER), account.active) == (0, True)
+    assert (revoke_access(list(restore_journal.read()), LATER), account.active) == (0, True)

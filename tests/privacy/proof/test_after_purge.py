@@ -7,11 +7,11 @@ import sqlalchemy as sa
 
 from newsletter.db import db
 from newsletter.ledger.audit import AuditEntry
-from newsletter.privacy.proof.consent import NothingHeld, find_proof
-from newsletter.privacy.proof.removal import StillHere, remove_proof
+from newsletter.privacy.proof.consent import NoConsentHeld, get_proof
+from newsletter.privacy.proof.removal import SubscriberNotErased, remove_proof
 from newsletter.privacy.requests.register import ReasonMissing
 from newsletter.privacy.retention.erasure import erase_person
-from newsletter.privacy.retention.purge import purge
+from newsletter.privacy.retention.purge import run_purge
 from newsletter.subscribers.addresses import hash_address
 from newsletter.subscribers.consent.evidence import Visit, record_consent, verify_ledger
 from newsletter.subscribers.models import Consent, ConsentKind, Subscriber
@@ -34,7 +34,7 @@ def test_rp4_proof_survives_and_points_to_nobody(real_app, make_subscriber):
     record(reader, ConsentKind.ASKED, ConsentKind.CONFIRMED, ConsentKind.WITHDRAWN)
     db.session.rollback()
 
-    purge(now=DUE, actor="console")
+    run_purge(now=DUE, actor="console")
 
     rows = db.session.scalars(
         sa.select(Consent).order_by(Consent.id).execution_options(populate_existing=True)
@@ -47,13 +47,13 @@ def test_rp4_proof_survives_and_points_to_nobody(real_app, make_subscriber):
     assert {(row.subscriber_id, row.ip, row.user_agent, row.form_url) for row in rows} == {
         (None, None, None, None)
     }
-    found = find_proof("EERO@example.com")
+    found = get_proof("EERO@example.com")
     assert [fact.kind for fact in found.facts] == ["confirmed", "withdrawn"]
 
 
 def test_rd4_the_proof_goes_too_with_a_logged_reason(real_app, make_subscriber, now):
     record(make_subscriber("eero@example.com", status=LEFT), ConsentKind.CONFIRMED)
-    with pytest.raises(StillHere):
+    with pytest.raises(SubscriberNotErased):
         remove_proof("eero@example.com", "Pyysi.", now=now, actor="staff:1")
     erase_person("eero@example.com", now=now, actor="staff:1")
     with pytest.raises(ReasonMissing):
@@ -62,8 +62,8 @@ def test_rd4_the_proof_goes_too_with_a_logged_reason(real_app, make_subscriber, 
     removed = remove_proof("Eero@Example.com", "Pyysi.", now=now, actor="staff:1")
 
     assert removed == 1
-    with pytest.raises(NothingHeld):
-        find_proof("eero@example.com")
+    with pytest.raises(NoConsentHeld):
+        get_proof("eero@example.com")
     assert verify_ledger().broken == []
     act = db.session.scalars(sa.select(AuditEntry).where(AuditEntry.action == "proof removed")).one()
     assert (act.actor, act.about, act.details) == ("staff:1", {"why": "Pyysi."}, {"facts": 1})
@@ -81,7 +81,7 @@ def test_rd4_the_proof_goes_too_with_a_logged_reason(real_app, make_subscriber, 
 def test_rp4_proof_is_kept_to_the_end_of_the_third_year(real_app, make_subscriber, now, until):
     record(make_subscriber(status=LEFT), ConsentKind.CONFIRMED)
 
-    purge(now=now, actor="console")
+    run_purge(now=now, actor="console")
 
     (kept,) = db.session.scalars(sa.select(Consent.keep_until))
     assert abs(kept - until) <= timedelta(hours=2)  # midnight there or here
@@ -93,7 +93,7 @@ def test_rp4_proof_whose_time_is_over_goes(real_app, make_subscriber):
     hashes = []
 
     for year in (2027, 2030, 2031):
-        purge(now=DUE.replace(year=year), actor="console")
+        run_purge(now=DUE.replace(year=year), actor="console")
         hashes.append(bool(db.session.scalar(sa.select(Consent.address_hash))))
 
     assert hashes == [True, True, False]

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from newsletter.db import db
 from newsletter.ledger.audit import AuditEntry
 from newsletter.mail.models import MailStatus, OutboxMail
-from newsletter.privacy.proof.consent import NothingHeld, find_proof
+from newsletter.privacy.proof.consent import NoConsentHeld, get_proof
 from newsletter.privacy.retention.erasure import erase_person
 from newsletter.subscribers.addresses import parse_address
 from newsletter.subscribers.consent.evidence import Visit, seal_ledger
@@ -67,9 +67,9 @@ def test_the_proof_has_all_that_is_known_of_a_consent(subscribe, now):
     subscribe()
     seal_ledger()
 
-    (story,) = find_proof(ADDRESS).stories
+    (history,) = get_proof(ADDRESS).histories
 
-    asked, confirmed = story.facts
+    asked, confirmed = history.facts
     words = wording_text(Purpose.NEWSLETTER, "fi")
     assert (asked.list_name, asked.wording, asked.wording_version, asked.notice_version, asked.language) == (
         "Suomenkielinen uutiskirje", words, 1, 1, "fi",
@@ -81,16 +81,16 @@ def test_the_proof_has_all_that_is_known_of_a_consent(subscribe, now):
     assert (confirmed.kind, confirmed.at, confirmed.ip, confirmed.user_agent, confirmed.method) == (
         "confirmed", now + timedelta(minutes=5, seconds=4), "198.51.100.2", "Selain 2", "button",
     )  # fmt: skip
-    assert [fact.is_sealed for fact in story.facts] == [True, True]
+    assert [fact.is_sealed for fact in history.facts] == [True, True]
 
 
 def test_each_list_and_the_tracking_are_consents_of_their_own(subscribe):
     subscribe(tracking=True)
 
-    stories = find_proof(ADDRESS).stories
+    histories = get_proof(ADDRESS).histories
 
-    assert [[fact.kind for fact in story.facts] for story in stories] == [["asked", "confirmed"]] * 2
-    assert [story.facts[0].list_name for story in stories] == ["Suomenkielinen uutiskirje", None]
+    assert [[fact.kind for fact in history.facts] for history in histories] == [["asked", "confirmed"]] * 2
+    assert [history.facts[0].list_name for history in histories] == ["Suomenkielinen uutiskirje", None]
 
 
 def test_who_left_and_came_back_consented_twice(subscribe, now):
@@ -98,13 +98,13 @@ def test_who_left_and_came_back_consented_twice(subscribe, now):
     db.session.commit()
     subscribe(at=now + timedelta(days=2))
 
-    stories = find_proof(ADDRESS).stories
+    histories = get_proof(ADDRESS).histories
 
-    assert [[fact.kind for fact in story.facts] for story in stories] == [
+    assert [[fact.kind for fact in history.facts] for history in histories] == [
         ["asked", "confirmed", "withdrawn"],
         ["asked", "confirmed"],
     ]
-    assert (stories[0].facts[2].at, stories[0].facts[2].method) == (now + timedelta(days=1), "one-click")
+    assert (histories[0].facts[2].at, histories[0].facts[2].method) == (now + timedelta(days=1), "one-click")
 
 
 @pytest.mark.parametrize(
@@ -122,17 +122,17 @@ def test_a_confirm_as_a_scanner_makes_it_counts_and_is_remarked_on(subscribe, se
     """CO-6."""
     subscribe(after=timedelta(seconds=seconds), agent=agent)
 
-    (story,) = find_proof(ADDRESS).stories
+    (history,) = get_proof(ADDRESS).histories
 
-    assert [fact.remarks for fact in story.facts] == [[], remarks]
-    assert [fact.kind for fact in story.facts] == ["asked", "confirmed"]
+    assert [fact.remarks for fact in history.facts] == [[], remarks]
+    assert [fact.kind for fact in history.facts] == ["asked", "confirmed"]
 
 
 def test_of_somebody_erased_the_proof_is_found_and_says_until_when(real_app, subscribe, now):
     subscribe()
     erase_person(ADDRESS, now=now + timedelta(days=1), actor="console")
 
-    proof = find_proof(" Meri@Example.com ")
+    proof = get_proof(" Meri@Example.com ")
 
     (fact,) = proof.facts
     assert (proof.is_held, str(proof.kept_until)) == (False, "2029-12-31")
@@ -142,8 +142,8 @@ def test_of_somebody_erased_the_proof_is_found_and_says_until_when(real_app, sub
 
 
 def test_of_a_stranger_nothing_is_held(app):
-    with pytest.raises(NothingHeld):
-        find_proof("muu@example.com")
+    with pytest.raises(NoConsentHeld):
+        get_proof("muu@example.com")
 
 
 def test_reading_a_proof_is_recorded_without_the_address(subscribe, run):

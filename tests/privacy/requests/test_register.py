@@ -12,14 +12,14 @@ from newsletter.db import db
 from newsletter.errors import AddressInvalid, LinkExpired
 from newsletter.ledger.audit import AuditEntry
 from newsletter.mail.models import OutboxMail
-from newsletter.privacy.everyone import collect
+from newsletter.privacy.everyone import collect_personal_data
 from newsletter.privacy.export import collect as export_collect
 from newsletter.privacy.models import NotificationTask, RequestKind, RequestStatus, RightsRequest
-from newsletter.privacy.proof.consent import find_proof
+from newsletter.privacy.proof.consent import get_proof
 from newsletter.privacy.requests import disclosures, recipients, rectification, register
-from newsletter.privacy.requests.fulfil import carry_out, extend, lift_restriction, refuse
+from newsletter.privacy.requests.fulfil import extend, fulfil_request, lift_restriction, refuse
 from newsletter.privacy.requests.rectification import (
-    AddressBlocked,
+    AddressSuppressed,
     AddressTaken,
     Corrections,
     NothingConfirmed,
@@ -30,11 +30,11 @@ from newsletter.privacy.requests.register import (
     RequestClosed,
     ScopeMissing,
     TooLateToExtend,
-    receive,
+    record_request,
 )
-from newsletter.privacy.requests.self_service import erase_oneself
+from newsletter.privacy.requests.self_service import erase_own_data
 from newsletter.privacy.retention import daily
-from newsletter.privacy.retention.erasure import PersonHeld
+from newsletter.privacy.retention.erasure import PersonOnHold
 from newsletter.subscribers.consent.evidence import Visit, consent_row
 from newsletter.subscribers.models import (
     Consent,
@@ -61,7 +61,7 @@ def ask(app, now):
     """Enter a request as staff: ``ask(RequestKind.ACCESS)``."""
 
     def enter(kind, address=MERI, **more):
-        made = receive(
+        made = record_request(
             kind, address, **{"channel": "mail", "language": "fi", "now": now, "actor": "staff:1"} | more
         )
         db.session.commit()
@@ -71,7 +71,7 @@ def ask(app, now):
 
 
 def answer(number, now, **more):
-    return carry_out(number, **{"now": now, "actor": "staff:1", "reply_by": "mail"} | more)
+    return fulfil_request(number, **{"now": now, "actor": "staff:1", "reply_by": "mail"} | more)
 
 
 def letters():
@@ -204,14 +204,14 @@ def test_a_form_that_cannot_be_used_stores_nothing(app, client, fields, status):
 
 @pytest.mark.parametrize("engine", ["sqlite"])
 def test_a_request_whose_mailbox_never_answers_goes(app, now):
-    receive(RequestKind.ACCESS, MERI, channel="form", language="fi", now=now, actor="person")
+    record_request(RequestKind.ACCESS, MERI, channel="form", language="fi", now=now, actor="person")
     db.session.commit()
 
-    gone = [daily.forget_unproven(now + timedelta(days=days)) for days in (7, 8)]
+    gone = [daily.delete_unconfirmed_requests(now + timedelta(days=days)) for days in (7, 8)]
 
     assert gone == [0, 1]
     with pytest.raises(LinkExpired):
-        register.find_unproven(register.PROVE.make(b"x" * 16))
+        register.get_unconfirmed(register.CONFIRM_LINK.make(b"x" * 16))
 
 
 def test_rd2_one_extension_inside_the_first_month_with_notice(app, make_subscriber, ask, now):
@@ -241,7 +241,7 @@ def test_rd2_what_is_overdue_is_pointed_out_by_mail_once_a_day(app, ask, now):
     late = now + timedelta(days=31)
 
     for _time in range(2):
-        daily.run_daily_clocks(late)
+        daily.run_daily_jobs(late)
 
     alerts = db.session.scalars(sa.select(OutboxMail).where(OutboxMail.template == "privacy_alert")).all()
     assert [alert.context["found"] for alert in alerts] == [{"overdue": 1}]
@@ -289,7 +289,7 @@ def given_away(make_subscriber, now):
     """Meri, whose address went to a printer on paper and to a post office with an address of its own."""
     person = make_subscriber(MERI)
     for recipient, contact in (("Paino Oy", ""), ("Posti Oy", "tiedot@posti.example")):
-        disclosures.disclose(
+        disclosures.record_disclosure(
             MERI,
             recipient=recipient,
             contact=contact,
@@ -314,12 +314,14 @@ def test_rd5_everything_a_person_may_correct_is_put_right_and_said(app, given_aw
         "oikea@example.com", "en", refuses_tracking=True, statement="En ole käynyt messuilla."
     )
 
-    answer(number, now, right=right)
+    answer(number, now, corrections=right)
 
     person = db.session.scalars(sa.select(Subscriber)).one()
     assert (person.address, person.language, person.tracking) == (MERI, "en", TrackingState.REFUSED)
-    assert [said["text"] for said in collect(person)["statements"]] == ["En ole käynyt messuilla."]
-    assert find_proof(MERI).statements == [(now, "En ole käynyt messuilla.")]
+    assert [said["text"] for said in collect_personal_data(person)["statements"]] == [
+        "En ole käynyt messuilla."
+    ]
+    assert get_proof(MERI).statements == [(now, "En ole käynyt messuilla.")]
     (own,) = [mail for mail in letters() if mail.address == MERI]
     assert own.context["paragraphs"][1:5] == [
         "Kieli: English",
@@ -339,8 +341,12 @@ def confirm_right_address(now):
 
 def test_mu6_an_address_put_right_is_used_once_its_mailbox_has_confirmed_it(app, given_away, ask, now):
     number = ask(RequestKind.RECTIFICATION)
-    answer(number, now, right=Corrections("oikea@example.com"))
-    before = (addresses(), tasks(), rectification.state_of_address(register.get_request(number), now))
+    answer(number, now, corrections=Corrections("oikea@example.com"))
+    before = (
+        addresses(),
+        tasks(),
+        rectification.address_confirmation_status(register.get_request(number), now),
+    )
 
     asked, _person = confirm_right_address(now + timedelta(days=6))
 
@@ -352,7 +358,7 @@ def test_mu6_an_address_put_right_is_used_once_its_mailbox_has_confirmed_it(app,
     assert (asked, addresses()) == ("oikea@example.com", ["oikea@example.com"])
     told = db.session.scalars(sa.select(OutboxMail.address).where(OutboxMail.template == "address_changed"))
     assert list(told) == [MERI]
-    assert rectification.state_of_address(register.get_request(number), now) == (
+    assert rectification.address_confirmation_status(register.get_request(number), now) == (
         "Confirmed by its mailbox: %(time)s",
         now + timedelta(days=6),
     )
@@ -362,7 +368,7 @@ def test_mu6_an_address_put_right_is_used_once_its_mailbox_has_confirmed_it(app,
 def test_mu6_an_address_put_right_that_nobody_confirms_is_not_used(app, make_subscriber, ask, now):
     make_subscriber(MERI)
     number = ask(RequestKind.RECTIFICATION)
-    answer(number, now, right=Corrections("oikea@example.com"))
+    answer(number, now, corrections=Corrections("oikea@example.com"))
     kept = forget_links(now + timedelta(days=6))
 
     with pytest.raises(LinkExpired):
@@ -370,14 +376,14 @@ def test_mu6_an_address_put_right_that_nobody_confirms_is_not_used(app, make_sub
     gone = forget_links(now + timedelta(days=7))
 
     assert (kept, gone, addresses()) == (0, 1, [MERI])
-    state, _time = rectification.state_of_address(register.get_request(number), now)
+    state, _time = rectification.address_confirmation_status(register.get_request(number), now)
     assert state.startswith("Not confirmed in time")
 
 
 def test_mu6_another_spelling_of_the_same_address_is_put_right_at_once(app, make_subscriber, ask, now):
     make_subscriber(MERI)
 
-    answer(ask(RequestKind.RECTIFICATION), now, right=Corrections("Meri@example.com"))
+    answer(ask(RequestKind.RECTIFICATION), now, corrections=Corrections("Meri@example.com"))
 
     assert addresses() == ["Meri@example.com"]
 
@@ -385,17 +391,17 @@ def test_mu6_another_spelling_of_the_same_address_is_put_right_at_once(app, make
 def test_rd5_recipients_are_told_by_mail_or_by_a_letter_that_goes_once_they_were(app, given_away, ask, now):
     number = ask(RequestKind.RECTIFICATION)
 
-    answer(number, now, right=Corrections("oikea@example.com"))
+    answer(number, now, corrections=Corrections("oikea@example.com"))
     confirm_right_address(now)
 
     assert tasks() == [("recipient", "Paino Oy", None), ("recipient", "Posti Oy", "mail")]
     (mail,) = [mail for mail in letters() if mail.address == "tiedot@posti.example"]
     changed = "Osoite: oikea@example.com (aiemmin: meri@example.com)"
     assert changed in mail.context["paragraphs"]
-    (task,) = recipients.open_tasks()
+    (task,) = recipients.list_open_tasks()
     assert changed in recipients.read_task(task.id, now=now, actor="staff:1").letter
-    recipients.finish_task(task.id, now=now, actor="staff:1")
-    assert (task.letter, task.actor, recipients.open_tasks()) == (None, "staff:1", [])
+    recipients.complete_task(task.id, now=now, actor="staff:1")
+    assert (task.letter, task.actor, recipients.list_open_tasks()) == (None, "staff:1", [])
 
 
 @pytest.mark.parametrize("kind", [RequestKind.ERASURE, RequestKind.RESTRICTION])
@@ -404,7 +410,7 @@ def test_rd5_recipients_are_told_of_erasure_and_restriction_too(real_app, given_
     answer(ask(kind), now)
 
     assert tasks() == [("recipient", "Paino Oy", None), ("recipient", "Posti Oy", "mail")]
-    (task,) = recipients.open_tasks()
+    (task,) = recipients.list_open_tasks()
     assert MERI in task.letter  # else nobody could tell whom to erase
 
 
@@ -419,7 +425,7 @@ def test_rd5_the_source_of_wrong_data_is_told(app, make_subscriber, ask, now):
     db.session.add(Consent(**row, import_id=made.id, source="Kirjamessut 2025", proof="Lomake 7"))
     db.session.commit()
 
-    answer(ask(RequestKind.RECTIFICATION), now, right=Corrections(statement="Kieli oli väärin."))
+    answer(ask(RequestKind.RECTIFICATION), now, corrections=Corrections(statement="Kieli oli väärin."))
 
     assert tasks() == [("source", "Kirjamessut 2025", None)]
 
@@ -432,10 +438,10 @@ def test_rd5_who_changes_the_address_or_erases_on_their_own_pages_has_recipients
     db.session.commit()
     (mail,) = db.session.scalars(sa.select(OutboxMail).where(OutboxMail.template == "fresh_link"))
 
-    erase_oneself(mail.context["url"].rpartition("/")[2].partition("?")[0], now=now)
+    erase_own_data(mail.context["url"].rpartition("/")[2].partition("?")[0], now=now)
 
     assert [name for _kind, name, _actor in tasks()] == ["Paino Oy", "Posti Oy"] * 2
-    first, last = recipients.open_tasks()
+    first, last = recipients.list_open_tasks()
     assert (first.letter, MERI in last.letter) == (None, True)
 
 
@@ -450,14 +456,14 @@ def test_rd5_a_rectification_that_cannot_be_done_changes_nothing(app, make_subsc
     for wrong, error in (
         (Corrections("Toinen@example.com"), AddressTaken),
         (Corrections("toinen"), AddressInvalid),
-        (Corrections("estetty@example.com"), AddressBlocked),
+        (Corrections("estetty@example.com"), AddressSuppressed),
         (Corrections(), ValueMissing),
         (Corrections(MERI, "sv"), ValueMissing),
     ):
         with pytest.raises(error):
-            answer(number, now, right=wrong)
+            answer(number, now, corrections=wrong)
     with pytest.raises(NothingConfirmed):
-        answer(of_pending, now, right=Corrections("oikea@example.com"))
+        answer(of_pending, now, corrections=Corrections("oikea@example.com"))
 
     db.session.rollback()
     assert addresses() == [MERI, "toinen@example.com", "uusi@example.com"]
@@ -531,8 +537,10 @@ def test_rd8_a_ban_on_direct_marketing_ends_with_an_own_new_order(app, make_subs
 
     assert find_suppression(MERI).reason is SuppressionReason.OBJECTED
     assert not is_barred(MERI)
-    with pytest.raises(disclosures.DisclosureBanned):
-        disclosures.disclose(MERI, recipient="x", what="x", why="x", ground="x", now=now, actor="staff:1")
+    with pytest.raises(disclosures.DisclosureObjected):
+        disclosures.record_disclosure(
+            MERI, recipient="x", what="x", why="x", ground="x", now=now, actor="staff:1"
+        )
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
@@ -551,7 +559,7 @@ def test_an_objection_is_to_something(app, ask):
 def test_rd9_portability_is_json_and_csv(app, make_subscriber, now):
     make_subscriber(MERI)
 
-    data = export_collect.read_copy(MERI, now=now, actor="staff:1")
+    data = export_collect.read_data_export(MERI, now=now, actor="staff:1")
 
     rows = list(csv.reader(io.StringIO(export_collect.as_csv(data))))
     assert json.loads(export_collect.as_json(data))["address"] == MERI
@@ -562,11 +570,11 @@ def test_rd9_portability_is_json_and_csv(app, make_subscriber, now):
 
 def test_a_hold_keeps_the_data_from_erasure(real_app, make_subscriber, ask, now):
     make_subscriber(MERI)
-    held = disclosures.hold(MERI, "collection", "Perintä 7", now=now, actor="staff:1")
+    held = disclosures.place_hold(MERI, "collection", "Perintä 7", now=now, actor="staff:1")
     db.session.commit()
     number = ask(RequestKind.ERASURE)
 
-    with pytest.raises(PersonHeld):
+    with pytest.raises(PersonOnHold):
         answer(number, now)
 
     db.session.rollback()

@@ -14,14 +14,14 @@ from newsletter.db import db
 from newsletter.errors import AddressInvalid
 from newsletter.ledger.audit import AuditEntry
 from newsletter.mail.models import OutboxMail
-from newsletter.privacy.export.collect import read_copy
+from newsletter.privacy.export.collect import read_data_export
 from newsletter.privacy.models import RequestKind
-from newsletter.privacy.requests.disclosures import disclose
-from newsletter.privacy.requests.fulfil import carry_out
+from newsletter.privacy.requests.disclosures import record_disclosure
+from newsletter.privacy.requests.fulfil import fulfil_request
 from newsletter.privacy.requests.rectification import Corrections
-from newsletter.privacy.requests.register import receive
+from newsletter.privacy.requests.register import record_request
 from newsletter.privacy.retention.erasure import erase_people, erase_person
-from newsletter.privacy.retention.purge import purge
+from newsletter.privacy.retention.purge import run_purge
 from newsletter.sending import personal_data as sending_data
 from newsletter.subscribers import links as person_links
 from newsletter.subscribers import personal_data as subscriber_data
@@ -122,13 +122,13 @@ def test_rp2_after_the_purge_no_file_holds_address_or_ip(
 ):
     """Also of somebody with a request, a letter, a disclosure, and hits in a spool cut short by a crash."""
     reader = live_a_life()
-    disclose(ADDRESS, recipient="Paino", what=ADDRESS, why="x", ground="x", now=now, actor="staff:1")
+    record_disclosure(ADDRESS, recipient="Paino", what=ADDRESS, why="x", ground="x", now=now, actor="staff:1")
     for kind in (RequestKind.ACCESS, RequestKind.RECTIFICATION):
-        request = receive(kind, ADDRESS, channel="mail", language="fi", now=now, actor="staff:1")
+        request = record_request(kind, ADDRESS, channel="mail", language="fi", now=now, actor="staff:1")
         right = Corrections(statement=f"{ADDRESS} ei ole kaikki.")
-        carry_out(request.id, now=now, actor="staff:1", reply_by="mail", right=right)
+        fulfil_request(request.id, now=now, actor="staff:1", reply_by="mail", corrections=right)
     send_due()
-    read_copy(ADDRESS, now=now, actor="staff:1")
+    read_data_export(ADDRESS, now=now, actor="staff:1")
     leave(reader, None, now=now, method="page", visit=Visit(ip=IP))
     db.session.commit()
     spool = gateway_of(real_app).spool
@@ -137,7 +137,7 @@ def test_rp2_after_the_purge_no_file_holds_address_or_ip(
     before = [files_that_hold(tmp_path, word) != [] for word in (ADDRESS, IP)]
 
     expire_requests(now + timedelta(days=8))  # for the other list, which nobody confirmed
-    purge(now=now + timedelta(days=8), actor="console", any_day=True)
+    run_purge(now=now + timedelta(days=8), actor="console", any_day=True)
 
     assert before == [True, True]
     assert outgoing.to(ADDRESS) == []

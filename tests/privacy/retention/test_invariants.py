@@ -11,17 +11,17 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from newsletter.config import settings as chosen
+from newsletter.config import current_settings as chosen
 from newsletter.db import db
 from newsletter.errors import LinkExpired
 from newsletter.mail.models import OutboxMail
-from newsletter.privacy.backup.replay import replay
-from newsletter.privacy.models import PurgePerson
-from newsletter.privacy.requests.lift_suppression import NotBarred, lift_bars
+from newsletter.privacy.backup.replay import replay_journal
+from newsletter.privacy.models import PurgeCandidate
+from newsletter.privacy.requests.lift_suppression import NotSuppressed, lift_all
 from newsletter.privacy.retention.erasure import erase_person
-from newsletter.privacy.retention.purge import purge
+from newsletter.privacy.retention.purge import run_purge
 from newsletter.sending.models import Delivery
-from newsletter.sending.worker.sql import LIST
+from newsletter.sending.worker.sql import ELIGIBLE_LIST
 from newsletter.subscribers.addresses import hash_address, parse_address
 from newsletter.subscribers.consent.evidence import Visit, seal_ledger, verify_ledger
 from newsletter.subscribers.models import (
@@ -156,21 +156,21 @@ class House(RuleBasedStateMachine):
             and all(item.status is SubscriptionStatus.UNSUBSCRIBED for item in person.subscriptions)
         }
         db.session.rollback()
-        purge(now=self.now, actor="console", any_day=True)
+        run_purge(now=self.now, actor="console", any_day=True)
         self.gone |= {who for who in left if self.find(who) is None}
 
     @rule()
     def do_again_what_the_journal_says(self):
         """RP-7: on a database that knows it all already, it changes nothing."""
         self.tick()
-        assert set(replay(self.now).values()) == {0}
+        assert set(replay_journal(self.now).values()) == {0}
 
     @rule(who=st.sampled_from(PEOPLE))
     def lift(self, who):
         self.tick()
         try:
-            lift_bars(who, "asked", now=self.now, actor="console")
-        except NotBarred:
+            lift_all(who, "asked", now=self.now, actor="console")
+        except NotSuppressed:
             db.session.rollback()
         db.session.commit()
 
@@ -185,7 +185,8 @@ class House(RuleBasedStateMachine):
         db.session.flush()
         allowed = set(
             db.session.scalars(
-                sa.select(Delivery.subscriber_id).where(LIST.is_not(None)), {"campaign": self.campaign_id}
+                sa.select(Delivery.subscriber_id).where(ELIGIBLE_LIST.is_not(None)),
+                {"campaign": self.campaign_id},
             )
         )
         for person in db.session.scalars(sa.select(Subscriber)).all():
@@ -217,7 +218,7 @@ class House(RuleBasedStateMachine):
     def nothing_is_left_of_who_is_gone(self):
         for who in self.gone:
             assert db.session.scalars(sa.select(OutboxMail.id).where(OutboxMail.address == who)).all() == []
-        assert db.session.scalars(sa.select(PurgePerson)).all() == []
+        assert db.session.scalars(sa.select(PurgeCandidate)).all() == []
         db.session.rollback()
 
     def find(self, who):

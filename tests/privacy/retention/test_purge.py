@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from newsletter.campaigns.models import CampaignTotals
 from newsletter.db import db
 from newsletter.privacy.models import PurgeRun
-from newsletter.privacy.retention.purge import NotJanuary, purge
-from newsletter.privacy.retention.purge_selection import preview
+from newsletter.privacy.retention.purge import NotJanuary, run_purge
+from newsletter.privacy.retention.purge_selection import preview_purge
 from newsletter.sending.models import Delivery
 from newsletter.subscribers.models import Subscriber, TrackingState
 from newsletter.tracking.models import Event, LinkReader
@@ -31,7 +31,7 @@ def test_outside_january_it_refuses(make_subscriber, now):
     make_subscriber("eero@example.com", status=LEFT)
 
     with pytest.raises(NotJanuary) as refused:
-        purge(now=now, actor="console")
+        run_purge(now=now, actor="console")
 
     assert str(refused.value) == "The purge runs in January. Say --any-day to run it today."
     assert addresses() == ["eero@example.com"]
@@ -49,7 +49,7 @@ def test_outside_january_it_refuses(make_subscriber, now):
 def test_january_is_that_of_the_business(real_app, make_subscriber, now):
     make_subscriber(status=LEFT)
 
-    purge(now=now, actor="console")
+    run_purge(now=now, actor="console")
 
     assert addresses() == []
 
@@ -58,7 +58,7 @@ def test_january_is_that_of_the_business(real_app, make_subscriber, now):
 def test_it_runs_on_any_day_when_told_to(real_app, make_subscriber, now):
     make_subscriber(status=LEFT)
 
-    purge(now=now + timedelta(days=1), actor="console", any_day=True)
+    run_purge(now=now + timedelta(days=1), actor="console", any_day=True)
 
     assert addresses() == []
 
@@ -76,7 +76,7 @@ def test_who_left_goes_and_who_is_still_here_stays(real_app, make_list, make_sub
     half.subscriptions[0].status, half.subscriptions[0].unsubscribed_at = LEFT, half.created_at
     db.session.commit()
 
-    purge(now=DUE, actor="console")
+    run_purge(now=DUE, actor="console")
 
     assert addresses() == ["aino@example.com", "iines@example.com", "oiva@example.com", "ulla@example.com"]
 
@@ -86,7 +86,7 @@ def test_who_leaves_once_it_has_started_stays_for_the_next(real_app, make_subscr
         make_subscriber(address, status=LEFT).subscriptions[0].unsubscribed_at = gone
     db.session.commit()
 
-    purge(now=DUE, actor="console")
+    run_purge(now=DUE, actor="console")
 
     assert addresses() == ["vilho@example.com"]
 
@@ -95,7 +95,7 @@ def test_who_has_asked_to_come_back_stays(real_app, make_subscriber, finnish, si
     make_subscriber("eero@example.com", [finnish], status=LEFT)
     sign_up("eero@example.com")
 
-    purge(now=now + timedelta(days=1), actor="console", any_day=True)
+    run_purge(now=now + timedelta(days=1), actor="console", any_day=True)
 
     assert addresses() == ["eero@example.com"]
 
@@ -115,7 +115,7 @@ def test_everything_of_who_left_goes_and_the_totals_stay(
     make_event(DUE - timedelta(days=1), goes.id)
     left_behind = [stays.id]
 
-    counts = purge(now=DUE, actor="console")
+    counts = run_purge(now=DUE, actor="console")
 
     assert counts == report(people=1, subscriptions=1, deliveries=1, events=5, link_readers=2)
     assert db.session.scalars(sa.select(Subscriber.id)).all() == left_behind
@@ -133,7 +133,7 @@ def test_raw_records_of_past_years_go(real_app, make_event):
     for at in (datetime(2025, 6, 1, tzinfo=UTC), new_year - timedelta(seconds=1), new_year, DUE):
         make_event(at)
 
-    counts = purge(now=DUE, actor="console")
+    counts = run_purge(now=DUE, actor="console")
 
     assert (counts["events"], event_times()) == (2, [new_year, DUE])
 
@@ -145,7 +145,7 @@ def test_raw_records_of_past_years_go_in_whatever_order_they_came(real_app):
     db.session.execute(sa.insert(Event), [event_row(at) for at in order])
     db.session.commit()
 
-    purge(now=DUE, actor="console")
+    run_purge(now=DUE, actor="console")
 
     assert event_times() == [DUE - timedelta(days=1)]
 
@@ -156,7 +156,7 @@ def test_raw_records_still_in_the_spool_go_too(real_app, make_subscriber, send):
     campaign = send(reader.subscriptions[0].mailing_list)
     spool_hits(real_app, hit_line(campaign.editions[0].id, reader.id, at=DUE - timedelta(days=30)))
 
-    purge(now=DUE, actor="console")
+    run_purge(now=DUE, actor="console")
     load_hits(real_app)
 
     assert event_times() == []
@@ -171,7 +171,7 @@ def test_nothing_is_left_that_tells_who_read_what_last_year(real_app, make_subsc
     spool_hits(real_app, *[hit_line(campaign.editions[0].id, reader.id, number) for number in (None, 1)])
     load_hits(real_app)
 
-    purge(now=DUE, actor="console")
+    run_purge(now=DUE, actor="console")
 
     row = db.session.get_one(Delivery, (campaign.id, reader.id), populate_existing=True)
     assert (row.first_open_at, row.first_click_at) == (None, None)
@@ -199,9 +199,9 @@ def test_the_dry_run_counts_what_the_run_deletes(real_app, make_list, make_subsc
     make_subscriber(status=PENDING)
     make_subscriber(status=LEFT, restricted_at=DUE)
 
-    foreseen = preview(DUE)
+    foreseen = preview_purge(DUE)
     still_there = len(addresses())
-    done = purge(now=DUE, actor="console")
+    done = run_purge(now=DUE, actor="console")
 
     assert (foreseen, still_there) == (done, 6)
     assert done == report(people=2, subscriptions=2, deliveries=4, events=3)
@@ -215,7 +215,7 @@ def test_the_file_gives_its_free_pages_back(real_app):
     db.session.execute(sa.insert(Event), [event_row(DUE - timedelta(days=30))] * 5000)
     db.session.commit()
 
-    purge(now=DUE, actor="console")
+    run_purge(now=DUE, actor="console")
 
     with db.engine.connect() as connection:
         assert connection.scalar(sa.text("PRAGMA freelist_count")) == 0

@@ -11,8 +11,8 @@ import pytest
 import sqlalchemy as sa
 
 from newsletter.config import PREFIX
-from newsletter.db import db, reading
-from newsletter.privacy.models import PurgePerson, PurgeRun
+from newsletter.db import db, read_transactions
+from newsletter.privacy.models import PurgeCandidate, PurgeRun
 from newsletter.privacy.retention.purge import purge_if_due
 from newsletter.subscribers.models import Subscriber, Subscription, SubscriptionStatus
 from tests.privacy.purging import DUE, LEFT, addresses, event_row
@@ -25,9 +25,9 @@ from newsletter import create_app
 from newsletter.db import batching
 from newsletter.privacy.retention import purge
 from newsletter.tracking import personal_data
-personal_data.WALK = 10
-batching.GOAL = 0.0
-batching.PAUSE, batching.LONGEST_PAUSE = 1000, 0.02
+personal_data.BATCH_SIZE = 10
+batching.TARGET_SECONDS = 0.0
+batching.PAUSE_SHARE, batching.MAX_PAUSE_SECONDS = 1000, 0.02
 app = create_app()
 with app.app_context():
     from datetime import datetime
@@ -64,13 +64,13 @@ def test_rp1_killed_in_the_middle_it_is_finished_by_the_next_sweep(real_app, mak
     assert count("events") == 0
     run = db.session.scalars(sa.select(PurgeRun)).one()
     assert (run.counts["people"], run.finished_at) == (5, DUE + timedelta(minutes=1))
-    assert db.session.scalars(sa.select(PurgePerson)).all() == []
+    assert db.session.scalars(sa.select(PurgeCandidate)).all() == []
     assert db.session.scalar(sa.select(sa.func.count()).select_from(Subscriber)) == 1
 
 
 def count(table):
     db.session.rollback()
-    with reading():
+    with read_transactions():
         found = db.session.scalar(sa.text(f"SELECT count(*) FROM {table}"))  # noqa: S608 - a name of ours
         db.session.rollback()
     return found

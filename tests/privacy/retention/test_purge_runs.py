@@ -11,11 +11,11 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from newsletter.db import Base, db, reading
-from newsletter.durable.log_loader import only_loader
+from newsletter.db import Base, db, read_transactions
+from newsletter.durable.log_loader import loader_lock
 from newsletter.ledger.audit import AuditEntry
 from newsletter.privacy.models import JobSlot, PurgeRun
-from newsletter.privacy.retention.daily import late
+from newsletter.privacy.retention.daily import count_overdue
 from newsletter.privacy.retention.purge import purge_if_due
 from newsletter.sending.models import Delivery
 from tests.privacy.purging import DUE, LEFT, addresses, event_times, report
@@ -65,11 +65,11 @@ def test_it_comes_again_the_next_year(real_app):
 @pytest.mark.parametrize("engine", ["sqlite"])
 def test_rp1_on_the_31st_a_run_that_has_not_been_is_pointed_out(real_app):
     days = [datetime(2027, 1, day, 10, tzinfo=UTC) for day in (30, 31)]
-    before = [late(day)["purge_missing"] for day in days]
+    before = [count_overdue(day)["purge_missing"] for day in days]
 
     purge_if_due(days[1])
 
-    assert (before, late(days[1])["purge_missing"]) == ([0, 1], 0)
+    assert (before, count_overdue(days[1])["purge_missing"]) == ([0, 1], 0)
 
 
 class Killed(BaseException):
@@ -126,7 +126,7 @@ def test_of_two_workers_one_runs_it(real_app, make_subscriber):
             purge_if_due(DUE)
 
     with ThreadPoolExecutor(2) as pool:
-        with only_loader(spool_folder(real_app)):
+        with loader_lock(spool_folder(real_app)):
             first = pool.submit(sweep)
             wait_until(lambda: number_of(JobSlot) == 1)
             time.sleep(0.1)  # for the first to get as far as it can
@@ -139,7 +139,7 @@ def test_of_two_workers_one_runs_it(real_app, make_subscriber):
 
 
 def number_of(table: type[Base]) -> int:
-    with reading():  # on SQLite, whoever asks for more than this holds the others up
+    with read_transactions():  # on SQLite, whoever asks for more than this holds the others up
         number = db.session.scalar(sa.select(sa.func.count()).select_from(table)) or 0
         db.session.rollback()
     return number

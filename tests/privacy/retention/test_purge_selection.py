@@ -7,9 +7,9 @@ import sqlalchemy as sa
 
 from newsletter.db import db
 from newsletter.durable import restore_journal
-from newsletter.privacy.models import Hold, PurgePerson, PurgeRun
-from newsletter.privacy.retention.purge import last_run, purge, purge_if_due
-from newsletter.privacy.retention.purge_selection import left_out
+from newsletter.privacy.models import Hold, PurgeCandidate, PurgeRun
+from newsletter.privacy.retention.purge import last_run, purge_if_due, run_purge
+from newsletter.privacy.retention.purge_selection import count_left_out
 from newsletter.subscribers.models import SuppressionReason
 from newsletter.subscribers.suppressions import suppress
 from tests.privacy.purging import DUE, LEFT, addresses
@@ -45,7 +45,7 @@ def test_rp2_who_bounced_or_complained_goes(real_app, make_subscriber, reason):
     suppress("eero@example.com", reason, DUE - timedelta(days=3))
     db.session.commit()
 
-    purge(now=DUE, actor="console")
+    run_purge(now=DUE, actor="console")
 
     assert addresses() == ["aino@example.com"]
 
@@ -56,7 +56,7 @@ def test_who_is_blocked_for_another_reason_stays_while_subscribed(real_app, make
     suppress("eero@example.com", SuppressionReason.OBJECTED, DUE - timedelta(days=3))
     db.session.commit()
 
-    purge(now=DUE, actor="console")
+    run_purge(now=DUE, actor="console")
 
     assert addresses() == ["eero@example.com"]
 
@@ -66,9 +66,9 @@ def test_rp3_restricted_and_held_are_passed_over_and_listed(real_app, make_subsc
     hold(make_subscriber("iines@example.com", status=LEFT))
     hold(make_subscriber("oiva@example.com", status=LEFT), ended_at=DUE - timedelta(days=1))
     make_subscriber("restricted-but-here@example.com", restricted_at=DUE - timedelta(days=9))
-    expected = left_out(DUE)
+    expected = count_left_out(DUE)
 
-    purge(now=DUE, actor="console")
+    run_purge(now=DUE, actor="console")
 
     assert addresses() == ["eero@example.com", "iines@example.com", "restricted-but-here@example.com"]
     assert last_run().left_out == expected == {"restricted": 1, "held": 1}
@@ -79,21 +79,21 @@ def test_who_comes_back_while_it_runs_stays(real_app, make_list, make_subscriber
     """Their turn was written down, and then they asked for the newsletter again."""
     person = make_subscriber("eero@example.com", [finnish], status=LEFT)
     run = PurgeRun(started_at=NOW + timedelta(minutes=1), is_gathered=True)
-    db.session.add_all([run, PurgePerson(subscriber_id=person.id)])
+    db.session.add_all([run, PurgeCandidate(subscriber_id=person.id)])
     sign_up("eero@example.com")
     db.session.commit()
 
     purge_if_due(NOW)
 
     assert addresses() == ["eero@example.com"]
-    assert db.session.scalars(sa.select(PurgePerson)).all() == []
+    assert db.session.scalars(sa.select(PurgeCandidate)).all() == []
 
 
 def test_each_one_who_goes_is_noted_outside_the_database(real_app, make_subscriber):
     person = make_subscriber("eero@example.com", status=LEFT)
     known = (person.id, person.created_at, person.address_hash)
 
-    purge(now=DUE, actor="console")
+    run_purge(now=DUE, actor="console")
 
     (line,) = restore_journal.read()
     assert (line.id, line.since, line.hash, line.at) == (*known, DUE)
@@ -102,7 +102,7 @@ def test_each_one_who_goes_is_noted_outside_the_database(real_app, make_subscrib
 @pytest.mark.parametrize("engine", ["sqlite"])
 def test_the_journal_is_forgotten_with_the_backups(real_app, make_subscriber):
     make_subscriber(status=LEFT)
-    purge(now=DUE, actor="console")
+    run_purge(now=DUE, actor="console")
 
-    assert [restore_journal.forget_old(DUE + timedelta(days=days)) for days in (42, 43)] == [0, 1]
+    assert [restore_journal.delete_expired(DUE + timedelta(days=days)) for days in (42, 43)] == [0, 1]
     assert list(restore_journal.read()) == []

@@ -3,14 +3,14 @@
 import json
 
 from newsletter.privacy.retention.schedule import schedule_lines
-from newsletter.web.i18n import speaking
+from newsletter.web.i18n import force_language
 from tests.support.apps import on_its_own
 
 
 def test_the_numbers_are_those_of_the_settings(make_app):
     app = make_app(keep_proof_years=5, keep_audit_months=12, keep_backups_days=10)
 
-    with app.app_context(), speaking("en"):
+    with app.app_context(), force_language("en"):
         lines = {line.key: line.how_long for line in schedule_lines()}
 
     assert (lines["proof"], lines["audit"], lines["backup"]) == (

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from newsletter.db import db
 from newsletter.ledger.audit import AuditEntry, record, seal_log, verify_log
 from newsletter.privacy import incidents
-from newsletter.privacy.audit_log.action_labels import ACTIONS
-from newsletter.privacy.audit_log.detail_labels import LABELS
+from newsletter.privacy.audit_log.action_labels import ACTION_LABELS
+from newsletter.privacy.audit_log.detail_labels import DETAIL_LABELS
 from newsletter.privacy.backup import replay
 from newsletter.privacy.models import Incident, Notice, RequestKind, RequestStatus, RightsRequest
 from newsletter.privacy.notice import versions
@@ -127,7 +127,7 @@ def test_what_cannot_be_entered_is_said_beside_its_field(app, client, enter, sub
 @pytest.mark.parametrize("engine", ["sqlite"])
 def test_a_run_has_a_certificate(real_app, client, enter, make_subscriber):
     make_subscriber(status=LEFT)
-    purge.purge(now=DUE, actor="console")
+    purge.run_purge(now=DUE, actor="console")
     enter(role=Role.PRIVACY)
 
     page = client.get("/staff/privacy/purge/1?lang=en")
@@ -147,7 +147,7 @@ def test_pp4_a_version_is_published_and_never_changes(app, client, enter, submit
     again = submit("/staff/privacy/notices", to="/staff/privacy/notices")
 
     assert again.status_code == 422  # nothing has changed, so there is no button either
-    assert [item.version for item in versions.versions()] == [1]
+    assert [item.version for item in versions.list_versions()] == [1]
     assert client.get("/privacy/1?lang=en").text == first
     assert notice_version() == 1
 
@@ -178,7 +178,9 @@ def test_pp4_publishing_refuses_while_a_part_is_missing(make_app, missing, now):
 @pytest.mark.parametrize("engine", ["sqlite"])
 def test_pp4_consents_point_to_the_version_shown(app, finnish, sign_up, now):
     versions.publish(now=now, actor="staff:1")
-    db.session.add(Notice(version=2, content=versions.current().content, published_at=now, actor="staff:1"))
+    db.session.add(
+        Notice(version=2, content=versions.current_notice().content, published_at=now, actor="staff:1")
+    )
     db.session.commit()
 
     sign_up("meri@example.com")
@@ -276,7 +278,7 @@ def test_ss6_every_act_of_data_protection_has_words():
     recorded |= {f"request {status.value}" for status in RequestStatus}
     recorded |= {f"incident {step}" for step in incidents.STEPS}
 
-    assert recorded - set(ACTIONS) - {"request unproven", "request open"} == set()
+    assert recorded - set(ACTION_LABELS) - {"request unproven", "request open"} == set()
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
@@ -301,9 +303,14 @@ def test_ss6_every_detail_of_an_act_has_a_name(app):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in {"audit.record", "_log"}:
                 recorded |= {word.arg for word in node.keywords if word.arg}
-    recorded |= set(importer.COUNTED) | set(purge.KINDS) | set(daily.late(NOW)) | set(replay.replay(NOW))
+    recorded |= (
+        set(importer.COUNTED)
+        | set(purge.REPORTED_KINDS)
+        | set(daily.count_overdue(NOW))
+        | set(replay.replay_journal(NOW))
+    )
 
-    assert recorded - set(LABELS) == {"actor", "now", "object", "about"}
+    assert recorded - set(DETAIL_LABELS) == {"actor", "now", "object", "about"}
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from newsletter.db import db
-from newsletter.mail.deliverability.lint import breaches
+from newsletter.mail.deliverability.lint import find_violations
 from newsletter.mail.outbox import enqueue
 from newsletter.running import migrations
-from newsletter.running.doctor.report import examine
-from newsletter.running.doctor.settings import findings
+from newsletter.running.doctor.report import run_checks
+from newsletter.running.doctor.settings import check_settings
 from tests.support.apps import load_settings
 from tests.support.clock import NOW
 from tests.support.dkim_keys import rsa_pem, verify
@@ -31,7 +31,7 @@ SECRETS = {
 
 def test_it_shows_no_secret(make_app):
     with make_app(**SECRETS).app_context():
-        data, text, _code = examine(NOW)
+        data, text, _code = run_checks(NOW)
 
     assert [SECRET in shown for shown in (text, json.dumps(data))] == [False, False]
     shown = {row["name"]: row["value"] for row in data["settings"]}  # type: ignore[attr-defined]
@@ -54,7 +54,7 @@ def test_it_shows_no_password_in_an_address(tmp_path, settings):
 
 def test_it_says_where_each_setting_comes_from(make_app):
     with make_app(languages="en").app_context():
-        data, _text, _code = examine(NOW)
+        data, _text, _code = run_checks(NOW)
 
     rows = {row["name"]: (row["value"], row["source"]) for row in data["settings"]}  # type: ignore[attr-defined]
     assert rows["NEWSLETTER_LANGUAGES"] == ("en", "environment")
@@ -81,7 +81,7 @@ SENDING = {
 )
 def test_it_notes_what_stands_in_the_way(make_app, settings, notes):
     with make_app(**SENDING | settings).app_context():
-        found = findings()
+        found = check_settings()
 
     assert len(found) == len(notes)
     assert [word for word, note in zip(notes, found, strict=True) if word not in note] == []
@@ -93,10 +93,10 @@ def grades(data):
 
 @pytest.mark.parametrize("engine", ["sqlite"])  # PostgreSQL has a clock of its own, which a test cannot stop
 def test_a_trial_installation_is_in_order(real_app, tmp_path):
-    data, text, code = examine(NOW, folder=tmp_path)
+    data, text, code = run_checks(NOW, folder=tmp_path)
 
     assert code == 0
-    assert data["database"] == {"engine": "sqlite", "revision": migrations.newest()}
+    assert data["database"] == {"engine": "sqlite", "revision": migrations.head_revision()}
     assert grades(data) == {
         *(
             (area, "fine")
@@ -117,7 +117,7 @@ def test_what_is_broken_on_this_machine_is_named_and_the_exit_code_says_so(make_
     (Path(app.instance_path) / "secret_key").chmod(0o644)
 
     with app.app_context():
-        data, text, code = examine(NOW)
+        data, text, code = run_checks(NOW)
 
     assert code == 1
     assert ("keys", "failed") in grades(data)
@@ -133,7 +133,7 @@ def test_a_clock_that_has_gone_back_is_named(real_app):
     )
     db.session.commit()
 
-    data, _text, code = examine(NOW)
+    data, _text, code = run_checks(NOW)
 
     assert (code, ("clock", "failed") in grades(data)) == (1, True)
 
@@ -142,9 +142,9 @@ def test_the_mail_server_is_greeted_and_a_mail_makes_its_round(make_app, smtp_se
     app = make_app(**smtp_server.settings, dkim_selector="s1", dkim_key=rsa_pem())
 
     with app.app_context():
-        data, _text, code = examine(NOW, "yllapito@example.com")
+        data, _text, code = run_checks(NOW, "yllapito@example.com")
         (mail,) = smtp_server.messages
-        found = breaches(mail.content, app.config["NEWSLETTER"], is_bulk=False)
+        found = find_violations(mail.content, app.config["NEWSLETTER"], is_bulk=False)
 
     assert (code, {("mail server", "fine"), ("mail", "fine")} <= grades(data)) == (0, True)
     assert (mail.recipients, found) == (("yllapito@example.com",), [])
@@ -156,7 +156,7 @@ def test_a_mail_server_that_refuses_is_a_failure_with_its_words(make_app, smtp_s
     smtp_server.answer("RCPT", "550 5.1.1 Nobody of that name")
 
     with make_app(**smtp_server.settings).app_context():
-        data, text, code = examine(NOW, "yllapito@example.com")
+        data, text, code = run_checks(NOW, "yllapito@example.com")
 
     assert (code, ("mail", "failed") in grades(data)) == (1, True)
     assert "550 5.1.1 Nobody of that name" in text
@@ -169,7 +169,7 @@ def test_a_user_name_where_no_login_is_offered_is_no_fault_of_the_encryption(
     demanding = {"preflight": "always", "dns_server": name_server.setting}
 
     with make_app(**smtp_server.settings | named | demanding).app_context():
-        data, text, code = examine(NOW)
+        data, text, code = run_checks(NOW)
 
     assert (code, ("mail server", "failed") in grades(data)) == (1, True)
     assert "the mail server offers no login that we can use: SMTP AUTH extension not supported" in text
@@ -182,7 +182,7 @@ def test_a_certificate_nobody_trusts_is_a_failure(make_app, start_smtp_server, n
     settings = {"mail_use_tls": True, "preflight": "always", "dns_server": name_server.setting}
 
     with make_app(**server.settings | settings).app_context():
-        data, text, code = examine(NOW)
+        data, text, code = run_checks(NOW)
 
     assert (code, {("mail server", "failed"), ("tls", "failed"), ("spf", "failed")} <= grades(data)) == (
         1,

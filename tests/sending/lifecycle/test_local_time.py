@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from newsletter.sending.lifecycle.local_time import TimeSkipped, TimeTwice, TimeUnreadable, read_moment
+from newsletter.sending.lifecycle.local_time import TimeSkipped, TimeTwice, TimeUnreadable, parse_local_time
 
 pytestmark = pytest.mark.parametrize("engine", ["sqlite"])
 
@@ -24,13 +24,13 @@ pytestmark = pytest.mark.parametrize("engine", ["sqlite"])
     ],
 )
 def test_a_time_is_read_in_the_business_time_zone(app, text, moment):
-    assert read_moment(text) == moment
+    assert parse_local_time(text) == moment
 
 
 @pytest.mark.parametrize("time", ["03:00", "03:30", "03:59"])
 def test_a_time_that_the_clock_skips_is_refused_and_says_so(app, time):
     with pytest.raises(TimeSkipped) as refused:
-        read_moment(f"2027-03-28T{time}")
+        parse_local_time(f"2027-03-28T{time}")
 
     assert str(refused.value) == (
         f"There is no {time} on 2027-03-28: the clock goes from 03:00 straight to 04:00."
@@ -40,20 +40,20 @@ def test_a_time_that_the_clock_skips_is_refused_and_says_so(app, time):
 @pytest.mark.parametrize("time", ["03:00", "03:30", "03:59"])
 def test_a_time_that_comes_twice_is_refused_until_one_is_chosen(app, time):
     with pytest.raises(TimeTwice) as refused:
-        read_moment(f"2027-10-31T{time}")
+        parse_local_time(f"2027-10-31T{time}")
 
     assert str(refused.value) == (
         f"{time} comes twice on 2027-10-31, when the clock goes back. Choose: {time}+03:00 or {time}+02:00."
     )
     minute = int(time[-2:])
-    assert read_moment(f"2027-10-31T{time}", fold=0) == datetime(2027, 10, 31, 0, minute, tzinfo=UTC)
-    assert read_moment(f"2027-10-31T{time}", fold=1) == datetime(2027, 10, 31, 1, minute, tzinfo=UTC)
-    assert read_moment(f"2027-10-31T{time}+02:00") == datetime(2027, 10, 31, 1, minute, tzinfo=UTC)
+    assert parse_local_time(f"2027-10-31T{time}", fold=0) == datetime(2027, 10, 31, 0, minute, tzinfo=UTC)
+    assert parse_local_time(f"2027-10-31T{time}", fold=1) == datetime(2027, 10, 31, 1, minute, tzinfo=UTC)
+    assert parse_local_time(f"2027-10-31T{time}+02:00") == datetime(2027, 10, 31, 1, minute, tzinfo=UTC)
 
 
 def test_the_skip_of_another_zone_is_its_own(app, make_app):
     with make_app(timezone="Atlantic/Azores").app_context(), pytest.raises(TimeSkipped) as refused:
-        read_moment("2027-03-28T00:30")
+        parse_local_time("2027-03-28T00:30")
 
     assert refused.value.values["before"] == "00:00"
     assert refused.value.values["after"] == "01:00"
@@ -64,4 +64,4 @@ def test_the_skip_of_another_zone_is_its_own(app, make_app):
 )
 def test_what_is_no_day_and_time_is_refused(app, text):
     with pytest.raises(TimeUnreadable):
-        read_moment(text)
+        parse_local_time(text)

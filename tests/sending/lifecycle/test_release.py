@@ -10,14 +10,14 @@ from newsletter.campaigns.models import CampaignStatus, HeldReason
 from newsletter.db import db
 from newsletter.ledger.audit import AuditEntry
 from newsletter.running.periodic import sweep, work_until_idle
-from newsletter.sending.lifecycle.local_time import read_moment
+from newsletter.sending.lifecycle.local_time import parse_local_time
 from newsletter.sending.lifecycle.preflight import ChecksFailed, SenderIncomplete
 from newsletter.sending.lifecycle.release import (
     CountDiffers,
     NotScheduled,
     SchedulePast,
     SecondPersonNeeded,
-    release,
+    release_campaign,
     start_due,
     withdraw,
 )
@@ -42,7 +42,7 @@ def draft(make_list, make_subscriber, make_campaign):
 @pytest.fixture
 def scheduled(draft):
     """A campaign that is to go out in an hour."""
-    release(draft.id, at=NOW + HOUR, now=NOW, actor="staff:1", typed=2)
+    release_campaign(draft.id, at=NOW + HOUR, now=NOW, actor="staff:1", typed=2)
     db.session.commit()
     return draft
 
@@ -60,7 +60,7 @@ def deliveries():
 
 
 def test_ss5_with_the_right_number_typed_it_starts(draft):
-    release(draft.id, at=None, now=NOW, actor="staff:1", typed=2)
+    release_campaign(draft.id, at=None, now=NOW, actor="staff:1", typed=2)
 
     assert (draft.status, draft.totals.recipients) == (CampaignStatus.SENDING, 2)
     assert acts() == [("staff:1", "campaign sent")]
@@ -69,7 +69,7 @@ def test_ss5_with_the_right_number_typed_it_starts(draft):
 @pytest.mark.parametrize("typed", [0, 1, 3, 22, -1])
 def test_ss5_with_another_number_nothing_happens(draft, typed):
     with pytest.raises(CountDiffers) as refused:
-        release(draft.id, at=None, now=NOW, actor="staff:1", typed=typed)
+        release_campaign(draft.id, at=None, now=NOW, actor="staff:1", typed=typed)
 
     assert refused.value.values == {"count": 2}
     assert (draft.status, deliveries(), acts()) == (CampaignStatus.DRAFT, 0, [])
@@ -79,7 +79,7 @@ def test_mf7_sending_refuses_while_the_sender_is_not_named_in_full(draft, make_a
     with make_app(base_url="https://news.example", sender_postal="").app_context():
         for at in (None, NOW + HOUR):
             with pytest.raises(SenderIncomplete):
-                release(draft.id, at=at, now=NOW, actor="staff:1")
+                release_campaign(draft.id, at=at, now=NOW, actor="staff:1")
             db.session.rollback()
 
 
@@ -89,7 +89,7 @@ def test_mu1_and_mf8_what_has_errors_is_neither_sent_nor_scheduled(draft, at):
     db.session.flush()
 
     with pytest.raises(ChecksFailed) as refused:
-        release(draft.id, at=at, now=NOW, actor="staff:1", typed=2)
+        release_campaign(draft.id, at=at, now=NOW, actor="staff:1", typed=2)
 
     assert refused.value.values == {"id": draft.id, "codes": "alt_missing, placeholder"}
     assert deliveries() == 0
@@ -99,12 +99,12 @@ def test_warnings_do_not_stop_it(draft):
     draft.editions[0].body = "[Lue](http://kirja.example/)"
     db.session.flush()
 
-    assert release(draft.id, at=None, now=NOW, actor="staff:1").status is CampaignStatus.SENDING
+    assert release_campaign(draft.id, at=None, now=NOW, actor="staff:1").status is CampaignStatus.SENDING
 
 
 def test_nobody_is_no_audience(make_campaign):
     with pytest.raises(AudienceEmpty):
-        release(make_campaign().id, at=None, now=NOW, actor="staff:1", typed=0)
+        release_campaign(make_campaign().id, at=None, now=NOW, actor="staff:1", typed=0)
 
 
 # --- at its time -----------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ def test_a_schedule_starts_at_its_time_and_not_before(scheduled):
 def test_a_schedule_in_the_past_is_refused(draft):
     for at in (NOW, NOW - HOUR):
         with pytest.raises(SchedulePast):
-            release(draft.id, at=at, now=NOW, actor="staff:1")
+            release_campaign(draft.id, at=at, now=NOW, actor="staff:1")
 
 
 @pytest.mark.parametrize(
@@ -146,12 +146,12 @@ def test_a_held_schedule_can_be_sent_or_scheduled_anew_or_made_a_draft(scheduled
     late = NOW + timedelta(days=1)
     start_due(late)
 
-    release(scheduled.id, at=late + HOUR, now=late, actor="staff:2", typed=2)
+    release_campaign(scheduled.id, at=late + HOUR, now=late, actor="staff:2", typed=2)
     assert (scheduled.status, scheduled.held_reason) == (CampaignStatus.SCHEDULED, None)
 
     start_due(late + timedelta(days=1))
     assert scheduled.held_reason is HeldReason.LATE
-    release(scheduled.id, at=None, now=late + timedelta(days=1), actor="staff:2", typed=2)
+    release_campaign(scheduled.id, at=None, now=late + timedelta(days=1), actor="staff:2", typed=2)
     assert (scheduled.status, scheduled.held_reason) == (CampaignStatus.SENDING, None)
 
 
@@ -171,7 +171,7 @@ def test_what_can_no_longer_be_sent_at_its_time_is_held_and_leaves_no_trace(sche
 
 def test_a_schedule_that_is_not_held_is_not_sent_by_hand(scheduled):
     with pytest.raises(NotADraft):
-        release(scheduled.id, at=None, now=NOW, actor="staff:1", typed=2)
+        release_campaign(scheduled.id, at=None, now=NOW, actor="staff:1", typed=2)
 
 
 def test_a_schedule_can_be_taken_back(scheduled):
@@ -193,7 +193,7 @@ def test_a_schedule_can_be_taken_back(scheduled):
     ],
 )
 def test_on_both_changes_of_the_clock_it_starts_at_the_instant_meant(draft, text, fold, moment):
-    release(draft.id, at=read_moment(text, fold=fold), now=NOW, actor="staff:1")
+    release_campaign(draft.id, at=parse_local_time(text, fold=fold), now=NOW, actor="staff:1")
     db.session.commit()
 
     assert start_due(moment - timedelta(seconds=1)) == 0
@@ -229,52 +229,52 @@ def two(make_app, draft):
 
 
 def test_ss5_with_a_second_person_the_first_only_asks(two):
-    release(two.id, at=None, now=NOW, actor="staff:1", typed=2)
+    release_campaign(two.id, at=None, now=NOW, actor="staff:1", typed=2)
 
     assert (two.status, two.proposed_by, deliveries()) == (CampaignStatus.DRAFT, "staff:1", 0)
     assert acts() == [("staff:1", "campaign proposed")]
 
 
 def test_ss5_nobody_agrees_with_themselves(two):
-    release(two.id, at=None, now=NOW, actor="staff:1", typed=2)
+    release_campaign(two.id, at=None, now=NOW, actor="staff:1", typed=2)
 
     with pytest.raises(SecondPersonNeeded):
-        release(two.id, at=None, now=NOW, actor="staff:1", typed=2)
+        release_campaign(two.id, at=None, now=NOW, actor="staff:1", typed=2)
 
     assert deliveries() == 0
 
 
 def test_ss5_a_program_may_ask_and_never_agrees(two):
-    release(two.id, at=None, now=NOW, actor="token:1")
+    release_campaign(two.id, at=None, now=NOW, actor="token:1")
 
     with pytest.raises(SecondPersonNeeded):
-        release(two.id, at=None, now=NOW, actor="token:2")
+        release_campaign(two.id, at=None, now=NOW, actor="token:2")
 
     assert (two.proposed_by, deliveries()) == ("token:1", 0)
 
 
 def test_ss5_another_person_makes_it_happen_as_it_was_asked_for(two):
-    release(two.id, at=NOW + HOUR, now=NOW, actor="staff:1", typed=2)
+    release_campaign(two.id, at=NOW + HOUR, now=NOW, actor="staff:1", typed=2)
 
-    release(two.id, at=None, now=NOW, actor="staff:2", typed=2)
+    release_campaign(two.id, at=None, now=NOW, actor="staff:2", typed=2)
 
     assert (two.status, two.scheduled_at) == (CampaignStatus.SCHEDULED, NOW + HOUR)
     assert acts() == [("staff:1", "campaign proposed"), ("staff:2", "campaign scheduled")]
 
 
 def test_ss5_the_second_person_types_the_number_too(two):
-    release(two.id, at=None, now=NOW, actor="staff:1", typed=2)
+    release_campaign(two.id, at=None, now=NOW, actor="staff:1", typed=2)
 
     with pytest.raises(CountDiffers):
-        release(two.id, at=None, now=NOW, actor="staff:2", typed=1)
+        release_campaign(two.id, at=None, now=NOW, actor="staff:2", typed=1)
 
 
 def test_a_request_can_be_taken_back(two):
-    release(two.id, at=None, now=NOW, actor="staff:1", typed=2)
+    release_campaign(two.id, at=None, now=NOW, actor="staff:1", typed=2)
 
     withdraw(two.id, now=NOW, actor="staff:2")
 
-    release(two.id, at=None, now=NOW, actor="staff:2", typed=2)
+    release_campaign(two.id, at=None, now=NOW, actor="staff:2", typed=2)
     assert (two.status, two.proposed_by) == (CampaignStatus.DRAFT, "staff:2")
 
 
@@ -287,19 +287,19 @@ def test_whoever_comes_second_sees_what_the_first_has_done(real_app, draft):
     assert seen.status is CampaignStatus.DRAFT
 
     def first() -> None:
-        release(draft.id, at=None, now=NOW, actor="staff:1", typed=2)
+        release_campaign(draft.id, at=None, now=NOW, actor="staff:1", typed=2)
         db.session.commit()
 
     on_its_own(real_app, first)
 
     with pytest.raises(NotADraft):
-        release(draft.id, at=NOW + HOUR, now=NOW, actor="staff:2", typed=2)
+        release_campaign(draft.id, at=NOW + HOUR, now=NOW, actor="staff:2", typed=2)
     db.session.rollback()
     assert deliveries() == 2
 
 
 def test_two_workers_start_a_schedule_once(real_app, draft):
-    release(draft.id, at=NOW + HOUR, now=NOW, actor="staff:1", typed=2)
+    release_campaign(draft.id, at=NOW + HOUR, now=NOW, actor="staff:1", typed=2)
     db.session.commit()
 
     started = [on_its_own(real_app, lambda: start_due(NOW + HOUR)) for _worker in range(2)]

@@ -9,9 +9,9 @@ from newsletter.campaigns.models import CampaignStatus
 from newsletter.config import SettingsInvalid
 from newsletter.db import db
 from newsletter.sending.lifecycle.control import pause
-from newsletter.sending.lifecycle.release import release, withdraw
+from newsletter.sending.lifecycle.release import release_campaign, withdraw
 from newsletter.sending.models import Delivery, SendingDay
-from newsletter.sending.views.status_text import pacing_words
+from newsletter.sending.views.status_text import status_sentences
 from newsletter.sending.worker import deliver, warmup
 from tests.support.apps import at_once, load_settings, on_its_own
 from tests.support.clock import NOW
@@ -28,7 +28,7 @@ def draft(make_list, make_readers, make_campaign):
 
 
 def test_recipients_are_spread_evenly_over_the_hours(draft, send_due, clock):
-    release(draft.id, at=None, now=NOW, actor="staff:1", over=HOUR)
+    release_campaign(draft.id, at=None, now=NOW, actor="staff:1", over=HOUR)
     db.session.commit()
 
     sent = [send_due()]
@@ -42,7 +42,7 @@ def test_recipients_are_spread_evenly_over_the_hours(draft, send_due, clock):
 
 
 def test_a_long_while_is_cut_into_a_hundred_shares(draft):
-    release(draft.id, at=None, now=NOW, actor="staff:1", over=24 * HOUR)
+    release_campaign(draft.id, at=None, now=NOW, actor="staff:1", over=24 * HOUR)
 
     due = db.session.scalars(sa.select(Delivery.due_at).distinct()).all()
     assert len(due) == 100
@@ -54,13 +54,13 @@ def test_a_few_recipients_have_a_share_each(make_list, make_readers, make_campai
     make_readers(fi, 2)
     campaign = make_campaign([fi])
 
-    release(campaign.id, at=None, now=NOW, actor="staff:1", over=HOUR)
+    release_campaign(campaign.id, at=None, now=NOW, actor="staff:1", over=HOUR)
 
     assert sorted(db.session.scalars(sa.select(Delivery.due_at)).all(), key=str) == [NOW + HOUR / 60, None]
 
 
 def test_a_schedule_remembers_its_spread_until_it_is_taken_back(draft):
-    release(draft.id, at=NOW + HOUR, now=NOW, actor="staff:1", over=2 * HOUR)
+    release_campaign(draft.id, at=NOW + HOUR, now=NOW, actor="staff:1", over=2 * HOUR)
     assert draft.spread_minutes == 120
 
     withdraw(draft.id, now=NOW, actor="staff:1")
@@ -75,7 +75,7 @@ def warming(make_app):
 
 
 def test_each_day_of_sending_has_its_ceiling_and_the_last_has_none(draft, warming, send_due, clock):
-    release(draft.id, at=None, now=NOW, actor="staff:1")
+    release_campaign(draft.id, at=None, now=NOW, actor="staff:1")
     db.session.commit()
 
     sent = [send_due(warming), send_due(warming)]
@@ -90,7 +90,7 @@ def test_each_day_of_sending_has_its_ceiling_and_the_last_has_none(draft, warmin
 
 
 def test_a_day_begins_at_midnight_of_the_business(draft, warming, send_due, clock):
-    release(draft.id, at=None, now=NOW, actor="staff:1")
+    release_campaign(draft.id, at=None, now=NOW, actor="staff:1")
     db.session.commit()
     send_due(warming)
 
@@ -104,7 +104,7 @@ def test_a_day_begins_at_midnight_of_the_business(draft, warming, send_due, cloc
 def test_what_was_set_aside_and_not_used_goes_back(make_list, make_readers, make_campaign, warming, send_due):
     fi = make_list()
     make_readers(fi, 3)
-    release(make_campaign([fi]).id, at=None, now=NOW, actor="staff:1")
+    release_campaign(make_campaign([fi]).id, at=None, now=NOW, actor="staff:1")
     db.session.commit()
 
     assert send_due(warming) == 3
@@ -112,7 +112,7 @@ def test_what_was_set_aside_and_not_used_goes_back(make_list, make_readers, make
 
 
 def test_before_its_first_day_nothing_is_held_back(draft, make_app, send_due):
-    release(draft.id, at=None, now=NOW, actor="staff:1")
+    release_campaign(draft.id, at=None, now=NOW, actor="staff:1")
     db.session.commit()
 
     assert send_due(make_app(warm_up="2026-03-04 10")) == 240
@@ -124,7 +124,7 @@ def test_workers_together_keep_to_the_ceiling(real_app, make_app):
 
     def take():
         with app.app_context():
-            taken = warmup.take(warmup.LOT, NOW)
+            taken = warmup.reserve_quota(warmup.RESERVATION_SIZE, NOW)
             return taken[1] if taken else None
 
     assert sum(at_once(real_app, *[take] * 4)) == 50
@@ -132,7 +132,7 @@ def test_workers_together_keep_to_the_ceiling(real_app, make_app):
 
 def test_connections_together_keep_to_the_ceiling(real_app, make_app, draft, smtp_server):
     app = make_app(**smtp_server.settings, mail_connections=4, warm_up="2026-03-01 50")
-    release(draft.id, at=None, now=NOW, actor="staff:1")
+    release_campaign(draft.id, at=None, now=NOW, actor="staff:1")
     db.session.commit()
 
     assert on_its_own(app, deliver.deliver_due) == 50
@@ -140,16 +140,16 @@ def test_connections_together_keep_to_the_ceiling(real_app, make_app, draft, smt
 
 
 def test_the_page_says_when_it_goes_on(draft, warming, send_due):
-    release(draft.id, at=None, now=NOW, actor="staff:1", over=HOUR)
+    release_campaign(draft.id, at=None, now=NOW, actor="staff:1", over=HOUR)
     db.session.commit()
 
     def words():
         with warming.test_request_context("/?lang=fi"):
-            return pacing_words(draft, NOW)
+            return status_sentences(draft, NOW)
 
     before = words()
     with warming.app_context():
-        warmup.take(10, NOW)
+        warmup.reserve_quota(10, NOW)
 
     until = "Vastaanottajat on jaettu eri aikoihin. Viimeiset: 3.3.2026 klo 12.30"
     assert before == ["Lähetysmäärää kasvatetaan vähitellen. Päivän yläraja: 10", until]

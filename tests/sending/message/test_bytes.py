@@ -6,8 +6,8 @@ import random
 import re
 from email.headerregistry import Address
 
-from newsletter.mail.smtp.client import _stuffed
-from newsletter.sending.message.mime_template import compile_message, hole
+from newsletter.mail.smtp.client import _dot_stuffed
+from newsletter.sending.message.mime_template import compile_message, placeholder
 
 COPIES = 10_000
 #: A copy costs microseconds, compiling milliseconds.
@@ -55,10 +55,10 @@ def test_ten_thousand_hostile_copies_are_fit_for_the_wire():
         sender = str(Address(name, "uutiset", "kirjakauppa.example"))
         compiled = compile_message(
             [
-                ("From", sender), ("To", hole("to")), ("Subject", subject), ("Date", hole("date")),
-                ("Message-ID", f"<{hole('id')}@kirjakauppa.example>"), ("List-Unsubscribe", f"<https://x.example/{hole('id')}>"),
+                ("From", sender), ("To", placeholder("to")), ("Subject", subject), ("Date", placeholder("date")),
+                ("Message-ID", f"<{placeholder('id')}@kirjakauppa.example>"), ("List-Unsubscribe", f"<https://x.example/{placeholder('id')}>"),
             ],
-            f"{plain}\n{hole('id')}\n", f"{html}<a href='https://x.example/{hole('id')}'>.</a>",
+            f"{plain}\n{placeholder('id')}\n", f"{html}<a href='https://x.example/{placeholder('id')}'>.</a>",
         )  # fmt: skip
         for copy in range(COPIES_OF_EACH):
             token = "".join(chance.choices("abcXYZ019-_.", k=chance.choice([1, 40, 900]))).strip(".") or "a"
@@ -67,9 +67,9 @@ def test_ten_thousand_hostile_copies_are_fit_for_the_wire():
                 "date": "Sun, 22 Mar 2026 03:00:00 +0200",
                 "id": token,
             }
-            message = compiled.fill({key: value.encode() for key, value in values.items()})
+            message = compiled.render({key: value.encode() for key, value in values.items()})
             check_bytes(message)
-            assert unstuffed(_stuffed(message)) == message
+            assert unstuffed(_dot_stuffed(message)) == message
             if copy % 10 == 0:  # parsing is the slow part
                 parsed = email.message_from_bytes(message, policy=email.policy.default)
                 assert (parsed["Subject"], parsed["To"]) == (subject, values["to"])

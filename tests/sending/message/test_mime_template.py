@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from newsletter.sending.message.mime_template import CompiledMessage, compile_message, hole
+from newsletter.sending.message.mime_template import CompiledMessage, compile_message, placeholder
 
 HOLES = ("to", "unsubscribe", "hit")
 #: Where quoted-printable, dot-stuffing and the folding of lines have gone wrong before.
@@ -21,7 +21,9 @@ TRAPS = (
 
 # NUL marks a hole, and a line end is a line feed: Markdown and templates see to both.
 written = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=40)
-pieces = st.lists(st.one_of(written, st.sampled_from(TRAPS), st.sampled_from(HOLES).map(hole)), max_size=12)
+pieces = st.lists(
+    st.one_of(written, st.sampled_from(TRAPS), st.sampled_from(HOLES).map(placeholder)), max_size=12
+)
 one_line = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=250).map(str.strip)
 names = st.text(
     st.characters(categories=["L", "N"], include_characters=" .,&-'()@\"\\<>"), min_size=1, max_size=60
@@ -32,7 +34,11 @@ tokens = st.text(string.ascii_letters + string.digits + "-_", min_size=1, max_si
 def compiled(
     text: str = "Hei!", html: str = "<p>Hei!</p>", subject: str = "Uutiset", **headers: str
 ) -> CompiledMessage:
-    usual = {"From": "Kirjakauppa Oy <uutiset@kirjakauppa.example>", "To": hole("to"), "Subject": subject}
+    usual = {
+        "From": "Kirjakauppa Oy <uutiset@kirjakauppa.example>",
+        "To": placeholder("to"),
+        "Subject": subject,
+    }
     return compile_message(list((usual | headers).items()), text, html)
 
 
@@ -49,7 +55,7 @@ def part(message: EmailMessage, kind: str) -> str:
 def filled(content: str, values: dict[str, bytes]) -> str:
     """Put the values where the holes are, and the line feed at the end that every part has."""
     for name, value in values.items():
-        content = content.replace(hole(name), value.decode())
+        content = content.replace(placeholder(name), value.decode())
     return content if content.endswith("\n") else content + "\n"
 
 
@@ -63,7 +69,7 @@ def test_whatever_is_written_arrives_as_it_was(text, html, subject, filling):
     values = {name: token.encode() for name, token in zip(HOLES, filling, strict=True)}
     text, html = "".join(text), "".join(html)
 
-    message = compiled(text, html, subject).fill(values)
+    message = compiled(text, html, subject).render(values)
 
     read = parsed(message)
     assert (part(read, "plain"), part(read, "html")) == (filled(text, values), filled(html, values))
@@ -82,7 +88,7 @@ def assert_fit_for_the_wire(message: bytes, values: dict[str, bytes]) -> None:
 
 @pytest.mark.parametrize("length", range(70, 80))
 def test_a_line_of_dots_never_begins_a_line(length):
-    message = compiled("." * length).fill({"to": b"matti@example.com"})
+    message = compiled("." * length).render({"to": b"matti@example.com"})
 
     assert part(parsed(message), "plain") == "." * length + "\n"
     assert_fit_for_the_wire(message, {})
@@ -106,7 +112,7 @@ def test_a_line_of_dots_never_begins_a_line(length):
     ],
 )  # fmt: skip
 def test_a_hostile_subject_arrives_as_it_was_typed(subject):
-    message = parsed(compiled(subject=subject).fill({"to": b"matti@example.com"}))
+    message = parsed(compiled(subject=subject).render({"to": b"matti@example.com"}))
 
     assert message["Subject"] == subject
     assert message.keys() == ["From", "To", "Subject", "MIME-Version", "Content-Type"]
@@ -123,15 +129,15 @@ def test_mf3_no_value_starts_a_header_of_its_own(header, character):
 def test_a_sender_of_any_name_is_one_address(name):
     sender = Address(name, "uutiset", "kirjakauppa.example")
 
-    message = compiled(From=str(sender)).fill({"to": b"matti@example.com"})
+    message = compiled(From=str(sender)).render({"to": b"matti@example.com"})
 
     assert [found.addr_spec for found in parsed(message)["From"].addresses] == ["uutiset@kirjakauppa.example"]
 
 
 def test_a_header_with_a_hole_stays_on_one_line():
-    way_out = f"<https://uutiset.kirjakauppa.example/unsubscribe/{hole('unsubscribe')}?lang=fi>"
+    way_out = f"<https://uutiset.kirjakauppa.example/unsubscribe/{placeholder('unsubscribe')}?lang=fi>"
 
-    message = compiled(**{"List-Unsubscribe": way_out}).fill({"to": b"", "unsubscribe": b"t" * 200})
+    message = compiled(**{"List-Unsubscribe": way_out}).render({"to": b"", "unsubscribe": b"t" * 200})
 
     line = b"List-Unsubscribe: <https://uutiset.kirjakauppa.example/unsubscribe/" + b"t" * 200 + b"?lang=fi>"
     assert line in message.split(b"\r\n")

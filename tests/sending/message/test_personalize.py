@@ -11,9 +11,9 @@ import sqlalchemy as sa
 
 from newsletter.campaigns.models import Campaign, Edition
 from newsletter.db import db
-from newsletter.sending.message.personalize import Filler, compile_edition
+from newsletter.sending.message.personalize import Personalizer, compile_edition
 from newsletter.subscribers import links as person_links
-from newsletter.tracking.links import HIT
+from newsletter.tracking.links import HIT_TOKEN
 from newsletter.tracking.models import Link
 from tests.support.clock import NOW
 from tests.support.mailbox import html_of, link, links_of, text_of, token
@@ -33,8 +33,8 @@ class Press:
         db.session.flush()
 
     def source(self, *, is_measured: bool) -> bytes:
-        filler = Filler(self.edition, {1: "uutiset"}, NOW)
-        return filler.fill(7, "matti@example.com", 1, is_measured=is_measured)
+        filler = Personalizer(self.edition, {1: "uutiset"}, NOW)
+        return filler.render(7, "matti@example.com", 1, is_measured=is_measured)
 
     def copy(self, *, is_measured: bool) -> EmailMessage:
         source = self.source(is_measured=is_measured)
@@ -71,7 +71,7 @@ def test_a_measured_copy_has_a_picture_and_tracked_links(press):
     copy = made.copy(is_measured=True)
 
     hit = token(copy, "o")
-    assert HIT.read(hit) == (made.edition.id, 7)
+    assert HIT_TOKEN.read(hit) == (made.edition.id, 7)
     assert links_of(copy, "c") == [f"http://127.0.0.1:8000/c/{hit}/1", f"http://127.0.0.1:8000/c/{hit}/2"]
     assert followed(copy, made.edition) == ["https://kirja.example/a", "https://kirja.example/b"]
 

@@ -6,7 +6,7 @@ import pytest
 
 from newsletter.campaigns.models import CampaignStatus
 from newsletter.sending.lifecycle.control import pause, resume
-from newsletter.sending.worker.circuit_breaker import why_paused
+from newsletter.sending.worker.circuit_breaker import pause_reason_text
 from tests.support.clock import NOW
 
 POLICY = "550 5.7.1 Your server uutiset@kirjakauppa.example is on a list"
@@ -146,11 +146,11 @@ def test_a_pause_by_hand_is_not_told_as_the_fault_of_before(
     make_readers(fi, 1)
     campaign = start([fi])
     send_due(make_app(**smtp_server.settings, mail_use_tls=True))
-    faulty = why_paused(campaign)
+    faulty = pause_reason_text(campaign)
 
     resume(campaign.id, now=NOW, actor="staff:1")
-    running = why_paused(campaign)
+    running = pause_reason_text(campaign)
     pause(campaign.id, now=NOW, actor="staff:1")
 
     assert faulty.startswith("Paused: the connection to the mail server cannot be encrypted")
-    assert (running, why_paused(campaign), campaign.pause_reply) == (None, None, None)
+    assert (running, pause_reason_text(campaign), campaign.pause_reply) == (None, None, None)

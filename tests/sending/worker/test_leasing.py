@@ -6,12 +6,12 @@ import pytest
 import sqlalchemy as sa
 
 from newsletter.db import db
-from newsletter.db.leases import LEASE, owner
+from newsletter.db.leases import LEASE_DURATION, owner
 from newsletter.mail.smtp.transport import Reply
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.sending.worker import deliver
-from newsletter.sending.worker.leasing import lease_some, release, release_expired
-from newsletter.sending.worker.record import settle
+from newsletter.sending.worker.leasing import lease_batch, release_expired, release_leases
+from newsletter.sending.worker.record import record_and_claim
 from newsletter.subscribers.models import TrackingState
 
 
@@ -38,7 +38,7 @@ def hold(app, now):
     """Let a worker hold every delivery, in a status, until a moment."""
 
     def hold(holder: str, status: DeliveryStatus = DeliveryStatus.QUEUED, until=None) -> None:
-        held = {"leased_by": holder, "leased_until": until or now + LEASE, "status": status}
+        held = {"leased_by": holder, "leased_until": until or now + LEASE_DURATION, "status": status}
         db.session.execute(sa.update(Delivery).values(held))
         db.session.commit()
 
@@ -59,7 +59,7 @@ def test_a_worker_leases_five_hundred_at_a_time_and_nobody_leases_them_again(
     make_readers(fi, 530)
     campaign = start([fi])
 
-    leased = [people(lease_some(campaign.id, now)) for _time in range(3)]
+    leased = [people(lease_batch(campaign.id, now)) for _time in range(3)]
 
     assert [len(found) for found in leased] == [500, 30, 0]
     assert not set(leased[0]) & set(leased[1])
@@ -73,7 +73,7 @@ def test_what_is_not_due_is_not_leased(start, make_list, make_subscriber, now):
     row.status, row.due_at = DeliveryStatus.DEFERRED, now + timedelta(minutes=5)
     db.session.commit()
 
-    leased = [people(lease_some(campaign.id, now + timedelta(minutes=minutes))) for minutes in (4, 5)]
+    leased = [people(lease_batch(campaign.id, now + timedelta(minutes=minutes))) for minutes in (4, 5)]
 
     assert leased == [[], [reader.id]]
 
@@ -83,10 +83,10 @@ def test_what_is_given_back_can_be_leased_again(start, make_list, make_subscribe
     reader = make_subscriber(lists=[fi])
     campaign = start([fi])
 
-    lease_some(campaign.id, now)
-    release(campaign.id)
+    lease_batch(campaign.id, now)
+    release_leases(campaign.id)
 
-    assert people(lease_some(campaign.id, now)) == [reader.id]
+    assert people(lease_batch(campaign.id, now)) == [reader.id]
 
 
 def test_a_delivery_held_by_another_is_not_marked(start, make_list, make_subscriber, hold, statuses, now):
@@ -95,7 +95,7 @@ def test_a_delivery_held_by_another_is_not_marked(start, make_list, make_subscri
     campaign = start([fi])
     hold(another_machine())
 
-    claimed = settle(campaign.id, [], [reader.id], now)
+    claimed = record_and_claim(campaign.id, [], [reader.id], now)
 
     assert (claimed, statuses(campaign)) == ({}, {"aino@example.com": "queued"})
 
@@ -104,9 +104,9 @@ def test_a_delivery_is_marked_once(start, make_list, make_subscriber, now):
     fi = make_list()
     reader = make_subscriber("aino@example.com", [fi], tracking=TrackingState.GRANTED)
     campaign = start([fi])
-    lease_some(campaign.id, now)
+    lease_batch(campaign.id, now)
 
-    marked, again = [settle(campaign.id, [], [reader.id], now) for _time in range(2)]
+    marked, again = [record_and_claim(campaign.id, [], [reader.id], now) for _time in range(2)]
 
     claimed = marked[reader.id]
     assert (claimed.address, claimed.attempts, claimed.is_measured, again) == (
@@ -160,7 +160,7 @@ def test_what_a_living_worker_holds_is_left_to_it(
     campaign = start([fi])
     hold(holder(), status)
 
-    release_expired(campaign.id, now + LEASE - timedelta(seconds=1))
+    release_expired(campaign.id, now + LEASE_DURATION - timedelta(seconds=1))
 
     assert outcome(campaign) == {status.value: 1}
     assert db.session.scalars(sa.select(Delivery.leased_by)).all() == [holder()]
@@ -187,7 +187,7 @@ def test_a_worker_of_another_machine_is_given_up_when_its_lease_ends(
     campaign = start([fi])
     hold(holder(), status)
 
-    release_expired(campaign.id, now + LEASE)
+    release_expired(campaign.id, now + LEASE_DURATION)
 
     assert outcome(campaign) == {then: 1}
     assert db.session.scalars(sa.select(Delivery.leased_by)).all() == [None]
@@ -199,7 +199,7 @@ def test_the_sweep_settles_every_campaign_on_its_way(start, make_list, make_read
     campaigns = [start([fi]), start([fi])]
     hold(nobody_of_this_machine(), DeliveryStatus.SENDING)
 
-    deliver.sweep()
+    deliver.recover_abandoned()
 
     assert [outcome(campaign) for campaign in campaigns] == [{"uncertain": 1}, {"uncertain": 1}]
 
@@ -213,9 +213,9 @@ def give_up_one(start, make_list, make_subscriber, now):
     fi = make_list()
     make_subscriber(lists=[fi])
     campaign = start([fi])
-    (subscriber_id,) = people(lease_some(campaign.id, now))
-    claimed = settle(campaign.id, [], [subscriber_id], now)
-    release_expired(campaign.id, now + LEASE)
+    (subscriber_id,) = people(lease_batch(campaign.id, now))
+    claimed = record_and_claim(campaign.id, [], [subscriber_id], now)
+    release_expired(campaign.id, now + LEASE_DURATION)
     return campaign, claimed[subscriber_id]
 
 
@@ -231,8 +231,8 @@ def give_up_one(start, make_list, make_subscriber, now):
 def test_an_answer_that_comes_after_the_lease_is_counted_once(give_up_one, outcome, now, reply, then):
     campaign, claimed = give_up_one
 
-    settle(campaign.id, [(claimed, reply)], [], now + LEASE)
-    settle(campaign.id, [(claimed, reply)], [], now + LEASE)
+    record_and_claim(campaign.id, [(claimed, reply)], [], now + LEASE_DURATION)
+    record_and_claim(campaign.id, [(claimed, reply)], [], now + LEASE_DURATION)
 
     assert outcome(campaign) == {then: 1}
 
@@ -243,7 +243,7 @@ def test_an_answer_to_an_earlier_try_is_not_taken_for_one_to_this(give_up_one, o
     db.session.execute(sa.update(Delivery).values(later))
     db.session.commit()
 
-    settle(campaign.id, [(claimed, Reply(250))], [], now + LEASE)
+    record_and_claim(campaign.id, [(claimed, Reply(250))], [], now + LEASE_DURATION)
 
     db.session.refresh(campaign.totals)
     assert db.session.scalars(sa.select(Delivery.status)).all() == [DeliveryStatus.SENDING]

@@ -29,7 +29,7 @@ def sent_despite(
     real_app, make_app, make_list, make_readers, start, smtp_server, outcome, monkeypatch
 ) -> Callable[[Callable[[], None]], None]:
     """Send a campaign while something happens to its database, and hold that all have it once."""
-    monkeypatch.setattr(sqlite_write_lock, "PATIENCE", 0.05)
+    monkeypatch.setattr(sqlite_write_lock, "LOCK_TIMEOUT", 0.05)
 
     def play(happens: Callable[[], None]) -> None:
         fi = make_list()

@@ -15,7 +15,7 @@ from flask import Flask
 
 from newsletter.campaigns.models import Campaign, CampaignStatus
 from newsletter.config import PREFIX
-from newsletter.db import db, reading
+from newsletter.db import db, read_transactions
 from newsletter.sending.worker import deliver
 from tests.support.apps import DEFAULTS
 from tests.support.server import ROOT
@@ -53,10 +53,10 @@ from functools import partial
 from newsletter import create_app
 from newsletter.running import supervisor
 
-supervisor.RESTART_SECONDS = 0.1
+supervisor.RESTART_DELAY = 0.1
 app = create_app()
 names = [f"worker-{number}" for number in range(int(sys.argv[1]))]
-supervisor.Family(app, {name: partial(supervisor.serve_jobs, app) for name in names}).run()
+supervisor.Supervisor(app, {name: partial(supervisor.run_worker, app) for name in names}).run()
 """
 
 
@@ -115,7 +115,7 @@ def wait_until(condition: Callable[[], bool], every: float = 0.001) -> None:
 
 
 def is_sent(campaign: Campaign) -> bool:
-    with reading():  # on SQLite, whoever asks for more than this holds the workers up
+    with read_transactions():  # on SQLite, whoever asks for more than this holds the workers up
         status = db.session.scalar(sa.select(Campaign.status).where(Campaign.id == campaign.id))
         db.session.rollback()
     return status is CampaignStatus.SENT

@@ -369,7 +369,7 @@ def test_another_persons_passkey_is_no_second_step(client, anna, enter, add, pos
 
 
 def test_a_recovery_code_stands_in_for_a_lost_passkey(client, anna, post):
-    code = two_factor.new_recovery_codes(anna)[0]
+    code = two_factor.generate_recovery_codes(anna)[0]
     db.session.commit()
     post("/staff/login", email=anna.email, password=PASSWORD)
 
@@ -447,7 +447,7 @@ def test_nobody_removes_anothers(anna, enter, post):
 
     assert post("/staff/account/", f"/staff/account/passkeys/{number}/remove").status_code == 404
     assert post("/staff/account/", f"/staff/account/passkeys/{number}/name", name="x").status_code == 404
-    assert (anna.passkey_count, passkeys.of(anna)[0].name) == (1, "puhelin")
+    assert (anna.passkey_count, passkeys.list_passkeys(anna)[0].name) == (1, "puhelin")
 
 
 def test_a_passkey_can_be_called_something_else(enter, add, post):
@@ -458,7 +458,7 @@ def test_a_passkey_can_be_called_something_else(enter, add, post):
     answers = [post("/staff/account/", rename, name=name).status_code for name in ("  uusi   puhelin ", " ")]
 
     assert answers == [303, 422]
-    assert passkeys.of(account)[0].name == "uusi puhelin"
+    assert passkeys.list_passkeys(account)[0].name == "uusi puhelin"
     assert acts() == ["passkey added", "passkey renamed"]
 
 

@@ -9,7 +9,7 @@ from newsletter.staff.auth.passwords import (
     PasswordTooLong,
     PasswordTooShort,
     is_common,
-    require_good,
+    validate_password,
 )
 from tests.support.apps import load_settings
 
@@ -40,7 +40,7 @@ ADDRESS = "anna.virtanen@kirjakauppa.example"
 )
 def test_what_everybody_tries_first_is_refused(password):
     with pytest.raises(PasswordCommon):
-        require_good(password, address=ADDRESS)
+        validate_password(password, address=ADDRESS)
 
 
 @pytest.mark.parametrize(
@@ -55,17 +55,17 @@ def test_what_everybody_tries_first_is_refused(password):
     ],
 )
 def test_what_nobody_else_would_think_of_is_taken(password):
-    require_good(password, address=ADDRESS)
+    validate_password(password, address=ADDRESS)
 
 
 def test_a_password_is_counted_in_the_characters_one_sees():
     with pytest.raises(PasswordTooShort):
-        require_good("a\u0308" * 11, address=ADDRESS)
+        validate_password("a\u0308" * 11, address=ADDRESS)
 
 
 def test_a_password_without_end_is_refused_before_it_is_hashed():
     with pytest.raises(PasswordTooLong):
-        require_good("aä1 " * 51, address=ADDRESS)
+        validate_password("aä1 " * 51, address=ADDRESS)
 
 
 def test_the_comparison_takes_no_time_to_speak_of():

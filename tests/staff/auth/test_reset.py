@@ -113,7 +113,7 @@ def test_looking_at_the_link_changes_nothing(client, make_staff, ask, log_in):
 
 
 def test_the_link_does_not_pass_the_second_step(client, make_staff, ask, submit, log_in):
-    secret = two_factor.authenticator().generate_totp_secret()
+    secret = two_factor.get_authenticator().generate_totp_secret()
     make_staff(totp_secret=secret, role=Role.ADMIN)
 
     submit(ask(), password=NEW)

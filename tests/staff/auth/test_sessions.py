@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from flask.testing import FlaskClient
 
 from newsletter.db import db
-from newsletter.staff.accounts import change_role, close
-from newsletter.staff.auth.sessions import forget_old
+from newsletter.staff.accounts import change_role, close_account
+from newsletter.staff.auth.sessions import delete_old_sessions
 from newsletter.staff.models import Role, StaffInvitation, StaffSession
 from tests.staff.conftest import PASSWORD, sign_in_as
 from tests.subscribers.pages import Page
@@ -110,7 +110,7 @@ def test_another_level_ends_the_session_at_once(client, enter, now):
 def test_closing_an_account_ends_its_sessions_at_once(client, enter, now):
     anna = enter()
 
-    close(anna, now=now, actor="console")
+    close_account(anna, now=now, actor="console")
     db.session.commit()
 
     assert not is_in(client)
@@ -244,5 +244,8 @@ def test_who_has_not_undertaken_confidentiality_sees_nothing_before(client, ente
 def test_sessions_are_forgotten_after_90_days(enter, now):
     enter()
 
-    assert (forget_old(now + timedelta(days=90)), forget_old(now + timedelta(days=91))) == (0, 1)
+    assert (delete_old_sessions(now + timedelta(days=90)), delete_old_sessions(now + timedelta(days=91))) == (
+        0,
+        1,
+    )
     assert db.session.scalars(sa.select(StaffSession)).all() == []

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 from newsletter.db import db
 from newsletter.ledger.audit import AuditEntry
-from newsletter.ratelimit.limiter import items_of, take, visitor
+from newsletter.ratelimit.limiter import client_key, hit, parse_rule
 from newsletter.staff.auth import sessions, throttle
 from tests.subscribers.pages import Page
 from tests.support.clock import NOW
@@ -20,9 +20,9 @@ def engine() -> str:
 
 def count(rule: str, *key: str) -> None:
     """Use up all that a rule lets through but one."""
-    (item,) = items_of(rule)
+    (item,) = parse_rule(rule)
     for _try in range(item.amount - 1):
-        take(rule, *key)
+        hit(rule, *key)
 
 
 @pytest.fixture
@@ -56,9 +56,9 @@ def test_someone_else_on_another_network_is_not_held_up(make_staff, guess, log_i
 
 def test_a_flood_from_everywhere_does_not_lock_the_owner_out(make_staff, guess, log_in, client):
     anna = make_staff()
-    sessions.begin(anna, network="198.51.100.2", agent="", now=NOW)
+    sessions.create_session(anna, network="198.51.100.2", agent="", now=NOW)
     db.session.commit()
-    count(throttle.PER_ACCOUNT, "login", throttle._named(anna.email))
+    count(throttle.LOGINS_PER_ACCOUNT, "login", throttle._hash_email(anna.email))
 
     assert [guess("203.0.113.7"), guess("203.0.113.8")] == [200, 429]
     client.environ_base["REMOTE_ADDR"] = "203.0.113.200"
@@ -73,7 +73,7 @@ def test_an_address_without_an_account_is_held_up_just_as_soon(guess):
 
 def test_many_accounts_tried_from_one_network_are_held_up(app, guess):
     with app.test_request_context(environ_base={"REMOTE_ADDR": "192.0.2.7"}):
-        count(throttle.PER_NETWORK, "login", visitor())
+        count(throttle.LOGINS_PER_NETWORK, "login", client_key())
 
     answers = [guess("192.0.2.7", f"nimi{number}@kirjakauppa.example") for number in range(2)]
     assert answers == [200, 429]

@@ -18,12 +18,12 @@ WRONG = {"code": "Koodi on väärin tai jo käytetty. Odota seuraavaa."}
 @pytest.fixture
 def anna(make_staff):
     """An account with a second step."""
-    secret = two_factor.authenticator().generate_totp_secret()
+    secret = two_factor.get_authenticator().generate_totp_secret()
     return make_staff(role=Role.ADMIN, totp_secret=secret)
 
 
 def code_of(account) -> str:
-    return two_factor.authenticator().generate_totp_password(account.totp_secret)
+    return two_factor.get_authenticator().generate_totp_password(account.totp_secret)
 
 
 def test_the_password_alone_opens_nothing(client, anna, log_in):
@@ -65,13 +65,13 @@ def test_an_earlier_code_is_not_taken_after_a_later_one(anna, log_in, submit, lo
 
 
 def test_of_two_at_once_one_gets_in_with_a_code(real_app, now, make_staff):
-    secret = two_factor.authenticator().generate_totp_secret()
+    secret = two_factor.get_authenticator().generate_totp_secret()
     number = make_staff(totp_secret=secret).id
-    code = two_factor.authenticator().generate_totp_password(secret)
+    code = two_factor.get_authenticator().generate_totp_password(secret)
 
     def enter_code() -> str:
         account = db.session.get_one(Staff, number, with_for_update=True)
-        two_factor.check(account, code, now=now)
+        two_factor.verify_code(account, code, now=now)
         db.session.commit()
         return "in"
 
@@ -106,7 +106,7 @@ def test_guessing_codes_ends_soon(anna, log_in, submit):
 
 
 def test_a_recovery_code_works_once(client, anna, log_in, submit, log_out):
-    code = two_factor.new_recovery_codes(anna)[0]
+    code = two_factor.generate_recovery_codes(anna)[0]
     db.session.commit()
     log_in()
 
@@ -118,7 +118,7 @@ def test_a_recovery_code_works_once(client, anna, log_in, submit, log_out):
 
 
 def test_recovery_codes_are_kept_as_hashes(anna):
-    codes = two_factor.new_recovery_codes(anna)
+    codes = two_factor.generate_recovery_codes(anna)
 
     assert (len(codes), [len(kept) for kept in anna.recovery_hashes]) == (8, [64] * 8)
     assert not set(codes) & set(anna.recovery_hashes)
@@ -130,7 +130,7 @@ def test_setting_it_up_takes_a_first_code_and_shows_recovery_codes(client, enter
     with client.session_transaction() as session:
         secret = session["offered_secret"]
     assert key not in secret
-    code = two_factor.authenticator().generate_totp_password(secret)
+    code = two_factor.get_authenticator().generate_totp_password(secret)
 
     assert Page(submit("/staff/account/second-step", code="000000")).errors == WRONG
     page = Page(submit("/staff/account/second-step", code=code))
@@ -141,7 +141,7 @@ def test_setting_it_up_takes_a_first_code_and_shows_recovery_codes(client, enter
 
 
 def test_the_secret_is_kept_encrypted(client, enter, submit):
-    secret = two_factor.authenticator().generate_totp_secret()
+    secret = two_factor.get_authenticator().generate_totp_secret()
 
     assert re.findall(r'"(enckey|key)"', secret) == ["enckey"]
 
@@ -182,13 +182,13 @@ def test_on_a_trial_installation_it_may_wait_but_is_asked_for(client, enter):
 
 
 def test_a_new_secret_key_still_reads_what_the_old_one_wrote(make_app, app):
-    secret = two_factor.authenticator().generate_totp_secret()
-    code = two_factor.authenticator().generate_totp_password(secret)
+    secret = two_factor.get_authenticator().generate_totp_secret()
+    code = two_factor.get_authenticator().generate_totp_password(secret)
     rotated = make_app(secret_key="a new key", secret_key_fallbacks="the secret key of the tests")
 
     with rotated.app_context():
-        assert two_factor.authenticator().generate_totp_password(secret) == code
-        newer = two_factor.authenticator().generate_totp_secret()
+        assert two_factor.get_authenticator().generate_totp_password(secret) == code
+        newer = two_factor.get_authenticator().generate_totp_secret()
     lone = make_app(secret_key="a new key")
     with lone.app_context():
-        assert two_factor.authenticator().generate_totp_password(newer).isdigit()
+        assert two_factor.get_authenticator().generate_totp_password(newer).isdigit()

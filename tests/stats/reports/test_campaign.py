@@ -15,8 +15,8 @@ from newsletter.campaigns.models import Campaign, CampaignTotals, Edition
 from newsletter.db import db
 from newsletter.sending.lifecycle.start import start_campaign
 from newsletter.sending.models import Delivery, DeliveryStatus
-from newsletter.stats.reports.campaign import LinkFigures, Reads, campaign_figures, recent_hits
-from newsletter.stats.rollups.segments import count_due
+from newsletter.stats.reports.campaign import HitCounts, LinkFigures, campaign_figures, recent_hits
+from newsletter.stats.rollups.segments import count_due_segments
 from newsletter.subscribers.links import UNSUBSCRIBE
 from newsletter.subscribers.models import Subscriber, TrackingState
 from tests.tracking.hits import APPLE, hit_line, load_hits, spool_hits
@@ -71,7 +71,7 @@ def test_a_draft_has_no_figures(make_campaign, now):
 
     assert (figures.recipients, figures.opens, figures.open_rate, figures.click_rate) == (
         0,
-        Reads(0, 0, 0),
+        HitCounts(0, 0, 0),
         None,
         None,
     )
@@ -107,7 +107,7 @@ def test_while_it_is_on_its_way_those_who_wait_are_counted(make_campaign, make_l
     for person, status in zip(people, ["deferred", "sending", "queued", "queued"], strict=True):
         db.session.get_one(Delivery, (campaign.id, person.id)).status = DeliveryStatus(status)
     db.session.flush()
-    count_due(now)
+    count_due_segments(now)
     campaign.totals.accepted += 1  # answered since the deferred were last counted
 
     figures = campaign_figures(campaign, now)

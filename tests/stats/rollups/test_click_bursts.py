@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from newsletter.campaigns.models import Campaign, CampaignTotals
 from newsletter.db import db
 from newsletter.sending.models import Delivery
-from newsletter.stats.rollups.click_bursts import forget
-from newsletter.stats.rollups.verify import verify
+from newsletter.stats.rollups.click_bursts import delete_old_clicks
+from newsletter.stats.rollups.verify import verify_all
 from newsletter.subscribers.models import TrackingState
 from newsletter.tracking.models import Event, LinkTotals, MachineClass, RecentClick
 from tests.tracking.hits import LATER, hit_line, load_hits, spool_hits
@@ -44,7 +44,7 @@ def click(app, campaign, reader) -> Callable[..., None]:
             ],
         )
         load_hits(app)
-        assert verify() == (1, [])
+        assert verify_all() == (1, [])
 
     return click
 
@@ -124,7 +124,7 @@ def test_only_the_clicks_of_the_last_minutes_are_remembered(campaign, click, now
     click((0, 1))
     kept = db.session.scalar(sa.select(sa.func.count()).select_from(RecentClick))
 
-    forgotten = [forget(now + timedelta(minutes=minutes)) for minutes in (2, 4)]
+    forgotten = [delete_old_clicks(now + timedelta(minutes=minutes)) for minutes in (2, 4)]
 
     assert (kept, forgotten) == (1, [0, 1])
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from newsletter.campaigns.models import Campaign, CampaignTotals
 from newsletter.db import db
-from newsletter.stats.rollups.ingest import load_spool
+from newsletter.stats.rollups.ingest import load_local_logs
 from newsletter.subscribers import links as person_links
 from newsletter.subscribers.consent.evidence import Visit
 from newsletter.subscribers.models import Subscriber, TrackingState
@@ -173,7 +173,7 @@ def test_a_person_counts_once_for_the_loaders_of_two_machines(real_app, make_app
 
 def load_in(app: Flask) -> int:
     with app.app_context():
-        return load_spool()
+        return load_local_logs()
 
 
 # --- those who left --------------------------------------------------------------------------------

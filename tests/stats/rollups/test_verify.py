@@ -17,14 +17,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from newsletter.campaigns.models import Campaign, CampaignTotals
-from newsletter.config import settings as chosen
+from newsletter.config import current_settings as chosen
 from newsletter.db import db
 from newsletter.privacy.retention.erasure import erase_people
 from newsletter.sending.models import Delivery
 from newsletter.stats.models import CampaignClass, CampaignGroup, CampaignHour
-from newsletter.stats.rollups.ingest import store
+from newsletter.stats.rollups.ingest import store_hits
 from newsletter.stats.rollups.reclassify import reclassify
-from newsletter.stats.rollups.verify import verify, verify_campaign
+from newsletter.stats.rollups.verify import verify_all, verify_campaign
 from newsletter.subscribers.models import Subscriber, TrackingState
 from newsletter.tracking.classify import Rules
 from newsletter.tracking.loader import load
@@ -113,7 +113,7 @@ class World:
 
     def kill(self) -> None:
         def store_and_die(hits: Any) -> None:
-            store(hits)
+            store_hits(hits)
             raise Killed
 
         with suppress(Killed):
@@ -204,7 +204,7 @@ def test_tr7_stricter_rules_are_applied_to_what_is_kept_and_taken_back_again(bus
     busy.app.config["NEWSLETTER"] = strict
     changed = [reclassify(), reclassify()]
     under_strict = totals_of(busy.campaign)
-    wrong = verify()
+    wrong = verify_all()
     busy.app.config["NEWSLETTER"] = usual
     back = reclassify()
 
@@ -213,7 +213,7 @@ def test_tr7_stricter_rules_are_applied_to_what_is_kept_and_taken_back_again(bus
         {"clicks_human": 5, "clicks_machine": 0, "clicks_unique": 3},
         {"clicks_human": 3, "clicks_machine": 2, "clicks_unique": 2},
     )
-    assert (totals_of(busy.campaign), verify()) == (before, (1, []))
+    assert (totals_of(busy.campaign), verify_all()) == (before, (1, []))
 
 
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -263,12 +263,12 @@ def test_the_rules_that_judged_are_written_on_each_record(busy):
     ],
 )
 def test_a_number_that_is_wrong_is_found(app, busy, model, column, what):
-    assert verify() == (1, [])
+    assert verify_all() == (1, [])
 
     db.session.execute(sa.update(model).values({column: getattr(model, column) + 1}))
     db.session.commit()
 
-    found = [difference.what for difference in verify()[1]]
+    found = [difference.what for difference in verify_all()[1]]
     assert any(what in name for name in found)
     answer = app.test_cli_runner().invoke(args=["stats", "verify"])
     assert answer.exit_code == 1
@@ -297,7 +297,7 @@ def test_st2_totals_stay_as_plain_numbers_when_everybody_has_gone(busy):
 
     assert db.session.scalars(sa.select(Event)).all() == []
     assert db.session.scalars(sa.select(Delivery)).all() == []
-    assert (totals_of(busy.campaign), db.session.execute(groups).all(), verify()) == (
+    assert (totals_of(busy.campaign), db.session.execute(groups).all(), verify_all()) == (
         before,
         counted,
         (1, []),
@@ -305,13 +305,13 @@ def test_st2_totals_stay_as_plain_numbers_when_everybody_has_gone(busy):
 
 
 def test_records_are_added_up_piece_by_piece(busy, monkeypatch):
-    monkeypatch.setattr("newsletter.stats.rollups.verify._AT_ONCE", 2)
-    assert verify() == (1, [])
+    monkeypatch.setattr("newsletter.stats.rollups.verify._BATCH_SIZE", 2)
+    assert verify_all() == (1, [])
 
     db.session.execute(sa.delete(Event).where(Event.id == sa.select(sa.func.max(Event.id)).scalar_subquery()))
     db.session.commit()
 
-    assert len(verify()[1]) > 0
+    assert len(verify_all()[1]) > 0
 
 
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True)
@@ -325,7 +325,7 @@ def test_counting_again_leaves_the_write_lock_to_others(real_app):
         written.append(1)
 
     sa.event.listen(db.engine, "before_cursor_execute", write)
-    assert verify() == (0, [])
+    assert verify_all() == (0, [])
     sa.event.remove(db.engine, "before_cursor_execute", write)
 
     assert len(written) >= 3

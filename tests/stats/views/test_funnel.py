@@ -12,7 +12,7 @@ from newsletter.db import db
 from newsletter.stats.models import FunnelMonth
 from newsletter.stats.reports import funnel
 from newsletter.stats.reports.funnel import Filter
-from newsletter.stats.rollups.funnel_months import close_months, counts, next_month, wrong_months
+from newsletter.stats.rollups.funnel_months import close_months, find_wrong_months, funnel_counts, next_month
 from newsletter.subscribers.models import FunnelCount, FunnelStep, MailingList
 from newsletter.subscribers.signup.funnel import record_all
 from tests.subscribers.pages import Page
@@ -207,7 +207,7 @@ def test_a_month_that_is_over_is_added_up_once_and_shown_as_before(client, suome
     count(suomeksi, day=date(2026, 3, 2), confirmed=1)
 
     assert closed == [{date(2025, 12, 1)}, *[{date(2025, 12, 1), date(2026, 2, 1)}] * 2]
-    assert (shown()[2], before[0] == shown()[0], wrong_months()) == (before[2], False, [])
+    assert (shown()[2], before[0] == shown()[0], find_wrong_months()) == (before[2], False, [])
     db.session.execute(sa.delete(FunnelCount).where(FunnelCount.step == FunnelStep.CONFIRMED))
     assert shown() == before
 
@@ -235,7 +235,7 @@ def test_what_comes_late_is_added_to_its_month_and_undone_with_its_day(app, suom
         (date(2026, 1, 1), "www.yritys.example", 12),
         (date(2026, 2, 1), "www.yritys.example", 11),
     ]
-    assert wrong_months() == []
+    assert find_wrong_months() == []
 
 
 @pytest.mark.parametrize("closed", [None, date(2026, 1, 4), date(2026, 3, 4), date(2026, 4, 4)])
@@ -249,7 +249,7 @@ def test_counts_from_a_day_on_are_those_of_the_days(suomeksi, count, closed, sin
     if closed:
         close_months(closed)
 
-    found = db.session.scalar(sa.select(sa.func.sum(counts(since).c.count)))
+    found = db.session.scalar(sa.select(sa.func.sum(funnel_counts(since).c.count)))
 
     assert found == sum(number + 1 for number, day in enumerate(days) if day >= since)
 
@@ -272,7 +272,7 @@ def test_a_month_that_is_closed_while_a_count_for_it_is_stored_has_that_count(re
         has_closed.set()
 
     assert at_once(real_app, store, close) == [None, None]
-    assert (wrong_months(), db.session.scalars(sa.select(FunnelMonth.count)).all()) == ([], [11])
+    assert (find_wrong_months(), db.session.scalars(sa.select(FunnelMonth.count)).all()) == ([], [11])
 
 
 def test_a_count_that_is_stored_while_its_month_is_closed_is_added_to_it(real_app, suomeksi, count):
@@ -302,7 +302,7 @@ def test_a_count_that_is_stored_while_its_month_is_closed_is_added_to_it(real_ap
         has_stored.set()
 
     assert at_once(real_app, close, store) == [None, None]
-    assert (wrong_months(), db.session.scalars(sa.select(FunnelMonth.count)).all()) == ([], [11])
+    assert (find_wrong_months(), db.session.scalars(sa.select(FunnelMonth.count)).all()) == ([], [11])
 
 
 def test_a_month_that_is_not_what_its_days_add_up_to_is_found(app, suomeksi, count):
@@ -313,7 +313,7 @@ def test_a_month_that_is_not_what_its_days_add_up_to_is_found(app, suomeksi, cou
 
     told = app.test_cli_runner().invoke(args=["stats", "verify"])
 
-    assert wrong_months() == [date(2026, 1, 1)]
+    assert find_wrong_months() == [date(2026, 1, 1)]
     assert (told.exit_code, told.stderr.splitlines()[-1]) == (
         1, "  sign-ups of 2026-01: not what their days add up to",
     )  # fmt: skip

@@ -122,9 +122,9 @@ def test_who_sends_too_many_is_counted_once_and_told_so_on_a_page(sign_up, chang
     assert "Liian monta yritystä" in answers[-1].text
     assert int(answers[-1].headers["Retry-After"]) <= 60
     # What the minute refuses does not count for the hour: counted twice, the third would be used up.
-    by_minute, by_hour = limiter.items_of("2/minute;3/hour")
-    who = ("signup", limiter.visitor_at("127.0.0.1"))
-    assert [limiter.sum_of(item, *who) for item in (by_minute, by_hour)] == [4, 2]
+    by_minute, by_hour = limiter.parse_rule("2/minute;3/hour")
+    who = ("signup", limiter.client_key_of("127.0.0.1"))
+    assert [limiter.current_count(item, *who) for item in (by_minute, by_hour)] == [4, 2]
 
 
 def test_while_the_breaker_is_open_the_form_asks_for_its_work(sign_up, change_settings, views):

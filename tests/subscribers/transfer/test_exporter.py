@@ -10,7 +10,7 @@ from newsletter.subscribers.transfer import exporter
 from newsletter.subscribers.transfer.exporter import csv_pages, record_export
 from newsletter.subscribers.transfer.import_file import examine
 from newsletter.subscribers.transfer.importer import import_file
-from newsletter.web.csv_output import guarded
+from newsletter.web.csv_output import escape_formula
 from tests.support.clock import NOW
 
 HEADER = "address,language,list,status,confirmed_at,unsubscribed_at,source,tracking\r\n"
@@ -57,7 +57,7 @@ def test_the_source_is_what_the_import_said(run, finnish, tmp_path):
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\0"])
 def test_cells_that_a_spreadsheet_would_run_get_a_leading_quote(start):
-    assert guarded(f"{start}1+1") == f"'{start}1+1"
+    assert escape_formula(f"{start}1+1") == f"'{start}1+1"
 
 
 def test_an_address_is_never_a_formula(run, make_subscriber, finnish):
