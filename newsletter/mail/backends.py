@@ -7,8 +7,9 @@ from pathlib import Path
 from flask import Flask
 
 from newsletter.config import Settings, settings
+from newsletter.mail.replies.models import Fault
 from newsletter.mail.smtp.client import NewsMail, SmtpTransport
-from newsletter.mail.smtp.transport import Deed, Fault, Reply, Transport
+from newsletter.mail.smtp.transport import Deed, Reply, Transport
 
 
 class MailboxTransport(Transport):

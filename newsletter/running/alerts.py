@@ -14,6 +14,8 @@ from newsletter.campaigns.drafts import within
 from newsletter.campaigns.models import Campaign, CampaignStatus
 from newsletter.db import db
 from newsletter.ledger.audit import AuditEntry
+from newsletter.mail import outbox
+from newsletter.mail.replies.rules import REASONS
 from newsletter.privacy.retention.daily import late
 from newsletter.running.doctor.settings import findings
 from newsletter.running.health import warnings
@@ -23,7 +25,7 @@ from newsletter.staff.models import Role, Staff
 from newsletter.stats.reports import overview
 from newsletter.stats.reports.overview import Attention, Concern, Growth
 from newsletter.subscribers.undelivered import count_undelivered
-from newsletter.web.i18n import format_number
+from newsletter.web.i18n import format_number, translate
 
 _SENDING = {Role.SENDER, Role.ADMIN}
 _WRITING = {Role.EDITOR, Role.SENDER, Role.ADMIN}
@@ -135,6 +137,14 @@ def _of_mails(role: Role, lists: Sequence[str] | None, now: datetime) -> Iterato
     if stuck := sum(row[-1] for row in count_undelivered(now)):
         words = _("Single mails that did not arrive: %(count)s", count=stuck)
         yield Matter(words, url_for("subscribers_staff.mails"))
+    waiting, rule = outbox.held()
+    if role in _SENDING and waiting:
+        words = _(
+            "Single mails wait, because the mail server refuses us: %(count)s. %(why)s",
+            count=waiting,
+            why=translate(REASONS.get(rule or "", "")),
+        )
+        yield Matter(words)
     if role in _SENDING and warnings(now):
         yield Matter(_("Mails wait, and no worker takes them. Check that a worker is running."))
     if role in _SENDING and (refused := turned_away(now)):

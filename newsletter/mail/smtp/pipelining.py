@@ -15,6 +15,8 @@ import ssl
 from collections.abc import Generator
 from typing import NamedTuple, TypeVar
 
+from newsletter.mail.replies.models import Stage
+
 Result = TypeVar("Result")
 
 #: RFC 5321, 4.5.3.1.5 allows 512 octets; servers with long links in their replies do not keep to it.
@@ -69,6 +71,8 @@ class Answer(NamedTuple):
 
     code: int
     text: bytes
+    #: Of the command that it answers.
+    stage: Stage = Stage.DOT
 
     @property
     def is_closing(self) -> bool:
@@ -118,12 +122,12 @@ class Dialogue:
         if self._has_pipelining:
             yield from self._write(b"".join(commands))
             return (yield from self._read_refusal(len(commands)))
-        for command in commands:
+        for number, command in enumerate(commands, 1):
             yield from self._write(command)
             answer = yield from self._read()
             if not _lets_go_on(answer, is_last=command is commands[-1]):
                 self._needs_reset = True
-                return _refusal(answer)
+                return _refusal(answer._replace(stage=_stage(number, len(commands))))
         return None
 
     def hand_over(self, message: bytes, following: Envelope | None = None) -> Steps[Answer]:
@@ -162,7 +166,7 @@ class Dialogue:
             # Most often all of them have come at once.
             answer = self._take() or (yield from self._read())
             if refusal is None and not _lets_go_on(answer, is_last=number == count):
-                refusal = answer
+                refusal = answer._replace(stage=_stage(number, count))
             if answer.is_closing:
                 return answer
         if refusal is None:
@@ -236,6 +240,11 @@ class Dialogue:
                 if not received:
                     raise Lost("SMTPServerDisconnected")
                 return received
+
+
+def _stage(number: int, count: int) -> Stage:
+    """Return the step of one of the commands that announce a mail; RSET may stand before them."""
+    return (Stage.DATA, Stage.RCPT, Stage.MAIL, Stage.MAIL)[count - number]
 
 
 def _refusal(answer: Answer) -> Answer:

@@ -19,8 +19,9 @@ from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.db import change, db, reading
 from newsletter.mail.backends import open_transport
+from newsletter.mail.replies.models import Fault
 from newsletter.mail.return_path import return_paths
-from newsletter.mail.smtp.transport import Deed, Fault, Reply, Transport
+from newsletter.mail.smtp.transport import Deed, Reply, Transport
 from newsletter.sending.message.personalize import Filler
 from newsletter.sending.models import PENDING, Delivery
 from newsletter.sending.worker.batcher import Ledger, Turn
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 LOSSES = 3
 _FIRST_PAUSE = 0.1
 #: Why no connection was made, where another try would end the same way.
-HOPELESS = {Fault.LOGIN, Fault.NO_LOGIN, Fault.TLS, Fault.REFUSED}
+HOPELESS = {Fault.LOGIN, Fault.NO_LOGIN, Fault.TLS, Fault.REFUSED, Fault.EHLO}
 
 _halted = threading.Event()
 
@@ -172,6 +173,7 @@ class Pass:
                     continue
                 reply = yield from self._hand_over(turn.claimed, turn.ahead, transport)
                 turn.answered, turn.candidate = (turn.claimed, reply), turn.ahead
+                self._give_back(reply)
             self.breaker.note(reply)
             accepted += reply.is_accepted
             losses = losses + 1 if reply.code == 0 else 0
@@ -182,6 +184,11 @@ class Pass:
         turn.wants_more = False
         yield turn
         return accepted
+
+    def _give_back(self, reply: Reply) -> None:
+        """Give a place under the ceiling back that was lost to a mistake of ours."""
+        if reply.fault is not None:
+            self.ceiling.put_back()
 
     def _hand_over(self, claimed: Claimed, ahead: Leased | None, transport: Transport) -> Deed[Reply]:
         try:

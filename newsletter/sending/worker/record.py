@@ -11,17 +11,23 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from blinker import Namespace
+
 from newsletter.db import db, dialect, is_sqlite, listed
 from newsletter.db.leases import LEASE, owner
+from newsletter.mail.replies.models import Whose
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.sending.worker.leasing import Claimed, count, skip
-from newsletter.sending.worker.outcomes import Answered, in_figures
+from newsletter.sending.worker.outcomes import Answered, in_figures, status_of
 from newsletter.sending.worker.sql import prepared
 from newsletter.subscribers.consent.tracking import measured_states
 from newsletter.subscribers.models import TrackingState
 
 log = logging.getLogger(__name__)
 
+#: Sent with campaign, person and reply, in the transaction that records it, of a mail refused for good
+#: because of whom it was to.
+refused = Namespace().signal("refused")
 #: Subscriber, status, and whether the copy was measured.
 Recorded = tuple[int, str, bool]
 
@@ -36,7 +42,11 @@ def settle(
     as it is. When the commit is not confirmed, all of it may be asked for again, after an ``unmark``.
     """
     values = _values(campaign_id, answers, people, now)
-    recorded, marked = _step_by_step(values) if is_sqlite() else _at_once(values)
+    persons = [one for one in answers if _is_persons(one)]
+    if is_sqlite() or persons:
+        recorded, marked = _step_by_step(values, persons, now)
+    else:
+        recorded, marked = _at_once(values)
     claimed = {row[1]: Claimed(*row) for row in marked}
     late = [one for one in answers if one[0].subscriber_id not in recorded]
     gone = [number for number in people if number not in claimed]
@@ -80,9 +90,24 @@ def _at_once(values: dict[str, Any]) -> tuple[set[int], list[tuple[Any, ...]]]:
     return {row[1] for row in rows if row[0] is None}, [row for row in rows if row[0] is not None]
 
 
-def _step_by_step(values: dict[str, Any]) -> tuple[set[int], list[tuple[Any, ...]]]:
+def _is_persons(answered: Answered) -> bool:
+    """Tell whether a mail is refused for good because of whom it was to."""
+    claimed, reply = answered
+    is_theirs = reply.whose in {Whose.PERSON_FOR_GOOD, Whose.PERSON_FOR_NOW}
+    return is_theirs and status_of(reply, claimed.attempts) is DeliveryStatus.FAILED
+
+
+def _step_by_step(
+    values: dict[str, Any], persons: Sequence[Answered], now: datetime
+) -> tuple[set[int], list[tuple[Any, ...]]]:
     recorded = prepared("record").run(values)
     count(values["campaign"], **_numbers(recorded))
+    known = {row[0] for row in recorded}
+    for claimed, reply in persons:
+        if claimed.subscriber_id in known:
+            refused.send(
+                campaign_id=values["campaign"], subscriber_id=claimed.subscriber_id, reply=reply, now=now
+            )
     marked = prepared("mark").run(values)
     db.session.commit()
     return {row[0] for row in recorded}, marked

@@ -180,6 +180,8 @@ def _recording(held: sa.ColumnElement[bool], *, for_sqlite: bool) -> sa.Update:
             accepted_at=sa.case((is_accepted, now)),
             reply_code=given.c.reply_code,
             reply_text=given.c.reply_text,
+            rule=given.c.rule,
+            rules=given.c.rules,
             leased_by=None,
             leased_until=None,
         )
@@ -189,7 +191,7 @@ def _recording(held: sa.ColumnElement[bool], *, for_sqlite: bool) -> sa.Update:
 
 def _given(*, for_sqlite: bool) -> sa.FromClause:
     """Read the answers, a JSON list of objects, as rows: one statement for all, however unlike."""
-    names = ("subscriber_id", "attempts", "status", "due_at", "reply_code", "reply_text")
+    names = ("subscriber_id", "attempts", "status", "due_at", "reply_code", "reply_text", "rule", "rules")
     text = sa.bindparam("given", type_=sa.String)
     if for_sqlite:
         each = sa.func.json_each(text).table_valued("value")
