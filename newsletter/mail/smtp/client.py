@@ -6,7 +6,6 @@ opening is ours.
 
 import re
 import smtplib
-import socket
 import ssl
 from contextlib import suppress
 
@@ -66,9 +65,9 @@ class SafeConnection(flask_mail.Connection):
         return host
 
 
-def ehlo_name() -> str:
-    """Return the name that we give in EHLO: the setting's, else the host's own (RFC 5321, 4.1.1.1)."""
-    return settings().mail_ehlo_name or socket.getfqdn()
+def ehlo_name() -> str | None:
+    """Return the name that we give in EHLO; None for the host's own, or its address where it has none."""
+    return settings().mail_ehlo_name or None
 
 
 class SmtpTransport(Transport):
