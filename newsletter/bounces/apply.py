@@ -147,7 +147,7 @@ def _came_back(reading: Reading, about: About, now: datetime) -> None:
     gives_up = reading.kind is Kind.HARD or (
         reading.kind is Kind.SOFT
         and about.copy is not None
-        and has_bounced_too_often(about.copy.subscriber_id, about.copy.accepted_at)
+        and has_bounced_too_often(about.copy.subscriber_id, about.copy.accepted_at or now)
     )
     subscriber = _subscriber(about) if gives_up else None
     if subscriber is None:

@@ -11,12 +11,14 @@ from sqlalchemy.exc import OperationalError
 
 from newsletter.bounces import queries
 from newsletter.bounces.receive import take_in
+from newsletter.bounces.rejudge import rejudge
 from newsletter.bounces.reputation_guard import stop_if_needed
 from newsletter.bounces.sources import mailbox
 from newsletter.bounces.sources.lmtp import Listener
 from newsletter.cli.report import report
 from newsletter.clock import utcnow
 from newsletter.db import db
+from newsletter.mail.replies.rules import VERSION
 
 #: A mail server that runs us keeps the message and comes back (sysexits.h).
 _COME_BACK = 75
@@ -68,6 +70,31 @@ def listen(host: str, port: int) -> None:
             listener.serve_forever()
         except KeyboardInterrupt:
             click.echo("Stopped.")
+
+
+@bounces.command("rejudge")
+@click.option("--dry-run", is_flag=True, help="Say what would change, and change nothing.")
+@click.option("--everything", is_flag=True, help="Judge what the rules of today decided, too.")
+@report
+def rejudge_all(*, dry_run: bool, everything: bool) -> tuple[object, str]:
+    """Judge anew what older rules decided; give back and suppress addresses accordingly."""
+    done = rejudge(utcnow(), dry_run=dry_run, everything=everything)
+    data = {
+        "version": VERSION,
+        "looked_at": done.looked_at,
+        "changed": [
+            {"from": old, "to": new, "count": number} for (old, new), number in sorted(done.changed.items())
+        ],
+        "suppressed": done.suppressed,
+        "given_back": done.given_back,
+        "dry_run": dry_run,
+    }
+    lines = [f"{old} -> {new}: {number}" for (old, new), number in sorted(done.changed.items())]
+    lines.append(
+        f"{done.looked_at} judged by version {VERSION}; {done.suppressed} addresses suppressed,"
+        f" {done.given_back} given back." + (" Nothing was changed." if dry_run else "")
+    )
+    return data, "\n".join(lines)
 
 
 @bounces.command("show")

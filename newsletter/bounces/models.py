@@ -2,6 +2,7 @@
 
 import enum
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
@@ -62,6 +63,10 @@ class Bounce(Base):
     status: Mapped[str | None]
     #: Which line of the table decided.
     reason: Mapped[str | None]
+    #: By which version of the table; NULL where nothing was judged, and before there were versions.
+    rules: Mapped[int | None]
+    #: Stage, code and speaker, which the judgement rests on beside the text; NULL where nothing was judged.
+    said: Mapped[dict[str, Any] | None]
     #: What the server said. It may name the person; addresses are cut out.
     text: Mapped[str | None] = mapped_column(info=personal_data(retention.DELIVERY))
     #: Of what it says on which mail, so that a report counts once.
@@ -87,3 +92,12 @@ class Complaint(Base):
     feedback_type: Mapped[str]
     digest: Mapped[str] = mapped_column(unique=True)
     raw: Mapped[str | None] = mapped_column(deferred=True, info=personal_data(retention.RAW_BOUNCE))
+
+
+class WebhookToken(Base):
+    """What a relay signed a call with that may be taken once only; kept for as long as its stamp holds."""
+
+    __tablename__ = "webhook_tokens"
+
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    taken_at: Mapped[datetime]

@@ -3,25 +3,32 @@
 Nothing here looks anything up or changes anything, and no message, however broken, raises.
 """
 
+import html
 import logging
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email import message_from_bytes
 from email.header import decode_header, make_header
 from email.message import Message
 
 from flufl.bounce import all_failures
 
-from newsletter.bounces.classify import classify, status_in
+from newsletter.bounces.automatic import automatic_kind
+from newsletter.bounces.judging import judge
 from newsletter.bounces.models import Kind
+from newsletter.bounces.quoted import without_quoted
 from newsletter.errors import N_
+from newsletter.mail.replies.classify import status_in
+from newsletter.mail.replies.models import Said, Stage
 
 # It logs every detector it tries, and addresses among what it logs.
 logging.getLogger("flufl.bounce").disabled = True
 
 #: The rest of a message is the newsletter itself, or somebody's attachment.
 LONGEST = 300_000
+#: Of prose; the reason stands at its beginning.
+LONGEST_JUDGED = 4000
 _LONGEST_SAID = 60_000
 _LONGEST_TEXT = 500
 #: Where a server names the mail that comes back, or the address it came back to.
@@ -30,28 +37,34 @@ _NAMING = (
     "x-failed-recipients", "references", "in-reply-to", "x-original-message-id",
     "message-id", "x-ms-exchange-inbox-rules-loop",
 )  # fmt: skip
-_COMPLAINTS = {"abuse", "fraud", "opt-out", "opt-out-list", "other", "miscategorized"}
-_AUTOMATIC = re.compile(
-    r"^\s*(?:re: )?(?:automatic reply|auto(?:matic)?[- ]?(?:reply|response|responder)|autoreply|"
-    r"out of (?:the )?office|ooo\b|away from|on (?:vacation|holiday|leave)|vacation|i am away|"
-    r"poissa|lomalla|automaattinen vastaus|autosvar|frånvaro|abwesen|automatische antwort|"
-    r"réponse automatique|absence|risposta automatica|respuesta automática|afwezig)",
-    re.IGNORECASE,
-)
-_CHALLENGE = re.compile(
-    r"(?:confirm|verify|validate|authenticate|release|approve).{0,60}"
-    r"(?:your (?:message|e?-?mail|address|identity)|you (?:sent|are)|sender|delivery)|"
-    r"challenge|is protected by|whitelist|white list|(?:prove|are) (?:that )?you (?:are )?(?:a )?human|"
-    r"requires? (?:sender )?(?:confirmation|verification)|boxbe|spam ?arrest|earthlink|"
-    r"uol.*anti-?spam|sender verification",
-    re.IGNORECASE | re.DOTALL,
-)
 _SERVERS = (
     "mailer-daemon", "postmaster", "mail delivery", "mailer_daemon", "mail system", "microsoftexchange",
+    "mailerdaemon", "mail-daemon", "maildelivery", "mail administrator",
 )  # fmt: skip
-_LATE = re.compile(r"\b(?:warning|delay(?:ed)?|still being retried|deferred)\b", re.IGNORECASE)
-_STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
+#: How the subjects of bounces begin, whoever they say they are from.
+_RETURNED = re.compile(
+    r"^\W*(?:undeliver\w*|delivery (?:status|failure|has failed|error|problem|report)|failure notice|"
+    r"returned|"
+    r"mail (?:delivery|could not|not delivered|system error)|(?:message|e-?mail) (?:delivery|could not|not "
+    r"delivered|undeliverable|bounced)|(?:non|un)[- ]?deliver|unzustellbar|nicht zustellbar|rücksendung|"
+    r"non remis|échec|viestiä ei|ei voitu|toimittaminen|ditt meddelande kunde|kunde inte levereras|"
+    r"oleveransbart|mislukt|no se puede|impossibile|mancata consegna|не доставлен|недоставлен|退信|配信不能)",
+    re.IGNORECASE,
+)
+_LATE = re.compile(
+    r"\b(?:warning|delay(?:ed)?|still being retried|deferred|verzögert|retardé|viivästy\w*|fördröj\w*)\b",
+    re.IGNORECASE,
+)
+_UNSUBSCRIBE = re.compile(
+    r"^\W*(?:(?:re|fwd?|vs|sv|aw|vb): ?)*\W*(?:list-)?(?:unsubscribe|peruuta|peru\b|poistu|avsluta|abmelden|"
+    r"désabonn\w*|opt.?out)",
+    re.IGNORECASE,
+)
+_STATUS = re.compile(r"(?<![\d.])[245]\.\d{1,3}\.\d{1,3}(?![\d.])")
 _ORIGINAL = re.compile(rb"^(?:Return-Path|Message-ID):[^\n]*(?:\n[ \t][^\n]*)*", re.MULTILINE | re.IGNORECASE)
+#: Outlook.com's own form of a complaint (JMRP): the mail itself, with this on top.
+_JMRP = "x-hmxmroriginalrecipient"
+_ARRIVED = {"delivered", "relayed", "expanded"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +77,10 @@ class Reading:
     text: str = ""
     feedback_type: str | None = None
     naming: list[str] = field(default_factory=list)
+    #: What was judged; None where nothing was.
+    said: Said | None = None
+    #: It says that it wants to leave, whatever else it carries.
+    asks_to_leave: bool = False
 
 
 def read(content: bytes) -> Reading:
@@ -75,94 +92,136 @@ def read(content: bytes) -> Reading:
         naming = _names(message, content)
     except Exception:  # noqa: BLE001 - a stranger wrote it, and two parsers of others work on it
         return Reading(Kind.UNREADABLE, naming=[content.decode("latin-1")])
-    return Reading(found.kind, found.status, found.reason, found.text, found.feedback_type, naming)
+    return replace(found, naming=naming, asks_to_leave=_asks_to_leave(message))
+
+
+def judged(said: Said, naming: list[str] | None = None) -> Reading:
+    """Return what the judge makes of what was said, with all that is written down of it."""
+    kind, rule = judge(said)
+    status = said.status or status_in(said.text)
+    return Reading(kind, status, rule, _cut(said.text), naming=naming or [], said=said)
 
 
 def _read(message: Message) -> Reading:
-    parts = {part.get_content_type(): part for part in reversed(list(message.walk()))}
+    outer = list(_own_parts(message))
+    parts = {part.get_content_type(): part for part in [*reversed(list(message.walk())), *reversed(outer)]}
     if "message/feedback-report" in parts:
         return _read_feedback(parts["message/feedback-report"])
-    if "message/disposition-notification" in parts:
-        return Reading(Kind.NOTICE, reason="read_receipt")
+    said = without_quoted(_text_of(outer))
     if "message/delivery-status" in parts:
-        found = _read_status(parts["message/delivery-status"])
+        found = _read_status(parts["message/delivery-status"], said)
         if found is not None:
             return found
-    said = _text_of(message)
-    return _read_conversation(message, said) or _read_plain(message, said)
+    if "message/disposition-notification" in parts:
+        return _read_disposition(parts["message/disposition-notification"], said)
+    if any(part.get(_JMRP) for part in message.walk()):
+        return complaint("abuse")
+    subject = _header(message, "subject")
+    by_server = bool(
+        message.get("x-failed-recipients") or _is_by_server(message) or _RETURNED.search(subject)
+    )
+    kind = automatic_kind(message, subject, said, by_server=by_server)
+    if kind is not None:
+        return Reading(kind, reason=kind.value)
+    return _read_plain(message, said, is_from_server=by_server or _has_no_sender(message))
+
+
+def _own_parts(message: Message) -> Iterator[Message]:
+    """Yield the parts of a message, and nothing of the mails that are attached to it."""
+    yield message
+    if message.get_content_maintype() == "multipart" and isinstance(message.get_payload(), list):
+        for part in message.get_payload():
+            if isinstance(part, Message):
+                yield from _own_parts(part)
+
+
+def _asks_to_leave(message: Message) -> bool:
+    return bool(message.get("x-apple-unsubscribe") or _UNSUBSCRIBE.search(_header(message, "subject")))
+
+
+def complaint(feedback_type: object, naming: list[str] | None = None) -> Reading:
+    """Return what a mailbox provider passes on (RFC 5965, RFC 6591), by its name for it."""
+    word = re.sub(r"[^a-z-]", "", str(feedback_type or "abuse").lower())[:40]
+    said = Said(Stage.COMPLAINT, word=word)
+    kind, _rule = judge(said)
+    return Reading(kind, reason="feedback", feedback_type=word, naming=naming or [], said=said)
 
 
 def _read_feedback(part: Message) -> Reading:
-    """Read what a mailbox provider passes on (RFC 5965, RFC 6591)."""
-    fields = _fields(part)
-    kind = re.sub(r"[^a-z-]", "", fields.get("feedback-type", "abuse").lower())[:40]
-    known = Kind.COMPLAINT if kind in _COMPLAINTS else Kind.NOTICE
-    return Reading(known, feedback_type=kind, reason="feedback")
+    return complaint(_fields(part).get("feedback-type", "abuse"))
 
 
-def _read_status(part: Message) -> Reading | None:
+def _read_disposition(part: Message, said: str) -> Reading:
+    """Tell a read receipt from the refusal of a mailbox's own filter (RFC 8098; RFC 5429, 2.2)."""
+    disposition = _fields(part).get("disposition", "").lower()
+    mode, _semicolon, done = disposition.partition(";")
+    if mode.startswith("automatic-action") and "deleted" in done:
+        return judged(Said(Stage.REPORT, _telling(said), word="mdn/deleted"))
+    return Reading(Kind.NOTICE, reason="read_receipt")
+
+
+def _read_status(part: Message, prose: str) -> Reading | None:
     """Read a delivery status notification (RFC 3464): the first recipient that failed counts."""
     found = None
     for fields in _blocks(part):
-        action = fields.get("action", "").split("(")[0].strip().lower()
+        action = fields.get("action", "").split("(")[0].split(";")[0].strip().lower()
         status = _STATUS.search(fields.get("status", ""))
         if not action and not status:
             continue  # what is said of the message as a whole
-        said = fields.get("diagnostic-code", "")
-        text = said.partition(";")[2].strip() if ";" in said else said.strip()
         number = status.group(0) if status else None
-        if action == "failed" or (not action and number and number[0] == "5"):
-            verdict = classify(number, text)
-            return Reading(verdict.kind, number, verdict.reason, _cut(text))
-        kind = Kind.DELAYED if action == "delayed" or (number and number[0] == "4") else Kind.NOTICE
+        text = _diagnostic(fields)
+        kind = _on_its_way(action, number, text)
+        if kind is None:
+            # Some say why for people only.
+            text = text or (_telling(prose) if number is None or number.endswith(".0.0") else "")
+            return judged(Said(Stage.REPORT, _clean(text), status=number, word=f"action/{action[:40]}"))
         found = found or Reading(kind, number, kind.value, _cut(text))
     return found
 
 
-def _read_conversation(message: Message, said: str) -> Reading | None:
-    """Tell automatic replies and challenges: what people's mailboxes say by themselves (RFC 3834)."""
-    subject = _header(message, "subject")
-    automatic = _header(message, "auto-submitted").lower().startswith("auto-replied")
-    marked = (
-        automatic
-        or _header(message, "precedence").lower() in {"auto_reply", "auto-reply"}
-        or any(message.get(name) for name in ("x-autoreply", "x-autorespond", "x-autoresponder"))
-    )
-    if message.get("x-failed-recipients") or _is_by_server(message):
-        return None  # it marks what it writes, too
-    if any(name.lower().startswith("x-challenge") for name in message) or _CHALLENGE.search(subject):
-        return Reading(Kind.CHALLENGE, reason="challenge")
-    if not _AUTOMATIC.search(subject) and _CHALLENGE.search(said[:1500]) and (marked or "http" in said):
-        return Reading(Kind.CHALLENGE, reason="challenge")
-    if marked or _AUTOMATIC.search(subject):
-        return Reading(Kind.AUTO_REPLY, reason="auto_reply")
-    return None
+def _on_its_way(action: str, number: str | None, text: str) -> Kind | None:
+    """Return DELAYED or NOTICE for what has not failed; None for what has, whatever it is called."""
+    if action == "failed":
+        return None
+    if action in _ARRIVED:
+        return Kind.NOTICE
+    if action == "delayed":
+        return Kind.DELAYED
+    if action == "expired" or (number is not None and number[0] == "5") or (number is None and text):
+        return None
+    if number is None:
+        return Kind.UNREADABLE
+    return Kind.NOTICE if number[0] == "2" else None if action in {"error", "rejected"} else Kind.DELAYED
 
 
-def _read_plain(message: Message, said: str) -> Reading:
+def _diagnostic(fields: dict[str, str]) -> str:
+    said = fields.get("diagnostic-code", "")
+    kind, semicolon, text = said.partition(";")
+    return text.strip() if semicolon and " " not in kind.strip() else said.strip()
+
+
+def _read_plain(message: Message, said: str, *, is_from_server: bool) -> Reading:
     """Read what follows no standard, as long as a mail server wrote it."""
     late, failed = all_failures(message)
-    is_from_server = _is_by_server(message) or _header(message, "return-path").strip() == "<>"
-    if is_from_server and _LATE.search(_header(message, "subject")):
-        return Reading(Kind.DELAYED, status_in(said), "delayed", _telling(said))
-    if failed or (is_from_server and not late and status_in(said)):
-        status = status_in(said)
-        if status and status[0] == "4" and not failed:
-            return Reading(Kind.DELAYED, status, "delayed", _telling(said))
-        verdict = classify(status, said)
-        return Reading(verdict.kind, status, verdict.reason, _telling(said))
-    if late:
-        return Reading(Kind.DELAYED, status_in(said), "delayed", _telling(said))
-    if is_from_server:
-        verdict = classify(None, said)
-        if verdict.reason != "other":
-            return Reading(verdict.kind, None, verdict.reason, _telling(said))
-    return Reading(Kind.UNREADABLE)
+    status = status_in(said)
+    is_late = is_from_server and _LATE.search(_header(message, "subject"))
+    if is_late or (late and not failed) or (not failed and is_from_server and (status or "")[:1] == "4"):
+        return Reading(Kind.DELAYED, status, "delayed", _telling(said))
+    if not (failed or is_from_server):
+        return Reading(Kind.UNREADABLE)
+    found = judged(Said(Stage.REPORT, _clean(said[:LONGEST_JUDGED])))
+    if found.reason == "other" and not (failed or status):
+        return Reading(Kind.UNREADABLE)
+    return replace(found, text=_telling(said))
 
 
 def _is_by_server(message: Message) -> bool:
     sender = _header(message, "from").lower()
     return any(name in sender for name in _SERVERS)
+
+
+def _has_no_sender(message: Message) -> bool:
+    return _header(message, "return-path").strip() == "<>"
 
 
 def _blocks(part: Message) -> Iterator[dict[str, str]]:
@@ -194,12 +253,14 @@ def _names(message: Message, content: bytes) -> list[str]:
     return outer + reported + inner
 
 
-def _text_of(message: Message) -> str:
-    texts = [part for part in message.walk() if part.get_content_maintype() == "text"]
+def _text_of(parts: list[Message]) -> str:
+    texts = [part for part in parts if part.get_content_maintype() == "text"]
     plain = [part for part in texts if part.get_content_subtype() == "plain"] or texts
     said = "\n".join(_decoded(part) for part in plain[:2])[:_LONGEST_SAID]
-    return (
-        re.sub(r"<[^>@]{1,400}>", " ", said) if plain and plain[0].get_content_subtype() == "html" else said
+    if not (plain and plain[0].get_content_subtype() == "html"):
+        return said
+    return html.unescape(
+        re.sub(r"<[^>@]{1,400}>", " ", re.sub(r"(?is)<(style|script|head).*?</\1>", " ", said))
     )
 
 
@@ -214,7 +275,13 @@ def _decoded(part: Message) -> str:
 
 
 def _header(message: Message, name: str) -> str:
-    value = str(message.get(name, ""))
+    # As it came: beyond ASCII, what the parser gives out is question marks.
+    found = next((str(value) for key, value in message.raw_items() if key.lower() == name), "")
+    raw = found.encode("utf-8", "surrogateescape")
+    try:
+        value = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        value = raw.decode("latin-1")
     try:
         return str(make_header(decode_header(value)))
     except (LookupError, UnicodeError, ValueError):
@@ -229,17 +296,22 @@ def _telling(said: str) -> str:
 
 
 def _cut(text: str) -> str:
-    """Return the beginning of a text, without what no database takes (UTF-7 can say half a letter)."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode()[:_LONGEST_TEXT]
+    return _clean(text)[:_LONGEST_TEXT]
+
+
+def _clean(text: str) -> str:
+    """Return a text without what no database takes (UTF-7 can say half a letter)."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 #: What a reading that is not in the table of classes is for, in plain words.
 OTHER_REASONS = {
     "delayed": N_("On its way, late."),
     "notice": N_("It arrived."),
-    "relay": N_("The relay says that the address is no good."),
     "feedback": N_("A mailbox provider passed it on."),
     "read_receipt": N_("It was opened; the mail program said so."),
     "auto_reply": N_("An automatic reply, such as out of office."),
+    "unsubscribe": N_("The person left by the relay's own link."),
+    "unknown_event": N_("The relay reports something that we do not know."),
     "challenge": N_("A mailbox asked for proof that a person wrote; nobody answered."),
 }

@@ -10,13 +10,16 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
 
 from newsletter.bounces import apply
 from newsletter.bounces.matching import Named, find_named
-from newsletter.bounces.models import CONVERSATION, Bounce, Complaint, Kind
+from newsletter.bounces.models import CONVERSATION, Bounce, Complaint, Kind, WebhookToken
 from newsletter.bounces.parser import Reading, read
-from newsletter.db import insert_or_ignore
+from newsletter.db import execute_dml, insert_or_ignore
+from newsletter.mail.replies.rules import VERSION
 from newsletter.mail.return_path import OUTBOX_CAMPAIGN
 from newsletter.sending.worker.outcomes import redact_addresses
 
@@ -24,6 +27,8 @@ log = logging.getLogger(__name__)
 
 #: More of a message than this is the newsletter that came back, not the report.
 KEPT = 64_000
+#: Their stamps hold for a quarter of an hour.
+_TOKENS_KEPT = timedelta(hours=1)
 
 
 class Outcome(enum.Enum):
@@ -54,13 +59,21 @@ def record(
 ) -> tuple[Reading, Outcome]:
     """Write a report down and carry out what it says; returns it as it was understood."""
     if named is not None and named.leaves:
-        # Whoever writes there wants to leave; what writes by itself does not.
-        reading = replace(reading, kind=_of_leaving(reading.kind), reason=None, status=None)
+        # Whoever writes there wants to leave; what writes by itself does not, unless it says so.
+        kind = Kind.UNSUBSCRIBE if reading.asks_to_leave else _of_leaving(reading.kind)
+        reading = replace(reading, kind=kind, reason=None, status=None)
     outcome = _record(reading, named, source=source, now=now, raw=raw)
     log.info(
         "report taken in", extra={"source": source, "kind": reading.kind.value, "outcome": outcome.value}
     )
     return reading, outcome
+
+
+def note_refusal(reading: Reading, named: Named, about: apply.About, *, now: datetime) -> None:
+    """Write down what a server refused at once, and carry out what that says, in the caller's transaction."""
+    row = _row(reading, named, source="reply", now=now, raw=b"") | {"subscriber_id": about.subscriber_id}
+    if insert_or_ignore(Bounce, row):
+        apply.carry_out(reading, about, now=now)
 
 
 def _of_leaving(kind: Kind) -> Kind:
@@ -84,7 +97,8 @@ def _record(reading: Reading, named: Named | None, *, source: str, now: datetime
 def _keep(reading: Reading, named: Named | None, *, source: str, now: datetime, raw: bytes) -> Outcome:
     """Keep what cannot be believed or understood; where it names one of our mails, with that one."""
     about = apply.find_about(named.sent) if named else None
-    kept = replace(reading, kind=Kind.UNREADABLE, reason=None if named else "unnamed")
+    reason = "unknown_event" if reading.reason == "unknown_event" else None if named else "unnamed"
+    kept = replace(reading, kind=Kind.UNREADABLE, reason=reason, said=None)
     row = _row(kept, named if about else None, source=source, now=now, raw=raw)
     row |= {
         "subscriber_id": about.subscriber_id if about else None,
@@ -116,5 +130,14 @@ def _row(
         "kind": reading.kind,
         "status": reading.status,
         "reason": reading.reason,
+        "rules": VERSION if reading.said else None,
+        "said": reading.said.facts() if reading.said else None,
         "text": text if is_kept else None,
     }
+
+
+def take_once(token: str, now: datetime) -> bool:
+    """Tell whether a relay's token has not been taken before, in the caller's transaction; old ones go."""
+    execute_dml(sa.delete(WebhookToken).where(WebhookToken.taken_at < now - _TOKENS_KEPT))
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    return bool(insert_or_ignore(WebhookToken, {"digest": digest, "taken_at": now}))

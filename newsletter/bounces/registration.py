@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from newsletter.bounces import views
+from newsletter.bounces import refused, views
 from newsletter.bounces.cli import bounces
 from newsletter.config import Settings
 from newsletter.web.csrf import csrf
@@ -10,6 +10,7 @@ from newsletter.web.csrf import csrf
 
 def register(app: Flask, _settings: Settings) -> None:
     """Add webhooks, whose authority is a signature, and commands."""
+    refused.init_app()
     csrf.exempt(views.bp)
     app.register_blueprint(views.bp)
     app.cli.add_command(bounces)

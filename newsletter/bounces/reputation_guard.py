@@ -18,13 +18,17 @@ from newsletter.config import current_settings
 from newsletter.db import db, execute_dml
 from newsletter.ledger import audit
 from newsletter.ledger.audit import AuditEntry
-from newsletter.mail.smtp.transport import Fault, Reply
+from newsletter.mail.replies.models import Fault
+from newsletter.mail.replies.rules import RULES
+from newsletter.mail.smtp.transport import Reply
 from newsletter.sending.worker.circuit_breaker import MAX_CONSECUTIVE_FAULTS, pause_campaign
 
 log = logging.getLogger(__name__)
 
 #: Staff are warned of bounces at this part of where a campaign stops.
 _WARN_AT = 0.5
+#: What each row of the table says is wrong with us.
+_FAULT_OF = {rule.key: rule.fault for rule in RULES if rule.fault is not None}
 #: Campaigns older than this get no warning any more.
 RECENT = timedelta(days=30)
 
@@ -87,11 +91,11 @@ def _stop(campaign: Campaign, now: datetime) -> bool:
     for danger in dangers_of(campaign.totals):
         if danger.is_beyond and not _has_stopped(campaign.id, danger.limit.value):
             return _pause(campaign.id, danger, now)
-    said = _turned_away(campaign.id)
-    if said is not None and not _has_stopped(campaign.id, Fault.POLICY.value):
-        pause_campaign(campaign.id, Reply(550, said, fault=Fault.POLICY), now)
-        return True
-    return False
+    reply = _turned_away(campaign.totals)
+    if reply is None or reply.fault is None or _has_stopped(campaign.id, reply.fault.value):
+        return False
+    pause_campaign(campaign.id, reply, now)
+    return True
 
 
 def _has_stopped(campaign_id: int, reason: str) -> bool:
@@ -115,8 +119,25 @@ def _pause(campaign_id: int, danger: Danger, now: datetime) -> bool:
     return True
 
 
-def _turned_away(campaign_id: int) -> str | None:
-    """Return what servers said last when so many turned the campaign away because of us."""
-    those = sa.select(Bounce.text).where(Bounce.campaign_id == campaign_id, Bounce.kind == Kind.OURS)
-    newest = db.session.scalars(those.order_by(Bounce.id.desc()).limit(MAX_CONSECUTIVE_FAULTS)).all()
-    return (newest[0] or "") if len(newest) == MAX_CONSECUTIVE_FAULTS else None
+def _turned_away(totals: CampaignTotals) -> Reply | None:
+    """Return what was said most often of those that were turned away because of us, once they are many.
+
+    Many are so many in number, and such a part of all that were handed over: ten of ten thousand are
+    the rules of ten companies, ten of a hundred are ours to mend.
+    """
+    those = sa.and_(Bounce.campaign_id == totals.campaign_id, Bounce.kind == Kind.OURS)
+    number = sa.func.count()
+    rows = db.session.execute(
+        sa.select(Bounce.reason, number, sa.func.max(Bounce.id))
+        .where(those)
+        .group_by(Bounce.reason)
+        .order_by(number.desc(), sa.func.max(Bounce.id).desc())
+    ).all()
+    total = sum(row[1] for row in rows)
+    if total < MAX_CONSECUTIVE_FAULTS or total < current_settings().bounce_stop * (
+        totals.accepted + totals.failed
+    ):
+        return None
+    rule, _number, newest = rows[0]
+    said = db.session.scalar(sa.select(Bounce.text).where(Bounce.id == newest)) or ""
+    return Reply(550, said, fault=_FAULT_OF.get(rule or "", Fault.POLICY), rule=rule)

@@ -5,13 +5,16 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import NotFound
 
 from newsletter.bounces.matching import find_named
-from newsletter.bounces.receive import record
+from newsletter.bounces.receive import record, take_once
 from newsletter.bounces.reputation_guard import stop_if_needed
 from newsletter.bounces.sources import sns
-from newsletter.bounces.sources.webhooks import ReportInvalid, SignatureInvalid, read_reports
+from newsletter.bounces.sources.webhooks import ReportInvalid, SignatureInvalid, once_of, read_reports
 from newsletter.clock import utcnow
 from newsletter.config import current_settings
 from newsletter.db import db
+
+#: Events taken in by one transaction.
+_BATCH = 100
 
 bp = Blueprint("bounces", __name__, url_prefix="/hooks")
 
@@ -21,7 +24,7 @@ def take(relay: str) -> ResponseReturnValue:
     """Answer 204 for what has been taken in; a relay tries anything else again."""
     body, now = request.get_data(cache=False), utcnow()
     try:
-        readings = read_reports(relay, current_settings(), request.headers, body, now)
+        reports = read_reports(relay, current_settings(), request.headers, body, now)
     except KeyError as error:
         raise NotFound from error
     except SignatureInvalid:
@@ -30,11 +33,18 @@ def take(relay: str) -> ResponseReturnValue:
         return "", 422
     if relay == "ses" and sns.confirm(body):
         return "", 204
-    for reading in readings:
+    token = once_of(relay, body)
+    if token is not None and not take_once(token, now):
+        db.session.rollback()
+        return "", 401
+    for number, reported in enumerate(reports, 1):
         # The report as JSON is no message: it says no more than the row.
-        named = find_named(reading.naming)
-        if named is not None:  # a relay reports on the mails of other programs too
-            record(reading, named, source=relay, now=now, raw=b"")
+        named = find_named(reported.reading.naming)
+        # A relay reports on the mails of other programs too; what we do not know is kept for staff.
+        if named is not None or reported.raw:
+            record(reported.reading, named, source=relay, now=now, raw=reported.raw)
+        if number % _BATCH == 0:
             db.session.commit()
+    db.session.commit()
     stop_if_needed(now)
     return "", 204

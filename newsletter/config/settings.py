@@ -52,6 +52,7 @@ class Settings:
     mail_use_ssl: bool = setting(parsers.boolean, "false")
     mail_username: str = setting(parsers.one_line, "")
     mail_password: str = setting(parsers.one_line, "", secret=True)
+    mail_ehlo_name: str = setting(parsers.one_line, "")
     mail_timeout: float = setting(parsers.seconds, "60")
     mail_connections: int = setting(parsers.integer(1, 200), "10")
     #: Messages a second over all connections of one worker; 0 means no limit of ours.

@@ -7,8 +7,9 @@ from pathlib import Path
 from flask import Flask
 
 from newsletter.config import Settings, current_settings
+from newsletter.mail.replies.models import Fault
 from newsletter.mail.smtp.client import NewsletterMail, SmtpTransport
-from newsletter.mail.smtp.transport import Fault, Reply, Transport, TransportSteps
+from newsletter.mail.smtp.transport import Reply, Transport, TransportSteps
 
 
 class MailboxTransport(Transport):

@@ -74,6 +74,10 @@ class OutboxMail(Base):
     accepted_at: Mapped[datetime | None]
     #: The mail server's code, or NULL when none was heard.
     reply_code: Mapped[int | None]
+    #: Which row of the table judged it; NULL where it was accepted, or none was heard.
+    rule: Mapped[str | None]
+    #: By which version of the table.
+    rules: Mapped[int | None]
 
 
 class Grade(enum.Enum):

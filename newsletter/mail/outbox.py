@@ -21,6 +21,8 @@ from newsletter.mail.backends import open_transport
 from newsletter.mail.dkim import dkim_signer
 from newsletter.mail.message import compose, make_message_id
 from newsletter.mail.models import MailStatus, OutboxMail
+from newsletter.mail.replies.models import Whose
+from newsletter.mail.replies.rules import RULES, VERSION
 from newsletter.mail.return_path import OUTBOX_CAMPAIGN, return_paths
 from newsletter.mail.smtp.transport import Reply, Transport
 from newsletter.wakeups import wake_after_commit
@@ -33,10 +35,19 @@ RETRY_DELAYS = tuple(
 )
 
 
+#: A mail refused because of us is offered again so soon, and for so long, at no cost of its tries.
+HELD_GAP, HELD_FOR = timedelta(minutes=1), timedelta(days=14)
+#: So many in a row, and the others need not be asked.
+_FAULTS = 3
+
+#: Sent with ``mail``, ``reply`` and ``now`` in the transaction that records that a mail was refused for good.
+refused = Namespace().signal("refused")
 #: Signal with ``mail`` and ``now``, sent in the transaction that records the reply.
 mail_accepted = Namespace().signal("accepted")
 
 
+_OURS = {rule.key for rule in RULES if rule.whose is Whose.US}
+_REFUSED = 500
 _OUTBOX = table_of(OutboxMail)
 _INSERT = sa.insert(_OUTBOX)
 
@@ -120,12 +131,15 @@ def _last_enqueued(*, for_sqlite: bool) -> sa.Select[int, datetime]:
 
 def deliver_due(now: datetime | None = None) -> int:
     """Send every mail that is due and return how many were accepted. Commits after each."""
-    accepted = 0
+    accepted = faults = 0
     with open_transport() as transport:
         while (mail := _claim(now or utcnow())) is not None:
             reply = _compose_and_send(mail, transport, now or utcnow())
             _record(mail, reply, now or utcnow())
             accepted += reply.is_accepted
+            faults = faults + 1 if _is_held(reply) else 0
+            if faults == _FAULTS:
+                break  # it is about us: the others wait until somebody has mended it
             if reply.code == 0 and not reply.is_uncertain:
                 break  # the server is away: the others would only lose a try each
     return accepted
@@ -160,7 +174,8 @@ def _claim(now: datetime) -> OutboxMail | None:
     due = (
         sa.select(OutboxMail.id)
         .where(OutboxMail.status == MailStatus.QUEUED, OutboxMail.due_at <= now)
-        .order_by(OutboxMail.due_at, OutboxMail.id)
+        # Those refused because of us come last, so that one of them never keeps the others waiting.
+        .order_by(OutboxMail.rule.is_not(None), OutboxMail.due_at, OutboxMail.id)
         .limit(1)
         .with_for_update(skip_locked=True)
     )
@@ -211,18 +226,36 @@ def _compose_message(mail: OutboxMail, address: str, now: datetime) -> bytes:
     return signer.sign(message.as_bytes(), now=now) if signer else message.as_bytes()
 
 
+def held() -> tuple[int, str | None]:
+    """Return how many mails wait because the server refuses us, and by which row of the table."""
+    is_held = sa.and_(OutboxMail.status == MailStatus.QUEUED, OutboxMail.rule.in_(_OURS))
+    those = sa.select(sa.func.count(), sa.func.max(OutboxMail.rule)).where(
+        is_held, OutboxMail.reply_code >= _REFUSED
+    )
+    number, rule = db.session.execute(those).one()
+    return number, rule
+
+
+def _is_held(reply: Reply) -> bool:
+    return reply.fault is not None and reply.code >= _REFUSED
+
+
 def _record(mail: OutboxMail, reply: Reply, now: datetime) -> None:
     mail.leased_by = mail.leased_until = None
     mail.reply_code = reply.code or None
+    mail.rule, mail.rules = reply.rule, VERSION if reply.rule else None
     if reply.is_accepted:
         mail.status, mail.accepted_at = MailStatus.ACCEPTED, now
         mail_accepted.send(mail=mail, now=now)
     elif reply.is_uncertain:
         mail.status = MailStatus.UNCERTAIN
+    elif _is_held(reply) and now - mail.created_at < HELD_FOR:
+        mail.status, mail.due_at, mail.attempts = MailStatus.QUEUED, now + HELD_GAP, mail.attempts - 1
     elif reply.is_retryable and mail.attempts <= len(RETRY_DELAYS):
         mail.status, mail.due_at = MailStatus.QUEUED, now + RETRY_DELAYS[mail.attempts - 1]
     else:
         mail.status = MailStatus.FAILED
+        refused.send(mail=mail, reply=reply, now=now)
     if mail.status is not MailStatus.QUEUED:
         mail.address = mail.context = None  # the links in it are nobody's business any more
     log.info(

@@ -14,6 +14,8 @@ from newsletter.campaigns.drafts import within
 from newsletter.campaigns.models import Campaign, CampaignStatus
 from newsletter.db import db
 from newsletter.ledger.audit import AuditEntry
+from newsletter.mail import outbox
+from newsletter.mail.replies.rules import REASONS
 from newsletter.privacy.retention.daily import count_overdue
 from newsletter.running.doctor.settings import check_settings
 from newsletter.running.health import list_warnings
@@ -23,7 +25,7 @@ from newsletter.staff.models import Role, Staff
 from newsletter.stats.reports import overview
 from newsletter.stats.reports.overview import AlertKind, FigureAlert, ListGrowth
 from newsletter.subscribers.undelivered import count_undelivered
-from newsletter.web.i18n import format_number
+from newsletter.web.i18n import format_number, translate
 
 _SENDER_ROLES = {Role.SENDER, Role.ADMIN}
 _WRITER_ROLES = {Role.EDITOR, Role.SENDER, Role.ADMIN}
@@ -135,6 +137,14 @@ def _mail_alerts(role: Role, lists: Sequence[str] | None, now: datetime) -> Iter
     if stuck := sum(row[-1] for row in count_undelivered(now)):
         words = _("Single mails that did not arrive: %(count)s", count=stuck)
         yield Alert(words, url_for("subscribers_staff.mails"))
+    waiting, rule = outbox.held()
+    if role in _SENDER_ROLES and waiting:
+        words = _(
+            "Single mails wait, because the mail server refuses us: %(count)s. %(why)s",
+            count=waiting,
+            why=translate(REASONS.get(rule or "", "")),
+        )
+        yield Alert(words)
     if role in _SENDER_ROLES and list_warnings(now):
         yield Alert(_("Mails wait, and no worker takes them. Check that a worker is running."))
     if role in _SENDER_ROLES and (refused := turned_away(now)):

@@ -56,6 +56,10 @@ class Delivery(Base):
     reply_code: Mapped[int | None]
     #: Its text, where it did not accept the mail: it may name the person. Addresses are redacted.
     reply_text: Mapped[str | None] = mapped_column(info=personal_data(retention.DELIVERY))
+    #: Which row of the table judged that answer; NULL where it was accepted, or none came.
+    rule: Mapped[str | None]
+    #: By which version of the table.
+    rules: Mapped[int | None]
     #: When staff decided to leave an uncertain one as it is; NULL while that is open.
     decided_at: Mapped[datetime | None]
     #: True when the message carried the pixel and tracked links.

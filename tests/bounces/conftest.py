@@ -13,10 +13,10 @@ from newsletter.db import db
 from newsletter.mail.return_path import return_paths
 from newsletter.sending.models import Delivery
 from newsletter.subscribers.models import Subscriber
-from tests.sending.conftest import make_readers, smtp_app, start
+from tests.sending.conftest import make_readers, outcome, smtp_app, start
 from tests.support.clock import NOW
 
-__all__ = ["make_readers", "smtp_app", "start"]
+__all__ = ["make_readers", "outcome", "smtp_app", "start"]
 
 CORPUS = sorted((Path(__file__).parent / "corpus").glob("*.eml"))
 BY_NAME = {path.stem.partition("--")[2]: path for path in CORPUS}

@@ -99,6 +99,10 @@ class SmtpServer:
         """Give this reply at a stage, such as ``"550 5.1.1 unknown"`` at ``RCPT``."""
         self._rules.append(_Rule(stage, reply, to, times))
 
+    def mend(self) -> None:
+        """Take everything from now on."""
+        self._rules.clear()
+
     def drop(self, stage: str, *, to: str | None = None, times: int | None = None) -> None:
         """Break the connection off at a stage, without a word."""
         self._rules.append(_Rule(stage, _Deed.DROP, to, times))

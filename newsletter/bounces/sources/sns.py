@@ -6,6 +6,7 @@ comes; that is the one call this part makes, and only where ``HOOK_SES_TOPIC`` i
 
 import base64
 import json
+import logging
 import re
 import ssl
 from datetime import datetime
@@ -19,10 +20,15 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509 import load_pem_x509_certificate
 from flask import current_app
 
+log = logging.getLogger(__name__)
+
 _HOST = re.compile(r"sns\.[a-z0-9-]{3,30}\.amazonaws\.com(?:\.cn)?")
 _SIGNED = {
     "Notification": ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"),
     "SubscriptionConfirmation": (
+        "Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type",
+    ),
+    "UnsubscribeConfirmation": (
         "Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type",
     ),
 }  # fmt: skip
@@ -45,6 +51,9 @@ def verify(topic: str, _headers: object, body: bytes, _now: datetime) -> bool:
 def confirm(body: bytes) -> bool:
     """Answer Amazon's question whether we want reports; True when it was one. Call ``verify`` first."""
     message = json.loads(body)
+    if message["Type"] == "UnsubscribeConfirmation":
+        log.warning("topic of reports unsubscribed", extra={"source": "ses"})
+        return True
     if message["Type"] != "SubscriptionConfirmation":
         return False
     if _is_amazon(message["SubscribeURL"]):

@@ -12,24 +12,15 @@ import flask_mail
 from flask import current_app
 
 from newsletter.config import current_settings
+from newsletter.mail.replies.classify import classify
+from newsletter.mail.replies.models import Fault, Said
 from newsletter.mail.smtp.pipelining import ConnectionLost, Envelope, SmtpConnection, SmtpReply
-from newsletter.mail.smtp.transport import (
-    RETRYABLE_CODES,
-    ConnectRequest,
-    Fault,
-    Reply,
-    Transport,
-    TransportSteps,
-)
+from newsletter.mail.smtp.transport import RETRYABLE_CODES, ConnectRequest, Reply, Transport, TransportSteps
 
 #: A connection is closed after so many mails: servers that count them hang up on us otherwise.
 MAILS_PER_CONNECTION = 1000
-#: The server wants us to log in, or does not let us (RFC 4954, 6).
-_LOGIN_CODES = {530, 534, 535, 538}
 #: Printable ASCII without what ends an address or a command.
 _SAFE_ADDRESS = re.compile(r"[!-;=?-~]*")
-#: RFC 3463: 5.7 is policy, 5.1.7 and 5.1.8 are a sender's address that is not to the server's liking.
-_SENDER_FAULT_CODE = re.compile(r"5\.(?:7\.\d+|1\.[78])(?!\d)")
 
 
 class NewsletterMail(flask_mail.Mail):
@@ -57,9 +48,11 @@ class VerifiedConnection(flask_mail.Connection):
         mail, timeout = self.mail, self.timeout_seconds
         context = ssl.create_default_context()
         if mail.use_ssl:
-            host: smtplib.SMTP = smtplib.SMTP_SSL(mail.server, mail.port, timeout=timeout, context=context)
+            host: smtplib.SMTP = smtplib.SMTP_SSL(
+                mail.server, mail.port, ehlo_name(), timeout=timeout, context=context
+            )
         else:
-            host = smtplib.SMTP(mail.server, mail.port, timeout=timeout)
+            host = smtplib.SMTP(mail.server, mail.port, ehlo_name(), timeout=timeout)
         try:
             if mail.use_tls:
                 host.starttls(context=context)
@@ -69,6 +62,11 @@ class VerifiedConnection(flask_mail.Connection):
             host.close()
             raise
         return host
+
+
+def ehlo_name() -> str | None:
+    """Return the name that we give in EHLO; None for the host's own, or its address where it has none."""
+    return current_settings().mail_ehlo_name or None
 
 
 class SmtpTransport(Transport):
@@ -198,6 +196,8 @@ def _connect_fault(error: Exception) -> Fault:
             return Fault.TLS
         case smtplib.SMTPAuthenticationError() if error.smtp_code not in RETRYABLE_CODES:
             return Fault.LOGIN
+        case smtplib.SMTPHeloError() if error.smtp_code not in RETRYABLE_CODES:
+            return Fault.EHLO
         case smtplib.SMTPResponseException() if error.smtp_code not in RETRYABLE_CODES:
             return Fault.REFUSED
         case _:
@@ -206,11 +206,12 @@ def _connect_fault(error: Exception) -> Fault:
 
 def _reply(answer: SmtpReply) -> Reply:
     text = _readable(answer.text)
-    if answer.code < 500:  # noqa: PLR2004 - 5yz
+    if answer.code < 400:  # noqa: PLR2004 - neither 4yz nor 5yz
         return Reply(answer.code, text)
-    if answer.code in _LOGIN_CODES:
-        return Reply(answer.code, text, fault=Fault.LOGIN)
-    return Reply(answer.code, text, fault=Fault.POLICY if _SENDER_FAULT_CODE.match(text) else None)
+    verdict = classify(Said(answer.stage, text, code=answer.code))
+    # What is put off comes again by itself; only what is refused waits for us to mend it.
+    fault = verdict.fault if answer.code not in RETRYABLE_CODES else None
+    return Reply(answer.code, text, fault=fault, stage=answer.stage, whose=verdict.whose, rule=verdict.rule)
 
 
 def _dot_stuffed(message: bytes) -> bytes:

@@ -15,6 +15,8 @@ import ssl
 from collections.abc import Generator
 from typing import NamedTuple, TypeVar
 
+from newsletter.mail.replies.models import Stage
+
 Result = TypeVar("Result")
 
 #: RFC 5321, 4.5.3.1.5 allows 512 octets; servers with long links in their replies exceed it.
@@ -69,6 +71,8 @@ class SmtpReply(NamedTuple):
 
     code: int
     text: bytes
+    #: Of the command that it answers.
+    stage: Stage = Stage.DOT
 
     @property
     def is_closing(self) -> bool:
@@ -118,12 +122,12 @@ class SmtpConnection:
         if self._has_pipelining:
             yield from self._write(b"".join(commands))
             return (yield from self._read_replies(len(commands)))
-        for command in commands:
+        for number, command in enumerate(commands, 1):
             yield from self._write(command)
             answer = yield from self._read()
             if not _is_positive(answer, is_last=command is commands[-1]):
                 self._needs_reset = True
-                return _require_refusal(answer)
+                return _require_refusal(answer._replace(stage=_stage(number, len(commands))))
         return None
 
     def send_content(self, message: bytes, following: Envelope | None = None) -> SmtpSteps[SmtpReply]:
@@ -162,7 +166,7 @@ class SmtpConnection:
             # Most often all replies have arrived together.
             answer = self._next_reply() or (yield from self._read())
             if refusal is None and not _is_positive(answer, is_last=number == count):
-                refusal = answer
+                refusal = answer._replace(stage=_stage(number, count))
             if answer.is_closing:
                 return answer
         if refusal is None:
@@ -236,6 +240,11 @@ class SmtpConnection:
                 if not received:
                     raise ConnectionLost("SMTPServerDisconnected")
                 return received
+
+
+def _stage(number: int, count: int) -> Stage:
+    """Return the step of one of the commands that announce a mail; RSET may stand before them."""
+    return (Stage.DATA, Stage.RCPT, Stage.MAIL, Stage.MAIL)[count - number]
 
 
 def _require_refusal(answer: SmtpReply) -> SmtpReply:

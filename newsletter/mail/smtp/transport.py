@@ -4,7 +4,6 @@ A transport's work is a generator that yields what it waits for. ``Transport.sen
 the event loop of sending runs many in one thread.
 """
 
-import enum
 import select
 from abc import ABC, abstractmethod
 from collections.abc import Generator
@@ -12,26 +11,11 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from newsletter.mail.replies.models import Fault, Stage, Whose
 from newsletter.mail.smtp.pipelining import ConnectionLost, Result, SocketWait
 
 #: Replies after which the same mail may be retried (RFC 5321, 4.2.1: 4yz is transient).
 RETRYABLE_CODES = range(400, 500)
-
-
-class Fault(enum.Enum):
-    """What is wrong on our side, independent of the recipient."""
-
-    #: No connection: refused, no such host, no answer.
-    UNREACHABLE = "unreachable"
-    #: No certificate that we trust, or no encryption although it is wanted.
-    TLS = "tls"
-    LOGIN = "login"
-    #: A user name is set, and the server offers no login, or none that we can use.
-    NO_LOGIN = "no_login"
-    #: The server does not want to speak with us at all.
-    REFUSED = "refused"
-    #: The server does not take this mail because of who sends it or what it is (5.7.x).
-    POLICY = "policy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +28,10 @@ class Reply:
     is_uncertain: bool = False
     #: Set when the reason is ours and not the recipient's.
     fault: Fault | None = field(default=None, compare=False)
+    #: At which step it was said, whose the trouble is, and which row of the table says so; None without one.
+    stage: Stage | None = field(default=None, compare=False)
+    whose: Whose | None = field(default=None, compare=False)
+    rule: str | None = field(default=None, compare=False)
 
     @property
     def is_accepted(self) -> bool:

@@ -23,6 +23,7 @@ ACTION_LABELS = {
     "campaign created": N_("Newsletter created"),
     "campaign lists changed": N_("Lists of a newsletter changed"),
     "campaign made a draft again": N_("Newsletter made a draft again"),
+    "bounces rejudged": N_("Bounces judged anew"),
     "campaign paused": N_("Newsletter paused"),
     "campaign proposed": N_("Newsletter proposed for sending"),
     "campaign resumed": N_("Newsletter resumed"),

@@ -15,7 +15,10 @@ from newsletter.campaigns.models import Campaign, CampaignStatus
 from newsletter.db import execute_dml
 from newsletter.errors import N_
 from newsletter.ledger import audit
-from newsletter.mail.smtp.transport import Fault, Reply
+from newsletter.mail.replies.models import Fault, Whose
+from newsletter.mail.replies.rules import RULES
+from newsletter.mail.smtp.transport import Reply
+from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.sending.worker.outcomes import redact_addresses
 
 log = logging.getLogger(__name__)
@@ -41,6 +44,21 @@ _PAUSE_REASONS = {
     Fault.POLICY.value: N_(
         "Paused: the mail server refuses our mails because of the sender or the content (5.7.x)."
     ),
+    Fault.EHLO.value: N_(
+        "Paused: the mail server does not accept the name by which we greet it. Set MAIL_EHLO_NAME to this"
+        " machine's name in DNS."
+    ),
+    Fault.SENDER.value: N_(
+        "Paused: the mail server does not accept our sender's address. Check the address and its domain's"
+        " records, then resume."
+    ),
+    Fault.RELAYING.value: N_(
+        "Paused: the mail server does not pass our mails on. It has to know us by our login or our address."
+    ),
+    Fault.LIMIT.value: N_(
+        "Paused: we have sent as many mails as the mail server allows for now. Resume when the limit is over."
+    ),
+    Fault.CONTENT.value: N_("Paused: the mail server does not accept the newsletter's size or form."),
     "complaints": N_(
         "Paused: too many recipients called it spam. Find out why before you resume:"
         " mailbox providers turn away who goes on."
@@ -84,7 +102,8 @@ class CircuitBreaker:
     def pause_cause(self, campaign_id: int, now: datetime) -> Reply | None:
         """Return the reply for which the campaign must pause, at the end of a pass; None otherwise."""
         away: dict[int, datetime] = current_app.extensions.setdefault("newsletter.away", {})
-        if self._last is None or (self._answers > self._faults and not self.is_open):
+        is_common = self._faults >= MAX_CONSECUTIVE_FAULTS and 2 * self._faults >= self._answers
+        if self._last is None or (self._answers > self._faults and not self.is_open and not is_common):
             away.pop(campaign_id, None)
             return None
         if self._last.fault is not Fault.UNREACHABLE or self._faults:
@@ -93,6 +112,21 @@ class CircuitBreaker:
             return None
         del away[campaign_id]
         return self._last
+
+
+def _give_back(campaign_id: int) -> None:
+    """Put those who were refused because of us back in the queue: the try was not theirs."""
+    ours = {rule.key for rule in RULES if rule.whose is Whose.US}
+    execute_dml(
+        sa.update(Delivery)
+        .where(
+            Delivery.campaign_id == campaign_id,
+            Delivery.status == DeliveryStatus.DEFERRED,
+            Delivery.rule.in_(ours),
+            Delivery.reply_code >= 500,  # noqa: PLR2004 - what is put off waits for its time
+        )
+        .values(status=DeliveryStatus.QUEUED, due_at=None, attempts=Delivery.attempts - 1)
+    )
 
 
 def pause_campaign(campaign_id: int, reply: Reply, now: datetime) -> None:
@@ -108,6 +142,7 @@ def pause_campaign(campaign_id: int, reply: Reply, now: datetime) -> None:
         )
     )
     if paused:
+        _give_back(campaign_id)
         audit.record(
             "campaign paused", actor="breaker", now=now, object=f"campaign:{campaign_id}", reason=reason
         )

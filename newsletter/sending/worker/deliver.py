@@ -19,8 +19,9 @@ from newsletter.clock import utcnow
 from newsletter.config import current_settings
 from newsletter.db import db, execute_dml, read_transactions
 from newsletter.mail.backends import open_transport
+from newsletter.mail.replies.models import Fault
 from newsletter.mail.return_path import return_paths
-from newsletter.mail.smtp.transport import Fault, Reply, Transport, TransportSteps
+from newsletter.mail.smtp.transport import Reply, Transport, TransportSteps
 from newsletter.sending.message.personalize import Personalizer
 from newsletter.sending.models import PENDING_STATUSES, Delivery
 from newsletter.sending.worker.batcher import DeliveryBatcher, Submission
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 MAX_CONNECTION_LOSSES = 3
 _RECONNECT_SECONDS = 0.1
 #: Faults of connecting for which another try would fail too.
-PERMANENT_FAULTS = {Fault.LOGIN, Fault.NO_LOGIN, Fault.TLS, Fault.REFUSED}
+PERMANENT_FAULTS = {Fault.LOGIN, Fault.NO_LOGIN, Fault.TLS, Fault.REFUSED, Fault.EHLO}
 
 _is_stopping = threading.Event()
 
@@ -174,6 +175,7 @@ class SendingPass:
                     continue
                 reply = yield from self._send_one(submission.claimed, submission.announced, transport)
                 submission.outcome, submission.candidate = (submission.claimed, reply), submission.announced
+                self._give_back(reply)
             self.breaker.record_reply(reply)
             accepted += reply.is_accepted
             losses = losses + 1 if reply.code == 0 else 0
@@ -184,6 +186,11 @@ class SendingPass:
         submission.wants_more = False
         yield submission
         return accepted
+
+    def _give_back(self, reply: Reply) -> None:
+        """Give a place under the ceiling back that was lost to a mistake of ours."""
+        if reply.fault is not None:
+            self.ceiling.refund()
 
     def _send_one(
         self, claimed: ClaimedDelivery, announced: LeasedDelivery | None, transport: Transport

@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Any
 
 from newsletter.mail.outbox import RETRY_DELAYS
-from newsletter.mail.smtp.transport import Fault, Reply
+from newsletter.mail.replies.rules import VERSION
+from newsletter.mail.smtp.transport import Reply
 from newsletter.sending.models import DeliveryStatus
 from newsletter.sending.worker.leasing import ClaimedDelivery
 
@@ -22,7 +23,7 @@ def status_of(reply: Reply, attempts: int) -> DeliveryStatus:
     if reply.is_uncertain:
         return DeliveryStatus.UNCERTAIN
     # A fault of ours is not the recipient's: the delivery is retried once we have mended it.
-    is_ours = reply.fault in {Fault.POLICY, Fault.LOGIN}
+    is_ours = reply.fault is not None
     if (reply.is_retryable or is_ours) and attempts <= len(RETRY_DELAYS):
         return DeliveryStatus.DEFERRED
     return DeliveryStatus.FAILED
@@ -39,6 +40,8 @@ def outcome_columns(answered: Outcome, now: datetime) -> dict[str, Any]:
         "status": status.value,
         "due_at": now + RETRY_DELAYS[claimed.attempts - 1] if is_deferred else None,
         "reply_code": reply.code or None,
+        "rule": reply.rule,
+        "rules": VERSION if reply.rule else None,
         "reply_text": None if reply.is_accepted else redact_addresses(reply.text),
     }
 

@@ -11,17 +11,23 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from blinker import Namespace
+
 from newsletter.db import bind_list, db, dialect, is_sqlite
 from newsletter.db.leases import LEASE_DURATION, owner
+from newsletter.mail.replies.models import Whose
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.sending.worker.leasing import ClaimedDelivery, add_to_totals, skip_ineligible
-from newsletter.sending.worker.outcomes import Outcome, outcome_columns
+from newsletter.sending.worker.outcomes import Outcome, outcome_columns, status_of
 from newsletter.sending.worker.sql import get_statement
 from newsletter.subscribers.consent.tracking import measured_states
 from newsletter.subscribers.models import TrackingState
 
 log = logging.getLogger(__name__)
 
+#: Sent with campaign, person and reply, in the transaction that records it, of a mail refused for good
+#: because of whom it was to.
+refused = Namespace().signal("refused")
 #: Subscriber, status, and whether the message was measured (tracked).
 Recorded = tuple[int, str, bool]
 
@@ -35,10 +41,14 @@ def record_and_claim(
     ``skipped``; when the campaign is not being sent, or the lease has ended, it stays as it is. After an
     unconfirmed commit the same call may be repeated, after ``reset_claim``.
     """
-    values = _parameters(campaign_id, outcomes, people, now)
-    recorded, claimed_rows = _run_statements(values) if is_sqlite() else _run_single_statement(values)
-    claimed = {row[1]: ClaimedDelivery(*row) for row in claimed_rows}
-    late = [one for one in outcomes if one[0].subscriber_id not in recorded]
+    values = _parameters(campaign_id, answers, people, now)
+    persons = [one for one in answers if _is_persons(one)]
+    if is_sqlite() or persons:
+        recorded, marked = _run_statements(values, persons, now)
+    else:
+        recorded, marked = _run_single_statement(values)
+    claimed = {row[1]: ClaimedDelivery(*row) for row in marked}
+    late = [one for one in answers if one[0].subscriber_id not in recorded]
     gone = [number for number in people if number not in claimed]
     if late:
         _record_late(campaign_id, late, now)
@@ -80,9 +90,24 @@ def _run_single_statement(values: dict[str, Any]) -> tuple[set[int], list[tuple[
     return {row[1] for row in rows if row[0] is None}, [row for row in rows if row[0] is not None]
 
 
-def _run_statements(values: dict[str, Any]) -> tuple[set[int], list[tuple[Any, ...]]]:
+def _is_persons(answered: Outcome) -> bool:
+    """Tell whether a mail is refused for good because of whom it was to."""
+    claimed, reply = answered
+    is_theirs = reply.whose in {Whose.PERSON_FOR_GOOD, Whose.PERSON_FOR_NOW}
+    return is_theirs and status_of(reply, claimed.attempts) is DeliveryStatus.FAILED
+
+
+def _run_statements(
+    values: dict[str, Any], persons: Sequence[Outcome], now: datetime
+) -> tuple[set[int], list[tuple[Any, ...]]]:
     recorded = get_statement("record").run(values)
     add_to_totals(values["campaign"], **_changes_of_totals(recorded))
+    known = {row[0] for row in recorded}
+    for claimed, reply in persons:
+        if claimed.subscriber_id in known:
+            refused.send(
+                campaign_id=values["campaign"], subscriber_id=claimed.subscriber_id, reply=reply, now=now
+            )
     claimed_rows = get_statement("claim").run(values)
     db.session.commit()
     return {row[0] for row in recorded}, claimed_rows

@@ -197,6 +197,8 @@ def _record_where(held: sa.ColumnElement[bool], *, for_sqlite: bool) -> sa.Updat
             accepted_at=sa.case((is_accepted, now)),
             reply_code=given.c.reply_code,
             reply_text=given.c.reply_text,
+            rule=given.c.rule,
+            rules=given.c.rules,
             leased_by=None,
             leased_until=None,
         )
@@ -206,7 +208,7 @@ def _record_where(held: sa.ColumnElement[bool], *, for_sqlite: bool) -> sa.Updat
 
 def _outcome_rows(*, for_sqlite: bool) -> sa.FromClause:
     """Return the outcomes, a JSON list of objects, as rows: one statement for any number of them."""
-    names = ("subscriber_id", "attempts", "status", "due_at", "reply_code", "reply_text")
+    names = ("subscriber_id", "attempts", "status", "due_at", "reply_code", "reply_text", "rule", "rules")
     text = sa.bindparam("given", type_=sa.String)
     if for_sqlite:
         each = sa.func.json_each(text).table_valued("value")

@@ -7,7 +7,6 @@ from flask import Blueprint, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from newsletter.bounces import queries
-from newsletter.bounces.classify import REASONS
 from newsletter.bounces.models import CAME_BACK, Bounce, Kind
 from newsletter.bounces.parser import OTHER_REASONS
 from newsletter.clock import utcnow
@@ -15,6 +14,7 @@ from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.errors import N_, NotFound
 from newsletter.ledger import audit
+from newsletter.mail.replies.rules import REASONS
 from newsletter.staff.auth.access import actor, has_any_role, require_role
 from newsletter.staff.models import Role
 from newsletter.stats.views.campaigns import count_masker

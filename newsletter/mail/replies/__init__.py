@@ -1,0 +1,1 @@
+"""What servers, relays and mailboxes say to a mail, and whose fault that is."""
