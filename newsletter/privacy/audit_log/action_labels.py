@@ -89,6 +89,7 @@ ACTION_LABELS = {
     "second step removed": N_("Second step of signing in removed"),
     "second step set up": N_("Second step of signing in set up"),
     "sign-in refused": N_("Sign-in refused"),
+    "code refused": N_("Code of the second step refused"),
     "signed in": N_("Signed in"),
     "signup breaker tripped": N_("Signups slowed down: too many at once"),
     "staff account cleared": N_("Account cleared of its person"),
