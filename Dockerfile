@@ -13,7 +13,7 @@ RUN awk '/^(pip|setuptools)==/,!/\\$/' requirements.txt > first.txt \
     && /opt/newsletter/bin/pip install --require-hashes -r first.txt \
     && /opt/newsletter/bin/pip install --require-hashes --no-build-isolation -r requirements.txt
 
-COPY pyproject.toml hatch_build.py wsgi.py README.md LICENSE ./
+COPY pyproject.toml hatch_build.py wsgi.py README.md LICENSE THIRD_PARTY.md ./
 COPY newsletter ./newsletter
 COPY templates ./templates
 COPY migrations ./migrations
