@@ -31,6 +31,7 @@ ACTION_LABELS = {
     "chains verified": N_("Seals checked"),
     "consent proof read": N_("Proof of consent read"),
     "data disclosed": N_("Data disclosed"),
+    "database copied": N_("Database copied to PostgreSQL"),
     "edition added": N_("Language added to a newsletter"),
     "edition removed": N_("Language removed from a newsletter"),
     "edition written": N_("Newsletter edited"),
