@@ -2,6 +2,9 @@
 
 ``::: button`` around a link makes a button; ``::: columns`` puts what stands on both sides of a line
 ``+++`` beside each other. Outlook lays out tables only, so both become tables.
+
+A line break is a line break, a bare address is a link, and a number at the start of a line stays the
+number that was typed: "24. joulukuuta" begins a sentence and no list.
 """
 
 import re
@@ -16,22 +19,29 @@ from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 from mdit_py_plugins.container import container_plugin
 
+from newsletter.campaigns.linking import link_addresses
+from newsletter.campaigns.markup import find_left_over
+from newsletter.campaigns.numbering import keep_numbers
 from newsletter.campaigns.pictures import shown_width
 
 #: How wide the content of a mail is; Outlook believes a width attribute and nothing else.
 WIDTH = 544
 _TABLE = '<table role="presentation" class="{}" width="{}" cellpadding="0" cellspacing="0" border="0"><tr>'
 _BREAK = "+++"
+_SMALLEST_HEADING = "h4"
 
 
 @lru_cache(maxsize=1)
 def parser() -> MarkdownIt:
     """Return the one parser."""
-    made = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+    made = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"])
     container_plugin(made, "button", render=_button)
     container_plugin(made, "columns", render=_columns)
     beside: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", "list"]}
     made.block.ruler.before("hr", "column_break", _column_break, beside)
+    made.core.ruler.before("inline", "numbers", keep_numbers)
+    made.core.ruler.before("text_join", "left_over", find_left_over)
+    made.core.ruler.before("text_join", "addresses", link_addresses)
     made.core.ruler.push("arrange", _arrange)
     made.add_render_rule("column_break", _next_column)
     return made
@@ -53,10 +63,12 @@ def _column_break(state: StateBlock, line: int, _end: int, silent: bool) -> bool
 
 
 def _is_in_columns(state: StateBlock) -> bool:
-    kinds = {"container_columns_open", "container_columns_close"}
-    for token in reversed(state.tokens):
-        if token.type in kinds and token.level == state.level - 1:
-            return token.nesting == 1
+    # Back to the beginning of the block around this line, or to a line of the same kind in it.
+    for token in reversed(state.tokens if state.level else []):
+        if token.type == "column_break" and token.level == state.level:
+            return True
+        if token.level == state.level - 1 and token.nesting == 1:
+            return token.type == "container_columns_open"
     return False
 
 
@@ -73,8 +85,10 @@ def _arrange(state: StateCore) -> None:
             inside[-1].meta["breaks"].append(token)
         elif token.type.startswith("paragraph") and inside and inside[-1].type == "container_button_open":
             token.hidden = True
-        elif token.type == "heading_open":
-            token.attrSet("id", slug(state.tokens[position + 1].content))
+        elif token.type in {"heading_open", "heading_close"}:
+            token.tag = min(token.tag, _SMALLEST_HEADING)
+            if token.nesting == 1:
+                token.attrSet("id", slug(state.tokens[position + 1].content))
         elif token.type == "inline":
             columns = sum(item.type == "container_columns_open" for item in inside)
             _size_pictures(token.children or [], WIDTH // 2**columns)

@@ -92,6 +92,13 @@ def test_no_block_however_odd_breaks_the_page(app, body):
     assert parts.content.count("<table") == parts.content.count("</table")
 
 
+def test_a_small_heading_is_still_a_heading(write):
+    content, words = write("###### Pieni\n\nteksti")
+
+    assert [heading.text() for heading in content.css("h4")] == ["Pieni"]
+    assert words == "Pieni\n~~~~~\n\nteksti"
+
+
 def test_a_class_that_somebody_writes_is_only_shown(write):
     content, _words = write('<table class="press"><tr><td>x</td></tr></table>')
 

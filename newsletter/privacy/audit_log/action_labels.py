@@ -1,11 +1,11 @@
 """The audit log in words: what was done, and by whom. What has no words yet is shown as it is stored."""
 
 import sqlalchemy as sa
+from newsletter.web.i18n import translate
 
 from newsletter.db import db
 from newsletter.errors import N_
 from newsletter.staff.models import ApiToken, Staff
-from newsletter.web.i18n import translate
 
 ACTIONS = {
     "access carried out": N_("Request for access carried out"),
@@ -34,6 +34,7 @@ ACTIONS = {
     "edition added": N_("Language added to a newsletter"),
     "edition removed": N_("Language removed from a newsletter"),
     "edition written": N_("Newsletter edited"),
+    "words confirmed": N_("Words that look like a placeholder confirmed"),
     "erasure carried out": N_("Request for erasure carried out"),
     "events reclassified": N_("Opens and clicks classified anew"),
     "hold ended": N_("Hold ended"),

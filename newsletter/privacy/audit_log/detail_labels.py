@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from newsletter.errors import N_
 from newsletter.privacy.requests.register import CHANNELS, KINDS, REASONS
 from newsletter.sending.views.undelivered import STATUSES
 from newsletter.staff.views.account import ROLE_NAMES
 from newsletter.subscribers.signup.manual import WAYS
 from newsletter.web.i18n import NATIVE_NAMES, format_datetime, format_number, translate
+
+from newsletter.errors import N_
 
 #: What each detail is called.
 LABELS = {
@@ -29,6 +30,7 @@ LABELS = {
     "deliveries": N_("Deliveries"),
     "due_soon": N_("Requests due soon"),
     "edition": N_("Language"),
+    "words": N_("Words"),
     "ended": N_("Ended"),
     "entries": N_("Entries"),
     "erased_again": N_("Erased again"),
