@@ -117,7 +117,7 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("template")
     with running(folder) as app, app.app_context():
         migrations.upgrade()
-    return folder / "newsletter.db.session"
+    return folder / "newsletter.db"
 
 
 @pytest.fixture(scope="session")
@@ -169,7 +169,7 @@ def app(request, engine, clock) -> Iterator[Flask]:
 def fresh_database(request, engine, tmp_path) -> Iterator[URL]:
     """A migrated, empty database that no other test has seen, and that commits."""
     if engine == "sqlite":
-        path = tmp_path / "newsletter.db.session"
+        path = tmp_path / "newsletter.db"
         shutil.copy(request.getfixturevalue("sqlite_template"), path)
         yield make_url(f"sqlite:///{path}")
         return

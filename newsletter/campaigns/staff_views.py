@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import Blueprint, Flask, flash, jsonify, redirect, render_template, request, url_for
+from flask import Blueprint, flash, jsonify, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_security import current_user
@@ -37,16 +37,6 @@ STATUS_LABELS = {
 VIEWS = ("desktop", "phone", "text", "raw")
 #: What stands around the picture in a form that brings one.
 _AROUND = 100_000
-
-
-def init_app(app: Flask) -> None:
-    """Let a picture be larger than other forms, from those who may write."""
-    app.before_request(_make_room)
-
-
-def _make_room() -> None:
-    if request.endpoint == "writing.upload" and is_one_of(*WRITERS):
-        request.max_content_length = LARGEST_UPLOAD + _AROUND
 
 
 @bp.get("/new")
@@ -147,7 +137,7 @@ def duplicate(campaign_id: int) -> ResponseReturnValue:
 
 
 @bp.post("/<int:campaign_id>/pictures/<language>")
-@needs(*WRITERS, by_list=True)
+@needs(*WRITERS, by_list=True, upload=LARGEST_UPLOAD + _AROUND)
 def upload(campaign_id: int, language: str) -> ResponseReturnValue:
     """Keep a picture and answer with the Markdown that shows it."""
     campaign = get_campaign(campaign_id)

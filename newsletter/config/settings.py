@@ -272,7 +272,7 @@ def settings() -> Settings:
 
 def data_folder(name: str) -> Path:
     """Return the folder ``templates`` or ``migrations``: from the wheel, else from the checkout."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     packed = package / "_data" / name
     return packed if packed.is_dir() else package.parent / name
 

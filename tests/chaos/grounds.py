@@ -46,7 +46,7 @@ def ground(engine: str, mode: str, recipients: int) -> Iterator[Ground]:
 
 def _on_sqlite(_stack: ExitStack, modes: frozenset[str], folder: Path, disk: SmallDisk | None) -> Ground:
     place = disk.folder if disk else folder
-    path = place / "newsletter.db.session"
+    path = place / "newsletter.db"
     troubles: list[Trouble] = [lambda: _locked(path)] if "away" in modes else []
     if disk:
         troubles.append(lambda: _full(disk, lambda: None))

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-import newsletter.turns
 import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.exc import OperationalError
@@ -23,7 +22,7 @@ from newsletter.campaigns.drafts import create_campaign
 from newsletter.campaigns.models import Campaign, CampaignStatus, CampaignTotals
 from newsletter.clock import utcnow
 from newsletter.config import PREFIX, Settings
-from newsletter.db import db, reading, table_of
+from newsletter.db import db, reading, sqlite_write_lock, table_of
 from newsletter.running import migrations
 from newsletter.sending.lifecycle.start import start_campaign
 from newsletter.sending.models import Delivery, DeliveryStatus
@@ -295,7 +294,7 @@ def _server(port: int, taken: Path, mode: str) -> Iterator[None]:
 
 @contextmanager
 def _family(environ: dict[str, str], story: Story, said: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    patience = HASTY_PATIENCE if story.ground.troubles else turns.PATIENCE
+    patience = HASTY_PATIENCE if story.ground.troubles else sqlite_write_lock.PATIENCE
     with said.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-c", FAMILY, str(story.workers), str(patience)],

@@ -31,7 +31,7 @@ def test_an_unknown_setting_is_named_with_its_likely_spelling(start_program, ins
             " did you mean NEWSLETTER_BASE_URL?\n"
         ),
     )
-    assert not (instance / "newsletter.db.session").exists()
+    assert not (instance / "newsletter.db").exists()
 
 
 def test_a_folder_that_cannot_be_written_to_stops_the_start(start_program, instance):
@@ -50,7 +50,7 @@ def test_a_folder_that_cannot_be_written_to_stops_the_start(start_program, insta
 @pytest.mark.parametrize("words", [["run", "--port", "1"], ["lists", "show"]])
 def test_a_database_of_a_newer_version_is_left_alone(start_program, instance, sqlite_template, words):
     shutil.copy(sqlite_template, instance)
-    with closing(sqlite3.connect(instance / "newsletter.db.session")) as database, database:
+    with closing(sqlite3.connect(instance / "newsletter.db")) as database, database:
         database.execute("UPDATE alembic_version SET version_num = '9999'")
         before = list(database.iterdump())
 
@@ -62,7 +62,7 @@ def test_a_database_of_a_newer_version_is_left_alone(start_program, instance, sq
         "Error: The database is from a newer version of this program (revision 9999)."
         " Run that version; nothing has been changed.\n",
     )
-    with closing(sqlite3.connect(instance / "newsletter.db.session")) as database:
+    with closing(sqlite3.connect(instance / "newsletter.db")) as database:
         assert list(database.iterdump()) == before
 
 
@@ -77,4 +77,4 @@ def test_a_port_that_is_taken_stops_the_start(start_program, instance):
         "",
         f"Error: Port {port} on 127.0.0.1 cannot be used: Address already in use. Choose another with --port.\n",
     )
-    assert not (instance / "newsletter.db.session").exists()
+    assert not (instance / "newsletter.db").exists()

@@ -68,7 +68,7 @@ def newsletter_to(server: LiveServer, folder) -> EmailMessage:
 
 
 def state(server: LiveServer) -> dict[str, list[tuple[object, ...]]]:
-    with closing(sqlite3.connect(server.instance / "newsletter.db.session")) as database:
+    with closing(sqlite3.connect(server.instance / "newsletter.db")) as database:
         # Sealing marks facts on its own account, so only what they say is compared.
         kept = {"consents": "id, kind, purpose, list_id, at, method, subscriber_id"}
         return {

@@ -65,7 +65,7 @@ def test_marketing_goes_from_the_overview_to_a_newsletter_and_its_list(
 
 
 def somebody(server: LiveServer) -> str:
-    with closing(sqlite3.connect(server.instance / "newsletter.db.session")) as database:
+    with closing(sqlite3.connect(server.instance / "newsletter.db")) as database:
         return str(database.execute("select address from subscribers where id = 1").fetchone()[0])
 
 

@@ -3,7 +3,13 @@
 from collections.abc import Callable, Mapping
 
 import click
+
+from newsletter.campaigns.drafts import get_campaign
+from newsletter.campaigns.editing import confirm_words
+from newsletter.campaigns.models import Campaign
 from newsletter.cli.report import report
+from newsletter.clock import utcnow
+from newsletter.db import db
 from newsletter.mail.deliverability import status as deliverability_status
 from newsletter.sending.lifecycle import control
 from newsletter.sending.lifecycle import release as releasing
@@ -11,17 +17,10 @@ from newsletter.sending.lifecycle.audience import audience_of
 from newsletter.sending.lifecycle.preflight import check_campaign
 from newsletter.sending.message.test_mail import send_test
 
-from newsletter.campaigns.cli import campaigns
-from newsletter.campaigns.drafts import get_campaign
-from newsletter.campaigns.editing import confirm_words
-from newsletter.campaigns.models import Campaign
-from newsletter.clock import utcnow
-from newsletter.db import db
-
 _campaign_id = click.argument("campaign_id", type=int)
 
 
-@campaigns.command("check")
+@click.command("check")
 @_campaign_id
 @report
 def check(campaign_id: int) -> tuple[object, str, int]:
@@ -58,7 +57,7 @@ def _line(item: Mapping[str, object]) -> str:
     return f"{item['level']}{edition}: {item['message']} {item['advice']}"
 
 
-@campaigns.command("confirm-words")
+@click.command("confirm-words")
 @_campaign_id
 @click.argument("words", nargs=-1, required=True)
 @click.option("--language", required=True, help="The edition in which they stand.")
@@ -72,7 +71,7 @@ def confirm(campaign_id: int, words: tuple[str, ...], language: str) -> tuple[ob
     return data, f"Readers of campaign {campaign_id} shall see: {', '.join(edition.confirmed_words)}"
 
 
-@campaigns.command("test")
+@click.command("test")
 @_campaign_id
 @click.option("--to", "addresses", multiple=True, required=True, help="A member of staff; repeat for more.")
 @report
@@ -84,7 +83,7 @@ def test(campaign_id: int, addresses: tuple[str, ...]) -> tuple[object, str]:
     return {"id": campaign_id, "mails": number}, f"{number} test mails are on their way."
 
 
-@campaigns.command("pause")
+@click.command("pause")
 @_campaign_id
 @report
 def pause(campaign_id: int) -> tuple[object, str]:
@@ -92,7 +91,7 @@ def pause(campaign_id: int) -> tuple[object, str]:
     return _act(control.pause, campaign_id, f"Go on with it: newsletter campaigns resume {campaign_id}")
 
 
-@campaigns.command("resume")
+@click.command("resume")
 @_campaign_id
 @report
 def resume(campaign_id: int) -> tuple[object, str]:
@@ -100,7 +99,7 @@ def resume(campaign_id: int) -> tuple[object, str]:
     return _act(control.resume, campaign_id, f"Follow it: newsletter campaigns status {campaign_id}")
 
 
-@campaigns.command("cancel")
+@click.command("cancel")
 @_campaign_id
 @report
 def cancel(campaign_id: int) -> tuple[object, str]:
@@ -108,7 +107,7 @@ def cancel(campaign_id: int) -> tuple[object, str]:
     return _act(control.cancel, campaign_id, "What has been sent stays sent.")
 
 
-@campaigns.command("unschedule")
+@click.command("unschedule")
 @_campaign_id
 @report
 def unschedule(campaign_id: int) -> tuple[object, str]:
@@ -121,3 +120,7 @@ def _act(act: Callable[..., Campaign], campaign_id: int, hint: str) -> tuple[obj
     db.session.commit()
     status = campaign.status.value
     return {"id": campaign.id, "status": status}, f"Campaign {campaign.id} is {status}. {hint}"
+
+
+#: What is added to the group of campaigns.
+COMMANDS = (check, confirm, test, pause, resume, cancel, unschedule)

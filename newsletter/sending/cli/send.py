@@ -7,7 +7,6 @@ from time import sleep
 import click
 import sqlalchemy as sa
 
-from newsletter.campaigns.cli import campaigns
 from newsletter.campaigns.drafts import get_campaign
 from newsletter.campaigns.models import Campaign, CampaignStatus, HeldReason
 from newsletter.cli.report import report
@@ -34,7 +33,7 @@ _HELD = {
 }
 
 
-@campaigns.command("send")
+@click.command("send")
 @click.argument("campaign_id", type=int)
 @click.option("--at", "time", help="When, in the business time zone: 2027-01-15 09:00, or with an offset.")
 @click.option("--recipients", type=int, help="Refuse unless it would reach exactly this many.")
@@ -95,7 +94,7 @@ def _follow(campaign: Campaign) -> None:
             sleep(_LOOK_SECONDS)
 
 
-@campaigns.command("status")
+@click.command("status")
 @click.argument("campaign_id", type=int)
 @report
 def status(campaign_id: int) -> tuple[object, str]:
@@ -135,7 +134,7 @@ def status(campaign_id: int) -> tuple[object, str]:
     )
 
 
-@campaigns.command("undelivered")
+@click.command("undelivered")
 @click.argument("campaign_id", type=int)
 @click.option("--after", default=0, help="Begin behind this subscriber.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 1000))
@@ -162,7 +161,7 @@ def undelivered(campaign_id: int, after: int, limit: int) -> tuple[object, str]:
     return {"undelivered": rows}, "\n".join(lines) or "Nothing failed and nothing is uncertain."
 
 
-@campaigns.command("send-again")
+@click.command("send-again")
 @click.argument("campaign_id", type=int)
 @click.option("--failed", "status", flag_value=DeliveryStatus.FAILED.value, help="What failed.")
 @click.option(
@@ -181,7 +180,7 @@ def again(campaign_id: int, status: str | None) -> tuple[object, str]:
     return {"id": campaign_id, "queued": number}, f"{number} deliveries are back in the queue."
 
 
-@campaigns.command("leave-uncertain")
+@click.command("leave-uncertain")
 @click.argument("campaign_id", type=int)
 @report
 def leave(campaign_id: int) -> tuple[object, str]:
@@ -189,3 +188,7 @@ def leave(campaign_id: int) -> tuple[object, str]:
     number = leave_uncertain(campaign_id, now=utcnow(), actor="console")
     db.session.commit()
     return {"id": campaign_id, "left": number}, f"{number} uncertain deliveries are left as they are."
+
+
+#: What is added to the group of campaigns.
+COMMANDS = (send, status, undelivered, again, leave)

@@ -52,6 +52,8 @@ class Access:
     unfinished: bool = False
     #: Open to staff limited to lists: the view holds itself to them.
     by_list: bool = False
+    #: How many bytes a request may have; None for the application's MAX_CONTENT_LENGTH.
+    upload: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,11 @@ def init_app(app: Flask, chosen: Settings) -> None:
 
 
 def needs(
-    *roles: Role, fresh: bool = False, unfinished: bool = False, by_list: bool = False
+    *roles: Role,
+    fresh: bool = False,
+    unfinished: bool = False,
+    by_list: bool = False,
+    upload: int | None = None,
 ) -> Callable[[View], View]:
     """Let only staff of these levels in; others who are signed in are refused (NotAllowed).
 
@@ -129,8 +135,10 @@ def needs(
     With ``fresh`` the password or a code must have been given within the last quarter of an hour:
     for exports, sends, changes of levels, erasures, and whatever else reveals a person's doings or
     cannot be taken back.
+
+    ``upload`` is how many bytes a request may have, where it brings a file; None for the usual.
     """
-    return _marked(Access(roles, fresh, unfinished, by_list))
+    return _marked(Access(roles, fresh, unfinished, by_list, upload))
 
 
 def staff_only(view: View) -> View:

@@ -1,6 +1,6 @@
 """The guard before every page: who is signed in, whether the page lets them in, and what comes first."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,14 +31,15 @@ Require = Callable[[Any, Sequence[str]], None]
 _HELD = "newsletter.held_to_lists"
 
 
-def init_app(app: Flask, held: Mapping[str, Require]) -> None:
-    """Guard every staff page.
-
-    ``held`` says by the parts of addresses that name something, such as ``campaign_id``, how it is
-    held to the lists of staff who are limited to some.
-    """
-    app.extensions[_HELD] = dict(held)
+def init_app(app: Flask) -> None:
+    """Guard every staff page."""
+    app.extensions[_HELD] = {}
     app.before_request(_guard)
+
+
+def limit_to_lists(app: Flask, part: str, require: Require) -> None:
+    """Say how what the part of an address names is held to the lists of staff who are limited to some."""
+    app.extensions[_HELD][part] = require
 
 
 def _guard() -> ResponseReturnValue | None:
@@ -56,6 +57,8 @@ def _guard() -> ResponseReturnValue | None:
         return redirect(url_for("staff.login", next=_this_page()))
     if access is None or current_user.role not in access.roles:
         raise NotAllowed
+    if access.upload:
+        request.max_content_length = access.upload
     if not access.unfinished and (lists := own_lists()) is not None:
         _hold_to(lists, access)
     return _unfinished_business(access, here, now)

@@ -77,6 +77,6 @@ def _is_row_of_keys(text: str) -> bool:
 
 @cache
 def _common() -> frozenset[str]:
-    kept = files("newsletter.staff").joinpath("common_passwords.txt")
+    kept = files("newsletter.staff.auth").joinpath("common_passwords.txt")
     lines = kept.read_text(encoding="utf-8").splitlines()
     return frozenset(line for line in lines if not line.startswith("#"))

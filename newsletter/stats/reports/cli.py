@@ -5,7 +5,6 @@ from typing import Any
 
 import click
 
-from newsletter.campaigns.cli import campaigns
 from newsletter.campaigns.drafts import get_campaign
 from newsletter.cli.report import report
 from newsletter.clock import utcnow
@@ -16,7 +15,7 @@ from newsletter.stats.reports.campaign import SHOWN_ON_TRIAL, Figures, campaign_
 from newsletter.web.i18n import format_share
 
 
-@campaigns.command("stats")
+@click.command("stats")
 @click.argument("campaign_id", type=int)
 @click.option(
     "--recent",

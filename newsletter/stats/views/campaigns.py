@@ -196,7 +196,8 @@ def _comparison(found: Campaign, figures: Figures) -> dict[str, Any]:
     ][:OFFERED]
     chosen = {f"list-{item.id}": item for item in lists}
     data: dict[str, Any] = {
-        "lists": lists, "others": others, "asked": asked, "ours": list_history.as_usual(figures), "theirs": None,
+        "lists": lists, "others": others, "asked": asked,
+        "ours": list_history.as_usual(figures), "theirs": None,
     }  # fmt: skip
     if asked in chosen:
         sent = list_history.sent_campaigns(chosen[asked].id, but=found.id, within=own_lists())
