@@ -11,8 +11,6 @@ from typing import Any
 import nh3
 from flask import render_template
 from markupsafe import Markup
-from newsletter.mail.branding import brand
-from newsletter.web.i18n import speaking
 from selectolax.lexbor import LexborHTMLParser
 
 from newsletter.campaigns.archive import address_of
@@ -21,7 +19,9 @@ from newsletter.campaigns.markup import LEFT, LeftOver
 from newsletter.campaigns.models import Edition
 from newsletter.campaigns.plain import SCHEMES, plain
 from newsletter.config import settings
+from newsletter.mail.branding import brand
 from newsletter.mail.message import inliner
+from newsletter.web.i18n import speaking
 
 #: Stand where a person's own link will be; ".invalid" never resolves, should one ever get out.
 UNSUBSCRIBE_MARK = "https://mark.invalid/unsubscribe"

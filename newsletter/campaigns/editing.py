@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
-from newsletter.ledger import audit
 
 from newsletter.campaigns.drafts import (
     DraftInvalid,
@@ -18,6 +17,7 @@ from newsletter.campaigns.drafts import (
 from newsletter.campaigns.models import Campaign, CampaignList, Edition
 from newsletter.db import change, db
 from newsletter.errors import N_, NewsletterError, NotFound
+from newsletter.ledger import audit
 from newsletter.subscribers.models import MailingList
 
 #: Far more than a mailbox shows without cutting; keeps an autosave from filling the database.

@@ -5,8 +5,10 @@ records the answer. A mail found ``sending`` with its lease over becomes ``uncer
 """
 
 import logging
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from email.utils import format_datetime
 from functools import cache
 from typing import Any
 
@@ -31,6 +33,8 @@ log = logging.getLogger(__name__)
 RETRY_AFTER = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60, 180, 360, 720, 1440, 1440, 1440))
 
 
+#: In a mail's context: the message itself, to be dated and signed when it is handed over.
+UNSIGNED = "unsigned"
 #: Sent with ``mail`` and ``now`` in the transaction that records the answer.
 accepted = Namespace().signal("accepted")
 
@@ -192,21 +196,31 @@ def _write_and_send(mail: OutboxMail, transport: Transport, now: datetime) -> Re
 
 def _write(mail: OutboxMail, address: str, now: datetime) -> bytes:
     if mail.context and "raw" in mail.context:
-        return str(mail.context["raw"]).encode("ascii")  # a test mail, compiled and signed as newsletters are
+        return str(mail.context["raw"]).encode("ascii")  # a test mail, as an earlier version kept it
+    signer = signer_of(settings())
+    if mail.context and UNSIGNED in mail.context:  # compiled as newsletters are
+        message = _dated(str(mail.context[UNSIGNED]).encode("ascii"), now)
+        return signer.sign(message, now=now) if signer else message
     context = {
         key: datetime.fromisoformat(value) if key.endswith("_at") else value
         for key, value in (mail.context or {}).items()
     }
-    message = compose(
+    written = compose(
         mail.template,
         context,
         to=address,
         tongue=mail.language,
         message_id=mail.message_id,
-        now=mail.created_at,
-    )
-    signer = signer_of(settings())
-    return signer.sign(message.as_bytes(), now=now) if signer else message.as_bytes()
+        now=now,
+    ).as_bytes()
+    return signer.sign(written, now=now) if signer else written
+
+
+def _dated(message: bytes, now: datetime) -> bytes:
+    """Let a message say when it is handed over, and not when it was written."""
+    head, blank, body = message.partition(b"\r\n\r\n")
+    date = b"\r\nDate: " + format_datetime(now).encode("ascii") + b"\r\n"
+    return re.sub(rb"\r\nDate:[^\r\n]*\r\n", date, head + b"\r\n", count=1)[:-2] + blank + body
 
 
 def _record(mail: OutboxMail, reply: Reply, now: datetime) -> None:

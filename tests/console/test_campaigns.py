@@ -3,11 +3,11 @@
 import json
 
 import pytest
-from newsletter.staff.auth.access import make_uniquifier
 
 from newsletter.campaigns.drafts import get_campaign
 from newsletter.campaigns.models import CampaignStatus, HeldReason
 from newsletter.db import db
+from newsletter.staff.auth.access import make_uniquifier
 from newsletter.staff.models import Role, Staff
 from tests.support.clock import NOW
 

@@ -4,12 +4,12 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
-from newsletter.sending.lifecycle.release import start_due
 from selectolax.lexbor import LexborHTMLParser
 
 from newsletter.campaigns.models import CampaignStatus, HeldReason
 from newsletter.db import db
 from newsletter.mail.models import OutboxMail
+from newsletter.sending.lifecycle.release import start_due
 from newsletter.staff.models import Role
 from tests.staff.conftest import sign_in_as
 from tests.subscribers.pages import Page

@@ -1,11 +1,11 @@
 """The audit log in words: what was done, and by whom. What has no words yet is shown as it is stored."""
 
 import sqlalchemy as sa
-from newsletter.web.i18n import translate
 
 from newsletter.db import db
 from newsletter.errors import N_
 from newsletter.staff.models import ApiToken, Staff
+from newsletter.web.i18n import translate
 
 ACTIONS = {
     "access carried out": N_("Request for access carried out"),

@@ -4,13 +4,12 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from newsletter.errors import N_
 from newsletter.privacy.requests.register import CHANNELS, KINDS, REASONS
 from newsletter.sending.views.undelivered import STATUSES
 from newsletter.staff.views.account import ROLE_NAMES
 from newsletter.subscribers.signup.manual import WAYS
 from newsletter.web.i18n import NATIVE_NAMES, format_datetime, format_number, translate
-
-from newsletter.errors import N_
 
 #: What each detail is called.
 LABELS = {

@@ -11,6 +11,7 @@ from newsletter.clock import utcnow
 from newsletter.config import settings
 from newsletter.db import db
 from newsletter.ledger import audit
+from newsletter.moments import read_clock_time
 from newsletter.privacy import incidents
 from newsletter.privacy.models import PurgeRun
 from newsletter.privacy.notice import versions
@@ -184,7 +185,7 @@ def _share(run: PurgeRun) -> int:
 def _moment(name: str) -> datetime:
     """Read a local time of the form; raise TimesWrong."""
     try:
-        local = datetime.fromisoformat(request.form.get(name, ""))
+        local = read_clock_time(request.form.get(name, ""))
     except ValueError:
         raise incidents.TimesWrong from None
     return local.replace(tzinfo=settings().timezone) if local.tzinfo is None else local

@@ -128,9 +128,9 @@ def _point(verdict: Verdict) -> Point:
 def _messages(tongue: str, now: datetime) -> Iterator[tuple[str, bytes, bool]]:
     edition = Edition(id=0, campaign_id=0, language=tongue, subject="Hyvää päivää 🎉", preview="", body=_BODY)
     edition.compiled = make_copies(edition, compose_edition(edition)).dump()
-    filler = Filler(edition, {0: "newsletter"}, now)
+    filler = Filler(edition, {0: "newsletter"})
     for is_measured in (False, True):
-        yield "newsletter", filler.fill(NOBODY, NO_ADDRESS, 0, is_measured=is_measured), is_measured
+        yield "newsletter", filler.fill(NOBODY, NO_ADDRESS, 0, is_measured=is_measured, now=now), is_measured
     links = {
         name: f"{settings().base_url}/{name.removesuffix('_url')}/token"
         for name in ("confirm_url", "cancel_url", "preferences_url")

@@ -61,7 +61,7 @@ def make_copies(edition: Edition, parts: compose.Parts) -> Copies:
 class Filler:
     """Fills the copies of one edition: holds the signers, and what is the same for everybody."""
 
-    def __init__(self, edition: Edition, list_slugs: Mapping[int, str], now: datetime) -> None:
+    def __init__(self, edition: Edition, list_slugs: Mapping[int, str]) -> None:
         chosen = settings()
         self._copies = Copies.load(edition.compiled or b"")
         # Not the edition itself: a look at it in another thread would open a transaction here.
@@ -70,23 +70,31 @@ class Filler:
         self._signers = {
             link: link.signer() for link in (HIT, MESSAGE, person_links.UNSUBSCRIBE, person_links.PREFERENCES)
         }
-        self._same = {
-            "date": format_datetime(now).encode("ascii"),
-            "everybody": HIT.make(edition.id, 0).encode("ascii"),
-        }
+        self._everybody = HIT.make(edition.id, 0).encode("ascii")
+        #: The second of the last copy, and how a header writes it.
+        self._second, self._date = -1, b""
         self._leave_token = return_paths().leave_token if _leaving_by_mail() else None
         self._domain = sender_domain(chosen)
         self._mode = chosen.tracking
-        self._signer, self._now = signer_of(chosen), now
+        self._signer = signer_of(chosen)
 
-    def fill(self, subscriber_id: int, address: str, list_id: int, *, is_measured: bool) -> bytes:
-        """Return one person's copy, ready for the wire."""
+    def fill(
+        self, subscriber_id: int, address: str, list_id: int, *, is_measured: bool, now: datetime
+    ) -> bytes:
+        """Return one person's copy, ready for the wire at this moment."""
+        copy = self.write(subscriber_id, address, list_id, is_measured=is_measured, now=now)
+        return self._signer.sign(copy, now=now) if self._signer else copy
+
+    def write(
+        self, subscriber_id: int, address: str, list_id: int, *, is_measured: bool, now: datetime
+    ) -> bytes:
+        """Do as ``fill``, without a signature."""
         edition_id, campaign_id = self._edition_id, self._campaign_id
         counted = is_measured or self._mode == "aggregate"
-        hit = self._token(HIT, edition_id, subscriber_id) if is_measured else self._same["everybody"]
+        hit = self._token(HIT, edition_id, subscriber_id) if is_measured else self._everybody
         values = {
             "to": address.encode("ascii"),
-            "date": self._same["date"],
+            "date": self._dated(now),
             "message_id": self._token(MESSAGE, edition_id, subscriber_id),
             "list": self._slugs[list_id].encode("ascii"),
             "unsubscribe": self._token(person_links.UNSUBSCRIBE, subscriber_id, list_id, campaign_id),
@@ -94,8 +102,13 @@ class Filler:
             "leave": self._leave_token(campaign_id, subscriber_id) if self._leave_token else b"",
             "hit": hit,
         }
-        copy = (self._copies.measured if counted else self._copies.plain).fill(values)
-        return self._signer.sign(copy, now=self._now) if self._signer else copy
+        return (self._copies.measured if counted else self._copies.plain).fill(values)
+
+    def _dated(self, now: datetime) -> bytes:
+        second = int(now.timestamp())
+        if second != self._second:
+            self._second, self._date = second, format_datetime(now).encode("ascii")
+        return self._date
 
     def _token(self, link: SignedLink, *values: int) -> bytes:
         return link.encode(self._signers[link], *values)

@@ -7,9 +7,21 @@ from typing import Any
 from flask import Blueprint, Response, flash, jsonify, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
+
+from newsletter.campaigns.checks import Finding
+from newsletter.campaigns.drafts import get_campaign
+from newsletter.campaigns.editing import confirm_words, get_edition
+from newsletter.campaigns.models import Campaign, CampaignStatus
+from newsletter.campaigns.previews import as_page
+from newsletter.campaigns.staff_views import fallbacks, head_of
+from newsletter.clock import utcnow
+from newsletter.config import settings
+from newsletter.db import db
+from newsletter.errors import N_, NewsletterError
 from newsletter.mail.deliverability import status
 from newsletter.mail.deliverability.messages import NAMES as STANDING_NAMES
 from newsletter.mail.deliverability.messages import WORDS
+from newsletter.mail.models import Grade
 from newsletter.sending.lifecycle import control, release
 from newsletter.sending.lifecycle.audience import Audience, audience_of
 from newsletter.sending.lifecycle.local_time import TimeSkipped, TimeTwice, TimeUnreadable, read_moment
@@ -24,24 +36,12 @@ from newsletter.sending.message.test_mail import (
 )
 from newsletter.sending.views.status_text import pacing_words
 from newsletter.sending.worker.circuit_breaker import why_paused
-from newsletter.staff.auth.access import SENDERS, WRITERS, actor, is_one_of, needs
-from newsletter.web.app import whole
-from newsletter.web.i18n import NATIVE_NAMES, format_number, translate
-
-from newsletter.campaigns.checks import Finding
-from newsletter.campaigns.drafts import get_campaign
-from newsletter.campaigns.editing import confirm_words, get_edition
-from newsletter.campaigns.models import Campaign, CampaignStatus
-from newsletter.campaigns.previews import as_page
-from newsletter.campaigns.staff_views import fallbacks, head_of
-from newsletter.clock import utcnow
-from newsletter.config import settings
-from newsletter.db import db
-from newsletter.errors import N_, NewsletterError
-from newsletter.mail.models import Grade
 from newsletter.staff.accounts import name_of
+from newsletter.staff.auth.access import SENDERS, WRITERS, actor, is_one_of, needs
 from newsletter.staff.models import Role
 from newsletter.wakeups import wake_now
+from newsletter.web.app import whole
+from newsletter.web.i18n import NATIVE_NAMES, format_number, translate
 
 bp = Blueprint("start", __name__, url_prefix="/staff/campaigns")
 

@@ -186,7 +186,11 @@ class Pass:
     def _hand_over(self, claimed: Claimed, ahead: Leased | None, transport: Transport) -> Deed[Reply]:
         try:
             message = self._fillers[claimed.edition_id].fill(
-                claimed.subscriber_id, claimed.address, claimed.list_id, is_measured=claimed.is_measured
+                claimed.subscriber_id,
+                claimed.address,
+                claimed.list_id,
+                is_measured=claimed.is_measured,
+                now=utcnow(),
             )
         except Exception:
             # What is wrong with one copy must not hold up the others.
@@ -208,7 +212,7 @@ def _fillers(campaign_id: int) -> dict[int, Filler]:
         sa.select(Edition).where(Edition.campaign_id == campaign_id).options(sa.orm.undefer(Edition.compiled))
     ).all()
     slugs = {item.id: item.slug for item in lists_of(editions[0].campaign)}
-    fillers = {edition.id: Filler(edition, slugs, utcnow()) for edition in editions}
+    fillers = {edition.id: Filler(edition, slugs) for edition in editions}
     db.session.rollback()
     return fillers
 

@@ -3,6 +3,7 @@
 import email
 import email.policy
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from email.message import EmailMessage
 from urllib.parse import urlsplit
 
@@ -32,9 +33,9 @@ class Press:
         compile_edition(self.edition)
         db.session.flush()
 
-    def source(self, *, is_measured: bool) -> bytes:
-        filler = Filler(self.edition, {1: "uutiset"}, NOW)
-        return filler.fill(7, "matti@example.com", 1, is_measured=is_measured)
+    def source(self, *, is_measured: bool, now: datetime = NOW) -> bytes:
+        filler = Filler(self.edition, {1: "uutiset"})
+        return filler.fill(7, "matti@example.com", 1, is_measured=is_measured, now=now)
 
     def copy(self, *, is_measured: bool) -> EmailMessage:
         source = self.source(is_measured=is_measured)
@@ -184,6 +185,24 @@ def test_the_headers_of_a_copy(press):
         "Feedback-ID": f"{made.edition.campaign_id}:uutiset:campaign:kirjakauppa",
         "MIME-Version": "1.0",
     }
+
+
+def test_a_copy_has_the_date_of_its_handing_over(press):
+    made = press()
+
+    late = made.source(is_measured=True, now=NOW + timedelta(hours=3))
+
+    assert b"\r\nDate: Tue, 03 Mar 2026 12:30:00 +0000\r\n" in late
+    filler = Filler(made.edition, {1: "uutiset"})
+    dates = [
+        filler.write(7, "matti@example.com", 1, is_measured=False, now=NOW + timedelta(seconds=step))
+        for step in (0, 0.5, 1)
+    ]
+    assert [date.partition(b"Date: ")[2].partition(b"\r\n")[0][-14:-6] for date in dates] == [
+        b"09:30:00",
+        b"09:30:00",
+        b"09:30:01",
+    ]
 
 
 def test_every_header_stands_once(press):
