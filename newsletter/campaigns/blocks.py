@@ -26,7 +26,7 @@ from newsletter.campaigns.pictures import shown_width
 
 #: How wide the content of a mail is; Outlook believes a width attribute and nothing else.
 WIDTH = 544
-_TABLE = '<table role="presentation" class="{}" width="{}" cellpadding="0" cellspacing="0" border="0"><tr>'
+_TABLE = '<table role="presentation" class="{}"{} cellpadding="0" cellspacing="0" border="0"><tr>'
 _BREAK = "+++"
 _SMALLEST_HEADING = "h4"
 
@@ -44,6 +44,8 @@ def parser() -> MarkdownIt:
     made.core.ruler.before("text_join", "addresses", link_addresses)
     made.core.ruler.push("arrange", _arrange)
     made.add_render_rule("column_break", _next_column)
+    made.add_render_rule("table_open", _table)
+    made.add_render_rule("table_close", _table)
     return made
 
 
@@ -104,9 +106,21 @@ def _number(columns: Token) -> None:
 
 def _size_pictures(tokens: Sequence[Token], room: int) -> None:
     for token in tokens:
-        width = shown_width(str(token.attrGet("src") or "")) if token.type == "image" else None
-        if width:
-            token.attrSet("width", str(min(width, room)))
+        if token.type != "image":
+            continue
+        width = shown_width(str(token.attrGet("src") or ""))
+        # Outlook shows a picture as wide as this says, or else in its full size; nobody knows that of
+        # one from elsewhere, so other programs are told to find out.
+        token.attrSet("width", str(min(width or room, room)))
+        if not width:
+            token.attrSet("class", "outside")
+        elif width >= room:
+            token.attrSet("class", "full")
+
+
+def _table(_renderer: Any, tokens: Sequence[Token], position: int, _options: Any, _env: Any) -> str:  # noqa: ANN401
+    """Let a table that is wider than a phone be moved there, and nothing else."""
+    return '<div class="wide"><table>\n' if tokens[position].nesting == 1 else "</table></div>\n"
 
 
 def _button(_renderer: Any, tokens: Sequence[Token], position: int, _options: Any, _env: Any) -> str:  # noqa: ANN401 - the renderer's own
@@ -117,7 +131,7 @@ def _button(_renderer: Any, tokens: Sequence[Token], position: int, _options: An
 
 def _columns(_renderer: Any, tokens: Sequence[Token], position: int, _options: Any, _env: Any) -> str:  # noqa: ANN401
     if tokens[position].nesting == 1:
-        return _TABLE.format("columns", "100%") + _column("column", tokens[position].meta["share"])
+        return _TABLE.format("columns", ' width="100%"') + _column("column", tokens[position].meta["share"])
     return "</td></tr></table>\n"
 
 

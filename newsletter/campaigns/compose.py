@@ -17,7 +17,7 @@ from newsletter.campaigns.archive import address_of
 from newsletter.campaigns.blocks import parser
 from newsletter.campaigns.markup import LEFT, LeftOver
 from newsletter.campaigns.models import Edition
-from newsletter.campaigns.plain import SCHEMES, plain
+from newsletter.campaigns.plain import SCHEMES, first_words, plain
 from newsletter.config import settings
 from newsletter.mail.branding import brand
 from newsletter.mail.message import inliner
@@ -29,7 +29,24 @@ PREFERENCES_MARK = "https://mark.invalid/preferences"
 PIXEL_MARK = "https://mark.invalid/pixel"
 
 _TAGS = {
-    *("a", "abbr", "b", "blockquote", "br", "code", "del", "em", "h1", "h2", "h3", "h4", "hr", "i", "img"),
+    *(
+        "a",
+        "abbr",
+        "b",
+        "blockquote",
+        "br",
+        "code",
+        "del",
+        "div",
+        "em",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "hr",
+        "i",
+        "img",
+    ),
     *("li", "ol", "p", "pre", "s", "strong", "sub", "sup", "table", "tbody", "td", "th", "thead", "tr", "ul"),
 }
 _ATTRIBUTES = {
@@ -43,7 +60,12 @@ _ATTRIBUTES = {
     **{f"h{level}": {"id"} for level in range(1, 5)},
 }
 #: Only our own blocks have classes: HTML that somebody writes is shown, not carried out.
-_CLASSES = {"table": {"press", "columns"}, "td": {"column", "last"}}
+_CLASSES = {
+    "table": {"press", "columns"},
+    "td": {"column", "last"},
+    "div": {"wide"},
+    "img": {"outside", "full"},
+}
 _HTTP = re.compile(r"https?://", re.IGNORECASE)
 
 
@@ -71,6 +93,7 @@ def compose(edition: Edition) -> Parts:
         "archive_url": address_of(edition),
         "pixel_url": PIXEL_MARK,
         "is_page": False,
+        "first_words": first_words(words),
     }
     with speaking(edition.language):
         html = _render_html(content, context)

@@ -15,6 +15,10 @@ _SHORTEST_UNDERLINE, _LONGEST_UNDERLINE = 3, 72
 #: Wider tables are written as a paragraph for each row.
 _WIDEST_TABLE = 72
 
+#: How much of the text a mailbox shows where nobody has written a preview.
+_SHOWN_FIRST = 110
+_RULE, _SPELLED_OUT = re.compile(r"[\s>]*[=~ -]{3,}"), re.compile(r" ?<\S+:\S+>|https?://\S+")
+
 #: The lines of a paragraph, a list, a table.
 Block = list[str]
 
@@ -70,6 +74,15 @@ def plain(tokens: Sequence[Token]) -> str:
     for token in tokens:
         writer.read(token)
     return "\n".join(writer.frames[0].lines()).strip("\n")
+
+
+def first_words(text: str) -> str:
+    """Return how a text part begins, for a mailbox to show beside the subject."""
+    lines = (line for line in text[: 4 * _SHOWN_FIRST].splitlines() if not _RULE.fullmatch(line))
+    words = " ".join(_SPELLED_OUT.sub("", " ".join(lines)).split())
+    if len(words) <= _SHOWN_FIRST:
+        return words
+    return words[:_SHOWN_FIRST].rpartition(" ")[0].rstrip(",;:–-") + "…"
 
 
 class _Writer:

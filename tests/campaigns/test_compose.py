@@ -277,6 +277,25 @@ def test_the_words_of_a_link_are_no_second_link(write):
     assert parts.links == ("https://kirja.example/1",)
 
 
+@pytest.mark.parametrize(
+    ("body", "preview", "shown"),
+    [
+        ("# Kesä\n\nTule käymään!", "Lyhyesti", "Lyhyesti"),
+        ("# Kesä\n\nTule [käymään](https://kirja.example/1)!", "", "Kesä Tule käymään!"),
+        ("![](https://kirja.example/k.png)", "", ""),
+        ("sana " * 80, "", "sana " * 21 + "sana…"),
+    ],
+)
+def test_the_line_beside_the_subject_is_filled(write, body, preview, shown):
+    page = LexborHTMLParser(write(body, preview=preview).html)
+
+    assert page.css_first(".preheader").text() == shown
+    filler = page.css_first(".filler")
+    assert len(filler.text()) >= 100
+    assert set(filler.text()) == {"\N{COMBINING GRAPHEME JOINER}", "\N{NO-BREAK SPACE}"}
+    assert "display: none" in filler.attributes["style"]
+
+
 def test_a_nul_in_the_text_makes_no_hole(write):
     parts = write("Hei \0to\0!")
 

@@ -28,10 +28,10 @@ SHORTEST_SENDER, LONGEST_SENDER = 5, 15
 _ONCE = ("From", "To", "Subject", "Date", "Message-ID", "MIME-Version", "Content-Type")
 _BULK = ("List-Id", "List-Unsubscribe", "List-Unsubscribe-Post", "List-Help", "List-Post", "Feedback-ID")
 #: A header that stands here is one that we write; any other was put there by a value.
-_OURS = {*_ONCE, *_BULK, "DKIM-Signature", "Auto-Submitted", "Content-Language"}
+_OURS = {*_ONCE, *_BULK, "DKIM-Signature", "Auto-Submitted", "Content-Language", "X-Auto-Response-Suppress"}
 _HEADER = re.compile(rb"([!-9;-~]+):(?=[ \t]|\r\n)")
 _ENCODED = re.compile(r"=\?utf-8\?([qQbB])\?([!->@-~]*)\?=", re.IGNORECASE)
-_LIST_ID = re.compile(r"<[a-z0-9-]+(\.[a-z0-9-]+)+>", re.IGNORECASE)
+_LIST_ID = re.compile(r"(?:[^<>]+ )?<[a-z0-9-]+(\.[a-z0-9-]+)+>", re.IGNORECASE)
 _ADDRESS = re.compile(r"https?://[^\s<>\"]+")
 
 

@@ -18,7 +18,7 @@ from newsletter.mail.message import compose, make_message_id, sender_address
 from newsletter.mail.models import Grade
 from newsletter.mail.smtp.probe import Greeting, greet
 from newsletter.running.doctor.machine import Point
-from newsletter.sending.message.personalize import Filler, make_copies
+from newsletter.sending.message.personalize import Filler, ListName, make_copies
 from newsletter.sending.message.test_mail import NO_ADDRESS, NOBODY
 
 #: A certificate that ends sooner wants to be renewed.
@@ -128,7 +128,7 @@ def _point(verdict: Verdict) -> Point:
 def _messages(tongue: str, now: datetime) -> Iterator[tuple[str, bytes, bool]]:
     edition = Edition(id=0, campaign_id=0, language=tongue, subject="Hyvää päivää 🎉", preview="", body=_BODY)
     edition.compiled = make_copies(edition, compose_edition(edition)).dump()
-    filler = Filler(edition, {0: "newsletter"})
+    filler = Filler(edition, {0: ListName("newsletter", "Uutiskirje, päivittäin")})
     for is_measured in (False, True):
         yield "newsletter", filler.fill(NOBODY, NO_ADDRESS, 0, is_measured=is_measured, now=now), is_measured
     links = {

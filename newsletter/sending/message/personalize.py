@@ -1,16 +1,19 @@
 """An edition made ready: both parts, the headers, and what fills the holes for one person."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from email.header import Header
 from email.headerregistry import Address
 from email.utils import format_datetime
+from typing import NamedTuple
 
 from newsletter.campaigns import compose
 from newsletter.campaigns.models import Edition
 from newsletter.config import Settings, settings
 from newsletter.mail.dkim import signer_of
-from newsletter.mail.message import feedback_sender, sender_address, sender_domain
+from newsletter.mail.message import NO_ANSWERS, feedback_sender, sender_address, sender_domain
 from newsletter.mail.return_path import return_paths
 from newsletter.sending.message.mime_template import CompiledMessage, compile_message, hole
 from newsletter.subscribers import links as person_links
@@ -58,15 +61,24 @@ def make_copies(edition: Edition, parts: compose.Parts) -> Copies:
     )
 
 
+class ListName(NamedTuple):
+    """What a mail on behalf of a list says of it."""
+
+    slug: str
+    name: str
+
+
 class Filler:
     """Fills the copies of one edition: holds the signers, and what is the same for everybody."""
 
-    def __init__(self, edition: Edition, list_slugs: Mapping[int, str]) -> None:
+    def __init__(self, edition: Edition, lists: Mapping[int, ListName]) -> None:
         chosen = settings()
         self._copies = Copies.load(edition.compiled or b"")
         # Not the edition itself: a look at it in another thread would open a transaction here.
         self._edition_id, self._campaign_id = edition.id, edition.campaign_id
-        self._slugs = list_slugs
+        self._lists = {
+            number: (item.slug.encode("ascii"), _phrase(item.name)) for number, item in lists.items()
+        }
         self._signers = {
             link: link.signer() for link in (HIT, MESSAGE, person_links.UNSUBSCRIBE, person_links.PREFERENCES)
         }
@@ -92,11 +104,13 @@ class Filler:
         edition_id, campaign_id = self._edition_id, self._campaign_id
         counted = is_measured or self._mode == "aggregate"
         hit = self._token(HIT, edition_id, subscriber_id) if is_measured else self._everybody
+        slug, name = self._lists[list_id]
         values = {
             "to": address.encode("ascii"),
             "date": self._dated(now),
             "message_id": self._token(MESSAGE, edition_id, subscriber_id),
-            "list": self._slugs[list_id].encode("ascii"),
+            "list": slug,
+            "list_name": name,
             "unsubscribe": self._token(person_links.UNSUBSCRIBE, subscriber_id, list_id, campaign_id),
             "preferences": self._token(person_links.PREFERENCES, subscriber_id),
             "leave": self._leave_token(campaign_id, subscriber_id) if self._leave_token else b"",
@@ -136,7 +150,8 @@ def _headers(edition: Edition, chosen: Settings) -> list[tuple[str, str]]:
         ("Date", hole("date")),
         ("Message-ID", f"<{hole('message_id')}@{sender_domain(chosen)}>"),
         ("Content-Language", edition.language),
-        ("List-Id", f"<{hole('list')}.{sender_domain(chosen)}>"),
+        ("X-Auto-Response-Suppress", NO_ANSWERS),
+        ("List-Id", f"{hole('list_name')} <{hole('list')}.{sender_domain(chosen)}>"),
         ("List-Unsubscribe", ", ".join((f"<{unsubscribe}>", *_leaving_by_mail()))),
         ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),  # RFC 8058
         ("List-Help", f"<{chosen.base_url}/privacy?lang={edition.language}>"),
@@ -144,6 +159,15 @@ def _headers(edition: Edition, chosen: Settings) -> list[tuple[str, str]]:
         ("Feedback-ID", f"{edition.campaign_id}:{hole('list')}:campaign:{feedback_sender(chosen)}"),
         *_for_relay(chosen),
     ]
+
+
+def _phrase(name: str) -> bytes:
+    """Return a name as it may stand before an address in brackets (RFC 2919, 2), on one line."""
+    name = " ".join(name.split())
+    if name.isascii() and "=?" not in name:
+        quoted = re.sub(r'(["\\])', r"\\\1", name)
+        return f'"{quoted}"'.encode("ascii")
+    return Header(name, "utf-8", maxlinelen=75).encode().replace("\n", "").encode("ascii")
 
 
 def _leaving_by_mail() -> list[str]:

@@ -13,7 +13,7 @@ from newsletter.db import db
 from newsletter.errors import N_, NewsletterError
 from newsletter.ledger import audit
 from newsletter.mail.outbox import UNSIGNED, enqueue
-from newsletter.sending.message.personalize import Filler, make_copies
+from newsletter.sending.message.personalize import Filler, ListName, make_copies
 from newsletter.staff.models import Staff
 from newsletter.web.i18n import speaking, translate
 
@@ -56,7 +56,7 @@ def sample_message(
     )
     copy.compiled = make_copies(copy, compose(copy)).dump()
     first = lists_of(campaign)[0]
-    filler = Filler(copy, {first.id: first.slug})
+    filler = Filler(copy, {first.id: ListName(first.slug, first.name)})
     write = filler.fill if is_signed else filler.write
     return write(NOBODY, to, first.id, is_measured=False, now=now)
 

@@ -21,7 +21,7 @@ from newsletter.db import change, db, reading
 from newsletter.mail.backends import open_transport
 from newsletter.mail.return_path import return_paths
 from newsletter.mail.smtp.transport import Deed, Fault, Reply, Transport
-from newsletter.sending.message.personalize import Filler
+from newsletter.sending.message.personalize import Filler, ListName
 from newsletter.sending.models import PENDING, Delivery
 from newsletter.sending.worker.batcher import Ledger, Turn
 from newsletter.sending.worker.circuit_breaker import Breaker, pause_for
@@ -211,8 +211,8 @@ def _fillers(campaign_id: int) -> dict[int, Filler]:
     editions = db.session.scalars(
         sa.select(Edition).where(Edition.campaign_id == campaign_id).options(sa.orm.undefer(Edition.compiled))
     ).all()
-    slugs = {item.id: item.slug for item in lists_of(editions[0].campaign)}
-    fillers = {edition.id: Filler(edition, slugs) for edition in editions}
+    lists = {item.id: ListName(item.slug, item.name) for item in lists_of(editions[0].campaign)}
+    fillers = {edition.id: Filler(edition, lists) for edition in editions}
     db.session.rollback()
     return fillers
 

@@ -136,7 +136,8 @@ def test_mf4_and_mf5_headers_and_links_hold_nothing_personal(app, make_list, mak
 
     parsed = parse(sample_message(campaign, campaign.editions[0], to=ANNA, now=NOW))
 
-    assert (parsed["List-Id"], parsed["List-Post"]) == ("<suomeksi.kirjakauppa.example>", "NO")
+    assert parsed["List-Id"].endswith(" <suomeksi.kirjakauppa.example>")
+    assert parsed["List-Post"] == "NO"
     assert parsed["Feedback-ID"].split(":")[1:] == ["suomeksi", "campaign", "kirjakauppa"]
     text = str(parsed).replace(f"To: {ANNA}", "")
     assert ANNA not in text
