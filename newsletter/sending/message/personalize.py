@@ -23,6 +23,7 @@ from newsletter.web.signed_tokens import SignedLink
 
 #: Edition, subscriber. Makes a Message-ID that is the same whenever this copy is tried again.
 MESSAGE = SignedLink("message", "II")
+_HREF = re.compile(r'href="([^"]*)"')
 #: Stands in an address while it is built; a hole's own mark would be percent-encoded.
 _PLACE = "place-of-the-token"
 
@@ -195,12 +196,13 @@ def _with_person_links(edition: Edition, part: str) -> str:
 
 
 def _with_tracked_links(html: str, links: tuple[str, ...]) -> str:
-    # Longest first, and the quotes with it: an address may begin with another.
-    numbered = sorted(enumerate(links, start=1), key=lambda item: -len(item[1]))
-    for number, address in numbered:
-        tracked = settings().base_url + click_path(hole("hit"), number)
-        html = html.replace(f'href="{_escaped(address)}"', f'href="{tracked}"')
-    return html
+    numbers = {_escaped(address): number for number, address in enumerate(links, start=1)}
+
+    def tracked(found: re.Match[str]) -> str:
+        number = numbers.get(found[1])
+        return f'href="{settings().base_url}{click_path(hole("hit"), number)}"' if number else found[0]
+
+    return _HREF.sub(tracked, html)
 
 
 def _without_pixel(html: str) -> str:
