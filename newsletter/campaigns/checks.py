@@ -22,7 +22,8 @@ LARGEST_HTML = 100_000
 LONGEST_SHOWN = 60
 #: What templates of other systems, and people in a hurry, leave behind.
 _PLACEHOLDER = re.compile(
-    r"\{\{.{0,200}?\}\}|\{%.{0,200}?%\}|\*\|.{0,200}?\|\*|%%.{1,200}?%%|\[\[.{0,200}?\]\]|\bx{3,}\b|\blorem ipsum\b|\b(?:TODO|FIXME|TBD)\b",
+    r"\{\{.{0,200}?\}\}|\{%.{0,200}?%\}|\*\|.{0,200}?\|\*|%%.{1,200}?%%|\[\[.{0,200}?\]\]|\bx{3,}\b"
+    r"|\blorem ipsum\b|\b(?:TODO|FIXME|TBD)\b",
     re.IGNORECASE,
 )
 

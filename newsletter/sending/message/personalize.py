@@ -96,13 +96,13 @@ class Personalizer:
         self, subscriber_id: int, address: str, list_id: int, *, is_measured: bool, now: datetime
     ) -> bytes:
         """Return one person's copy, ready for the wire at this moment."""
-        copy = self.write(subscriber_id, address, list_id, is_measured=is_measured, now=now)
+        copy = self.render_unsigned(subscriber_id, address, list_id, is_measured=is_measured, now=now)
         return self._signer.sign(copy, now=now) if self._signer else copy
 
-    def write(
+    def render_unsigned(
         self, subscriber_id: int, address: str, list_id: int, *, is_measured: bool, now: datetime
     ) -> bytes:
-        """Do as ``fill``, without a signature."""
+        """Do as ``render``, without a signature."""
         edition_id, campaign_id = self._edition_id, self._campaign_id
         counted = is_measured or self._mode == "aggregate"
         hit = self._token(HIT_TOKEN, edition_id, subscriber_id) if is_measured else self._everybody
@@ -118,7 +118,7 @@ class Personalizer:
             "leave": self._unsubscribe_token(campaign_id, subscriber_id) if self._unsubscribe_token else b"",
             "hit": hit,
         }
-        return (self._copies.measured if counted else self._copies.plain).render(values)
+        return (self._compiled.measured if counted else self._compiled.plain).render(values)
 
     def _dated(self, now: datetime) -> bytes:
         second = int(now.timestamp())

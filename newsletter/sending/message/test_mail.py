@@ -56,8 +56,8 @@ def sample_message(
     )
     copy.compiled = compile_variants(copy, compose(copy)).dump()
     first = lists_of(campaign)[0]
-    filler = Personalizer(copy, {first.id: ListName(first.slug, first.name)})
-    write = filler.render if is_signed else filler.write
+    personalizer = Personalizer(copy, {first.id: ListName(first.slug, first.name)})
+    write = personalizer.render if is_signed else personalizer.render_unsigned
     return write(NO_SUBSCRIBER, to, first.id, is_measured=False, now=now)
 
 

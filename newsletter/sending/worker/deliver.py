@@ -216,7 +216,7 @@ def _personalizers(campaign_id: int) -> dict[int, Personalizer]:
         sa.select(Edition).where(Edition.campaign_id == campaign_id).options(sa.orm.undefer(Edition.compiled))
     ).all()
     lists = {item.id: ListName(item.slug, item.name) for item in lists_of(editions[0].campaign)}
-    fillers = {edition.id: Personalizer(edition, lists) for edition in editions}
+    personalizers = {edition.id: Personalizer(edition, lists) for edition in editions}
     db.session.rollback()
     return personalizers
 

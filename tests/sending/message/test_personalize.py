@@ -34,8 +34,8 @@ class Press:
         db.session.flush()
 
     def source(self, *, is_measured: bool, now: datetime = NOW) -> bytes:
-        filler = Personalizer(self.edition, {1: ListName("uutiset", "Uutiset, viikoittain")})
-        return filler.render(7, "matti@example.com", 1, is_measured=is_measured, now=now)
+        personalizer = Personalizer(self.edition, {1: ListName("uutiset", "Uutiset, viikoittain")})
+        return personalizer.render(7, "matti@example.com", 1, is_measured=is_measured, now=now)
 
     def copy(self, *, is_measured: bool) -> EmailMessage:
         source = self.source(is_measured=is_measured)
@@ -194,9 +194,11 @@ def test_a_copy_has_the_date_of_its_handing_over(press):
     late = made.source(is_measured=True, now=NOW + timedelta(hours=3))
 
     assert b"\r\nDate: Tue, 03 Mar 2026 12:30:00 +0000\r\n" in late
-    filler = Personalizer(made.edition, {1: ListName("uutiset", "Uutiset, viikoittain")})
+    personalizer = Personalizer(made.edition, {1: ListName("uutiset", "Uutiset, viikoittain")})
     dates = [
-        filler.write(7, "matti@example.com", 1, is_measured=False, now=NOW + timedelta(seconds=step))
+        personalizer.render_unsigned(
+            7, "matti@example.com", 1, is_measured=False, now=NOW + timedelta(seconds=step)
+        )
         for step in (0, 0.5, 1)
     ]
     assert [date.partition(b"Date: ")[2].partition(b"\r\n")[0][-14:-6] for date in dates] == [
@@ -216,9 +218,9 @@ def test_a_copy_has_the_date_of_its_handing_over(press):
     ],
 )
 def test_the_list_is_called_by_its_name_on_one_line(press, name, phrase):
-    filler = Personalizer(press().edition, {1: ListName("uutiset", name)})
+    personalizer = Personalizer(press().edition, {1: ListName("uutiset", name)})
 
-    source = filler.render(7, "matti@example.com", 1, is_measured=False, now=NOW)
+    source = personalizer.render(7, "matti@example.com", 1, is_measured=False, now=NOW)
 
     (line,) = [line for line in source.split(b"\r\n") if line.startswith(b"List-Id:")]
     assert line.decode() == f"List-Id: {phrase} <uutiset.kirjakauppa.example>"
