@@ -1,9 +1,11 @@
 """Hosts and mail addresses of ours, in the letters that DNS and mail servers take: A-labels (RFC 5890)."""
 
 import re
+from functools import lru_cache
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import idna
+from publicsuffixlist import PublicSuffixList
 
 _LOCAL_PART = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(?:\.[\w!#$%&'*+/=?^`{|}~-]+)*", re.ASCII)
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?", re.IGNORECASE)
@@ -18,6 +20,20 @@ def to_a_labels(host: str) -> str:
         return idna.encode(host, uts46=True).decode("ascii")
     except idna.IDNAError:
         raise ValueError(f"{host} is no name that DNS knows; write it as its registrar does") from None
+
+
+def organizational_domain(domain: str) -> str:
+    """Return the part of a domain that somebody can register, which DMARC goes by (RFC 7489, 3.2).
+
+    That of news.example.co.uk is example.co.uk. A domain without one is returned as it is.
+    """
+    domain = domain.lower().rstrip(".")
+    return _public_suffixes().privatesuffix(domain) or domain
+
+
+@lru_cache(maxsize=1)
+def _public_suffixes() -> PublicSuffixList:
+    return PublicSuffixList()
 
 
 def host(text: str) -> str:
