@@ -35,6 +35,7 @@ ACTION_LABELS = {
     "edition added": N_("Language added to a newsletter"),
     "edition removed": N_("Language removed from a newsletter"),
     "edition written": N_("Newsletter edited"),
+    "words confirmed": N_("Words that look like a placeholder confirmed"),
     "erasure carried out": N_("Request for erasure carried out"),
     "events reclassified": N_("Opens and clicks classified anew"),
     "hold ended": N_("Hold ended"),

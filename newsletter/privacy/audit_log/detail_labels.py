@@ -29,6 +29,7 @@ DETAIL_LABELS = {
     "deliveries": N_("Deliveries"),
     "due_soon": N_("Requests due soon"),
     "edition": N_("Language"),
+    "words": N_("Words"),
     "ended": N_("Ended"),
     "entries": N_("Entries"),
     "erased_again": N_("Erased again"),
