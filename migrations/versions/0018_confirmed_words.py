@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0027_confirmed_words"
+revision = "0018_confirmed_words"
 down_revision = "0017_staff_cleared"
 branch_labels = None
 depends_on = None
