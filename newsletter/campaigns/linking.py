@@ -9,6 +9,8 @@ from linkify_it.main import Match
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 
+from newsletter.campaigns.plain import leads_somewhere
+
 _IN_HTML = ("=", "='", '="')
 _SCHEMES = {"http:", "https:", "www.", "mailto:"}
 
@@ -40,7 +42,7 @@ def _split(token: Token, state: StateCore, *, is_escaped: bool) -> list[Token]:
         if found.schema not in _SCHEMES or before.endswith(_IN_HTML) or (is_escaped and found.index == 0):
             continue
         address = state.md.normalizeLink(_whole(found))
-        if not state.md.validateLink(address):
+        if not state.md.validateLink(address) or not leads_somewhere(address):
             continue
         made += [
             _text(token.content[behind : found.index], token.level),

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from markdown_it.token import Token
 
 SCHEMES = {"http", "https", "mailto", "tel"}
-_SCHEME = re.compile(rf"({'|'.join(sorted(SCHEMES))}):", re.IGNORECASE)
+_HTTP = r"https?://(?:[^/?#%\s<>\[\]\\^|@:]+|\[[0-9a-f:.]+\])(?:[/?#:@]|$)"
+_LEADS_SOMEWHERE = re.compile(rf"{_HTTP}|(?:mailto|tel):", re.IGNORECASE)
 _DIVIDER = "-" * 20
 #: What stands under a heading, by its level.
 _UNDERLINES = {"h1": "=", "h2": "-"}
@@ -164,9 +165,14 @@ def _plain_inline(tokens: Iterable[Token]) -> str:
     return "".join(words)
 
 
+def leads_somewhere(href: str) -> bool:
+    """Tell whether the HTML part keeps an address: one of ours to link to, with a host that can be one."""
+    return bool(_LEADS_SOMEWHERE.match(href))
+
+
 def _link(label: str, href: str) -> str:
     # What the HTML part does not link to is no address here either.
-    if not _SCHEME.match(href) or label == href:
+    if not leads_somewhere(href) or label == href:
         return label
     bare: Callable[[str], str] = str.casefold
     if bare(href) in {f"mailto:{bare(label)}", f"https://{bare(label)}"}:

@@ -265,6 +265,7 @@ def test_a_bare_address_is_a_link(write, written, address, text):
         "kirja.example",
         "//kirja.example",
         "ftp://kirja.example",
+        "www.a|",
     ],
 )
 def test_what_is_not_meant_as_an_address_is_no_link(write, written):
