@@ -8,6 +8,8 @@ from newsletter.errors import N_
 from newsletter.privacy.audit_log.action_labels import action_name
 from newsletter.privacy.proof.consent import METHODS
 from newsletter.privacy.requests.register import CHANNELS, REASONS, STATUSES
+from newsletter.subscribers.consent.tracking import in_words
+from newsletter.subscribers.models import TrackingState
 from newsletter.web.i18n import NATIVE_NAMES, format_datetime, translate
 
 HEADINGS = {
@@ -35,6 +37,7 @@ NAMES = {
     "list": N_("List"),
     "wording": N_("Words you agreed to"),
     "notice_version": N_("Version of the privacy notice"),
+    "is_measured": N_("Opens and clicks are tracked"),
     "tracking_chosen_at": N_("Choice about tracking made"),
     "restricted_at": N_("Restricted since"),
     "subject": N_("Subject"),
@@ -89,8 +92,8 @@ NAMES = {
 }
 VALUES = {
     "granted": N_("Allowed"),
-    "refused": N_("Refused"),
     "unknown": N_("Not chosen"),
+    "refused": N_("Refused"),
     "pending": N_("Waiting for confirmation"),
     "confirmed": N_("Confirmed"),
     "unsubscribed": N_("You have left"),
@@ -143,7 +146,7 @@ VALUES = {
     "system": N_("The program"),
 }
 #: Fields that say one of VALUES; another may hold the same letters and mean them.
-_CHOSEN = {"tracking", "status", "kind", "purpose", "class", "scope", "actor"}
+_CHOSEN = {"status", "kind", "purpose", "class", "scope", "actor"}
 #: Fields with words of their own, and those of a request, whose "open" is no opened mail.
 _OWN = {"method": METHODS, "channel": CHANNELS, "reason": REASONS}
 _OF_REQUESTS = {"status": {status.value: words for status, words in STATUSES.items()}}
@@ -182,6 +185,8 @@ def _record(fields: dict[str, Any], own: dict[str, dict[str, str]]) -> list[tupl
 def _value(name: str, value: object, own: dict[str, dict[str, str]]) -> str:
     if name in own:
         return _word(own[name], str(value))
+    if name == "tracking" or isinstance(value, bool):
+        return translate(_choice(value))
     if name == "language":
         return NATIVE_NAMES.get(str(value), str(value))
     if name in {"at", "since"} or name.endswith("_at"):
@@ -189,6 +194,12 @@ def _value(name: str, value: object, own: dict[str, dict[str, str]]) -> str:
     if name == "action":
         return action_name(str(value))
     return _word(VALUES, str(value)) if name in _CHOSEN else str(value)
+
+
+def _choice(value: object) -> str:
+    if isinstance(value, bool):
+        return N_("Yes") if value else N_("No")
+    return in_words(TrackingState(value))
 
 
 def _word(known: dict[str, str], name: str) -> str:

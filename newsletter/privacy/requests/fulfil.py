@@ -17,6 +17,7 @@ from newsletter.privacy.requests.rectification import Corrections, Righted, rect
 from newsletter.privacy.retention.erasure import PersonHeld, erase_subscriber
 from newsletter.subscribers.addresses import hash_address
 from newsletter.subscribers.consent.evidence import Visit
+from newsletter.subscribers.consent.tracking import choose_tracking
 from newsletter.subscribers.models import Subscriber, SuppressionReason
 from newsletter.subscribers.self_service import unsubscribe
 from newsletter.subscribers.suppressions import suppress
@@ -144,7 +145,7 @@ def _ban(person: Subscriber, request: RightsRequest, now: datetime) -> None:
     if {"direct_marketing", "all_mail"} & set(scopes):
         unsubscribe.leave(person, None, now=now, method="staff", visit=NOBODY)
     if {"research", "all_mail"} & set(scopes):
-        unsubscribe.choose_tracking(
+        choose_tracking(
             person, granted=False, language=request.language, now=now, visit=NOBODY, method="staff"
         )
     _store_bans(person.address_key, request.scopes, now)

@@ -15,9 +15,9 @@ from newsletter.errors import N_, NewsletterError
 from newsletter.privacy.models import RightsRequest, Statement
 from newsletter.subscribers.addresses import parse_address
 from newsletter.subscribers.consent.evidence import Visit
+from newsletter.subscribers.consent.tracking import choose_tracking
 from newsletter.subscribers.models import FreshLink, Subscriber, TrackingState
 from newsletter.subscribers.one_time_links import send_link_to_new_address, withdraw_links
-from newsletter.subscribers.self_service import unsubscribe
 from newsletter.subscribers.self_service.change_address import find_other, has_begun
 from newsletter.subscribers.suppressions import find_suppression
 from newsletter.web.i18n import NATIVE_NAMES
@@ -86,7 +86,7 @@ def rectify(person: Subscriber, right: Corrections, *, now: datetime, actor: str
     if right.address.strip():
         _put_address_right(person, right.address, righted, now)
     if right.refuses_tracking and person.tracking is not TrackingState.REFUSED:
-        unsubscribe.choose_tracking(
+        choose_tracking(
             person, granted=False, language=person.language, now=now, visit=Visit(ip=""), method="staff"
         )
         done.append((N_("Open and click tracking: refused"), {}))
