@@ -25,6 +25,7 @@ from newsletter.ledger import audit
 from newsletter.privacy.proof.consent import proof_as_dict, read_proof
 from newsletter.subscribers.addresses import parse_address
 from newsletter.subscribers.consent.evidence import Visit
+from newsletter.subscribers.consent.tracking import measured_states
 from newsletter.subscribers.lists import get_lists
 from newsletter.subscribers.models import MailingList, Subscriber, Subscription
 from newsletter.subscribers.queries import UnknownSubscriber
@@ -160,6 +161,7 @@ def _as_data(person: Subscriber) -> dict[str, Any]:
         "address": person.address,
         "language": person.language,
         "tracking": person.tracking.value,
+        "is_measured": person.tracking in measured_states(),
         "is_restricted": person.restricted_at is not None,
         "created_at": person.created_at,
         "subscriptions": [

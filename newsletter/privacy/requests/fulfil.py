@@ -17,6 +17,7 @@ from newsletter.privacy.requests.rectification import Corrections, Rectification
 from newsletter.privacy.retention.erasure import PersonOnHold, erase_subscriber
 from newsletter.subscribers.addresses import hash_address
 from newsletter.subscribers.consent.evidence import Visit
+from newsletter.subscribers.consent.tracking import choose_tracking
 from newsletter.subscribers.models import Subscriber, SuppressionReason
 from newsletter.subscribers.self_service import unsubscribe
 from newsletter.subscribers.suppressions import suppress
@@ -148,7 +149,7 @@ def _apply_objection(person: Subscriber, request: RightsRequest, now: datetime) 
     if {"direct_marketing", "all_mail"} & set(scopes):
         unsubscribe.leave(person, None, now=now, method="staff", visit=NO_VISIT)
     if {"research", "all_mail"} & set(scopes):
-        unsubscribe.choose_tracking(
+        choose_tracking(
             person, granted=False, language=request.language, now=now, visit=NO_VISIT, method="staff"
         )
     _store_objections(person.address_key, request.scopes, now)

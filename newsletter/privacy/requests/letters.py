@@ -71,7 +71,7 @@ def compose_fulfilled(
     if data:
         about = [
             _("Source of the data: you yourself, unless the data below names another source."),
-            _("Use: sending the newsletters you ordered, and measuring them if you allowed it."),
+            _use(),
             _("Recipients: nobody but those listed below."),
             _("How long each kind is kept stands in our privacy notice."),
         ]
@@ -175,6 +175,20 @@ def _scope_labels(request: RightsRequest) -> str:
     return ", ".join(
         translate(SCOPE_LABELS[scope]) for scope in request.scopes.split(",") if scope in SCOPE_LABELS
     )
+
+
+def _use() -> str:
+    """Say what the data is used for under the mode in force."""
+    uses = {
+        "consent": _("Use: sending the newsletters you ordered, and measuring them if you allowed it."),
+        "notice": _("Use: sending the newsletters you ordered, and measuring them unless you refused."),
+        "aggregate": _(
+            "Use: sending the newsletters you ordered, and measuring them if you allowed it. Otherwise opens"
+            " and clicks are only counted, without anything that points to you."
+        ),
+        "off": _("Use: sending the newsletters you ordered. Opens and clicks are not tracked."),
+    }
+    return str(uses[current_settings().tracking])
 
 
 def _closing_paragraphs() -> list[str]:

@@ -15,8 +15,9 @@ from newsletter.staff.auth.access import actor, has_any_role, require_role
 from newsletter.staff.models import Role
 from newsletter.subscribers import search
 from newsletter.subscribers.consent.evidence import Visit
+from newsletter.subscribers.consent.tracking import in_words
 from newsletter.subscribers.lists import all_lists
-from newsletter.subscribers.models import MailingList, Subscriber, SubscriptionStatus, TrackingState
+from newsletter.subscribers.models import MailingList, Subscriber, SubscriptionStatus
 from newsletter.subscribers.queries import UnknownSubscriber
 from newsletter.subscribers.self_service.unsubscribe import leave
 from newsletter.web.app import client_ip, parse_id, user_agent, write_transaction
@@ -30,11 +31,6 @@ STATUSES = {
     SubscriptionStatus.PENDING: N_("Not confirmed"),
     SubscriptionStatus.CONFIRMED: N_("Confirmed"),
     SubscriptionStatus.UNSUBSCRIBED: N_("Left"),
-}
-TRACKING = {
-    TrackingState.UNKNOWN: N_("Not asked"),
-    TrackingState.REFUSED: N_("Not allowed"),
-    TrackingState.GRANTED: N_("Allowed"),
 }
 
 
@@ -82,7 +78,7 @@ def person(subscriber_id: int) -> ResponseReturnValue:
     return render_template(
         "staff/person.html",
         person=_row(found),
-        tracking=translate(TRACKING[found.tracking]),
+        tracking=translate(in_words(found.tracking)),
         created_at=found.created_at,
         restricted_at=found.restricted_at,
         may_see_bounces=has_any_role(Role.PRIVACY),

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from newsletter.db import db, read_transactions
 from newsletter.ledger import audit
+from newsletter.subscribers.consent.tracking import measured_states
 from newsletter.subscribers.models import Consent, ConsentKind, MailingList, Subscriber, Subscription
 from newsletter.web.csv_output import CsvWriter
 
@@ -21,6 +22,7 @@ COLUMNS = (
     "unsubscribed_at",
     "source",
     "tracking",
+    "measured",
 )
 #: Subscriptions read at a time.
 PAGE = 1000
@@ -96,6 +98,7 @@ def _cells(row: Any, source: str) -> list[str]:  # noqa: ANN401 - a row has no t
         _moment(row.unsubscribed_at),
         source,
         row.tracking.value,
+        "yes" if row.tracking in measured_states() else "no",
     ]
 
 

@@ -13,7 +13,7 @@ from newsletter.subscribers.transfer.importer import import_file
 from newsletter.web.csv_output import escape_formula
 from tests.support.clock import NOW
 
-HEADER = "address,language,list,status,confirmed_at,unsubscribed_at,source,tracking\r\n"
+HEADER = "address,language,list,status,confirmed_at,unsubscribed_at,source,tracking,measured\r\n"
 
 
 @pytest.fixture
@@ -29,10 +29,10 @@ def test_every_subscription_is_one_row(run, make_subscriber, finnish, english, s
 
     at = "2026-03-03T09:30:00+00:00"
     assert run().stdout_bytes.decode() == (
-        HEADER + "eero@example.com,fi,suomeksi,pending,,,form,unknown\r\n"
-        f"meri@example.com,fi,suomeksi,confirmed,{at},,,granted\r\n"
-        f"meri@example.com,fi,in-english,confirmed,{at},,,granted\r\n"
-        f"aino@example.com,en,in-english,unsubscribed,{at},{at},,unknown\r\n"
+        HEADER + "eero@example.com,fi,suomeksi,pending,,,form,unknown,no\r\n"
+        f"meri@example.com,fi,suomeksi,confirmed,{at},,,granted,yes\r\n"
+        f"meri@example.com,fi,in-english,confirmed,{at},,,granted,yes\r\n"
+        f"aino@example.com,en,in-english,unsubscribed,{at},{at},,unknown,no\r\n"
     )
 
 
@@ -52,7 +52,7 @@ def test_the_source_is_what_the_import_said(run, finnish, tmp_path):
 
     (row,) = run().stdout.splitlines()[1:]
 
-    assert row == "meri@example.com,fi,suomeksi,confirmed,2024-05-30T21:00:00+00:00,,Messut 2024,unknown"
+    assert row == "meri@example.com,fi,suomeksi,confirmed,2024-05-30T21:00:00+00:00,,Messut 2024,unknown,no"
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\0"])
