@@ -21,7 +21,7 @@ from newsletter.web.signed_tokens import SignedLink
 #: Edition, subscriber. The Message-ID is the same at every attempt of a delivery.
 MESSAGE_ID = SignedLink("message", "II")
 #: Stands in a URL while it is built; a placeholder would be percent-encoded.
-_TOKEN_PLACE = "place-of-the-token"
+_LINK_PLACE = "place-of-the-token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +150,8 @@ def _relay_headers(chosen: Settings) -> list[tuple[str, str]]:
 
 
 def _subscriber_url(endpoint: str, name: str, language: str) -> str:
-    return current_settings().base_url + path_of(endpoint, token=_TOKEN_PLACE, lang=language).replace(
-        _TOKEN_PLACE, placeholder(name)
+    return current_settings().base_url + path_of(endpoint, token=_LINK_PLACE, lang=language).replace(
+        _LINK_PLACE, placeholder(name)
     )
 
 
