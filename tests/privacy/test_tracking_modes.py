@@ -103,8 +103,8 @@ def test_exports_say_whether_somebody_is_measured(in_mode, mode, make_subscriber
         state is TrackingState.GRANTED or (in_mode[3] and state is TrackingState.UNKNOWN)
     )
     assert collect_personal_data(person)["is_measured"] is measured
-    line = list(csv_pages([]))[1].strip()
-    assert line.split(",")[-2:] == [state.value, "yes" if measured else "no"]
+    line = list(csv_pages([], "record"))[1].strip()
+    assert line.split(",")[-3:-1] == [state.value, "yes" if measured else "no"]
 
 
 IN_WORDS = {

@@ -10,6 +10,7 @@ from newsletter.privacy.proof.consent import METHOD_LABELS
 from newsletter.privacy.requests.register import CHANNEL_LABELS, REFUSAL_REASONS, STATUS_LABELS
 from newsletter.subscribers.consent.tracking import in_words
 from newsletter.subscribers.models import TrackingState
+from newsletter.subscribers.objections import SCOPE_LABELS
 from newsletter.web.i18n import NATIVE_NAMES, format_datetime, translate
 
 SECTION_LABELS = {
@@ -135,11 +136,7 @@ VALUE_LABELS = {
     "erasure": N_("Erasure"),
     "restriction": N_("Restriction"),
     "objection": N_("Objection (ban)"),
-    "direct_marketing": N_("Direct marketing"),
-    "research": N_("Research and measuring"),
-    "lists": N_("Lists and directories"),
-    "disclosure": N_("Disclosure to others"),
-    "all_mail": N_("All mail"),
+    **SCOPE_LABELS,
     "staff": N_("Our staff"),
     "person": N_("You yourself"),
     "console": N_("Our staff"),

@@ -19,6 +19,7 @@ from newsletter.subscribers.addresses import hash_address
 from newsletter.subscribers.consent.evidence import Visit
 from newsletter.subscribers.consent.tracking import choose_tracking
 from newsletter.subscribers.models import Subscriber, SuppressionReason
+from newsletter.subscribers.objections import ENDS_SUBSCRIPTIONS
 from newsletter.subscribers.self_service import unsubscribe
 from newsletter.subscribers.suppressions import suppress
 from newsletter.web.i18n import translate
@@ -146,7 +147,7 @@ def _journal_entry(person: Subscriber, act: str, now: datetime) -> JournalEntry:
 
 def _apply_objection(person: Subscriber, request: RightsRequest, now: datetime) -> None:
     scopes = request.scopes.split(",")
-    if {"direct_marketing", "all_mail"} & set(scopes):
+    if ENDS_SUBSCRIPTIONS & set(scopes):
         unsubscribe.leave(person, None, now=now, method="staff", visit=NO_VISIT)
     if {"research", "all_mail"} & set(scopes):
         choose_tracking(
@@ -167,5 +168,5 @@ def _store_objections(address_key: str, scopes: str, now: datetime) -> None:
         )
     if "all_mail" in chosen:
         suppress(address_key, SuppressionReason.BANNED, now)
-    elif "direct_marketing" in chosen:
+    elif ENDS_SUBSCRIPTIONS & set(chosen):
         suppress(address_key, SuppressionReason.OBJECTED, now)
