@@ -64,7 +64,7 @@ def in_order(scopes: Iterable[str]) -> list[str]:
     return sorted(scopes, key=lambda scope: (known.index(scope) if scope in known else len(known), scope))
 
 
-def new_objections(since: datetime) -> Sequence[sa.Row[tuple[int, str, datetime]]]:
+def new_objections(since: datetime) -> Sequence[sa.Row[int, str, datetime]]:
     """Return the objections of subscribers since a moment: whose, to what, when."""
     found = (
         sa.select(Subscriber.id, _OBJECTIONS.c.scope, _OBJECTIONS.c.created_at)

@@ -11,7 +11,7 @@ from newsletter.api.models import WebhookMessage
 from newsletter.db import db
 from newsletter.ledger.audit import AuditEntry
 from newsletter.privacy.export import labels
-from newsletter.privacy.models import Objection, RequestKind
+from newsletter.privacy.models import Objection, RequestKind, RightsRequest
 from newsletter.privacy.requests import disclosures, register
 from newsletter.privacy.requests.fulfil import fulfil_request
 from newsletter.subscribers.addresses import hash_address
@@ -40,7 +40,7 @@ LEFT_OUT = {
 
 @pytest.fixture
 def object_to(app):
-    def act(*scopes: str, address: str = MERI) -> register.RightsRequest:
+    def act(*scopes: str, address: str = MERI) -> RightsRequest:
         request = register.record_request(
             RequestKind.OBJECTION,
             address,
