@@ -107,6 +107,10 @@ class SubscriberOut(Schema):
     address = fields.String(required=True)
     language = fields.String(required=True)
     tracking = fields.String(required=True, validate=validate.OneOf(["unknown", "refused", "granted"]))
+    #: What that means under the mode in force.
+    is_measured = fields.Boolean(required=True)
+    #: What the address must not be used for.
+    objections = fields.List(fields.String(validate=validate.OneOf(list(SCOPE_LABELS))), required=True)
     is_restricted = fields.Boolean(required=True)
     created_at = fields.AwareDateTime(required=True)
     subscriptions = fields.List(fields.Nested(SubscriptionOut), required=True)

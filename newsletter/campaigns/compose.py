@@ -21,6 +21,7 @@ from newsletter.campaigns.plain import SCHEMES, first_words, plain
 from newsletter.config import current_settings
 from newsletter.mail.branding import brand
 from newsletter.mail.message import inliner
+from newsletter.subscribers.consent.tracking import silence_is_measured
 from newsletter.web.i18n import force_language
 
 #: Stand where a person's own link will be; ".invalid" never resolves, should one ever get out.
@@ -91,6 +92,7 @@ def compose(edition: Edition) -> Parts:
         "unsubscribe_url": UNSUBSCRIBE_MARK,
         "preferences_url": PREFERENCES_MARK,
         "archive_url": address_of(edition),
+        "refuse_url": f"{PREFERENCES_MARK}#measuring" if silence_is_measured() else "",
         "pixel_url": PIXEL_MARK,
         "is_page": False,
         "first_words": first_words(words),
@@ -105,7 +107,13 @@ def compose(edition: Edition) -> Parts:
 
 def compose_page(edition: Edition, *, archive_url: str, subscribe_url: str) -> str:
     """Write an edition as a page for everybody: nothing in it is personal, and nothing is measured."""
-    around = {"archive_url": archive_url, "subscribe_url": subscribe_url, "pixel_url": "", "is_page": True}
+    around = {
+        "archive_url": archive_url,
+        "subscribe_url": subscribe_url,
+        "pixel_url": "",
+        "refuse_url": "",
+        "is_page": True,
+    }
     with force_language(edition.language):
         return _render_html(_content(edition.body)[0], _context(edition) | around)
 

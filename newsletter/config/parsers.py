@@ -225,6 +225,13 @@ def addresses(text: str) -> tuple[str, ...]:
         raise ValueError("give IP addresses such as 192.0.2.25,2001:db8::25") from None
 
 
+def mailboxes(text: str) -> tuple[str, ...]:
+    found = comma_separated(text)
+    if not all(re.fullmatch(r"[^\s@<>]+@[^\s@<>]+\.[^\s@<>]+", word) for word in found):
+        raise ValueError("give e-mail addresses such as tietosuoja@company.example,it@company.example")
+    return found
+
+
 def name_server(text: str) -> tuple[str, int] | None:
     """Read an IPv4 address, or one in brackets, with a port behind it or none."""
     found = re.fullmatch(r"(?:\[([0-9a-fA-F:]+)\]|([0-9.]+))(?::(\d{1,5}))?", text)

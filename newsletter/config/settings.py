@@ -146,7 +146,10 @@ class Settings:
     sender_address: str = setting(parsers.mail_address, "")
     sender_postal: str = setting(parsers.one_line, "")
     sender_business_id: str = setting(parsers.one_line, "")
+    #: What stands in the notice and on the pages: a name, a telephone number, an address.
     privacy_contact: str = setting(parsers.one_line, "")
+    #: Who is written to about late requests, breaches and a purge that did not run.
+    privacy_alerts: tuple[str, ...] = setting(parsers.mailboxes, "")
     #: Who else gets the data, and where to outside the EU, as the privacy notice says it.
     notice_recipients: str = setting(parsers.one_line, "")
     notice_transfers: str = setting(parsers.one_line, "none")
@@ -209,6 +212,19 @@ class Settings:
         if problems:
             raise SettingsInvalid(reason="\n".join(problems))
         return cls(**values, sources=sources)
+
+    @property
+    def alert_mailboxes(self) -> tuple[str, ...]:
+        """Where alerts about data protection go; the contact counts where it is nothing but an address."""
+        if self.privacy_alerts:
+            return self.privacy_alerts
+        contact = self.privacy_contact
+        return (contact,) if "@" in contact and " " not in contact else ()
+
+    @property
+    def loses_alerts(self) -> bool:
+        """True when alerts have nowhere to go, other than while trying out."""
+        return not self.alert_mailboxes and (bool(self.privacy_contact) or not self.is_local)
 
     @property
     def uses_sqlite(self) -> bool:
