@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0025_requests_of_nobody"
-down_revision = "0024_tracking_refused_at_signup"
+revision = "0020_requests_of_nobody"
+down_revision = "0019_tracking_refused_at_signup"
 branch_labels = None
 depends_on = None
 

@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0024_tracking_refused_at_signup"
-down_revision = "0017_staff_cleared"
+revision = "0019_tracking_refused_at_signup"
+down_revision = "0018_confirmed_words"
 branch_labels = None
 depends_on = None
 
