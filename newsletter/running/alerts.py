@@ -15,8 +15,9 @@ from newsletter.campaigns.models import Campaign, CampaignStatus
 from newsletter.db import db
 from newsletter.ledger.audit import AuditEntry
 from newsletter.privacy.retention.daily import late
+from newsletter.running import job_status
 from newsletter.running.doctor.settings import findings
-from newsletter.running.health import warnings
+from newsletter.running.health import is_mail_waiting
 from newsletter.sending.lifecycle.preflight import check_standing
 from newsletter.staff.auth.two_factor import REQUIRED_OF
 from newsletter.staff.models import Role, Staff
@@ -64,7 +65,7 @@ def matters(
         *_of_campaigns(role, lists, now),
         *_of_mails(role, lists, now),
         *_of_privacy(role, now),
-        *_of_administration(role),
+        *_of_administration(role, now),
     ]
 
 
@@ -135,7 +136,7 @@ def _of_mails(role: Role, lists: Sequence[str] | None, now: datetime) -> Iterato
     if stuck := sum(row[-1] for row in count_undelivered(now)):
         words = _("Single mails that did not arrive: %(count)s", count=stuck)
         yield Matter(words, url_for("subscribers_staff.mails"))
-    if role in _SENDING and warnings(now):
+    if role in _SENDING and is_mail_waiting(now):
         yield Matter(_("Mails wait, and no worker takes them. Check that a worker is running."))
     if role in _SENDING and (refused := turned_away(now)):
         words = _("Mails that were turned away because of us this week: %(count)s", count=refused)
@@ -178,7 +179,7 @@ def _is_chain_broken(now: datetime) -> bool:
     return bool(details and details.get("faults"))
 
 
-def _of_administration(role: Role) -> Iterator[Matter]:
+def _of_administration(role: Role, now: datetime) -> Iterator[Matter]:
     if role is not Role.ADMIN:
         return
     lacking = sa.select(sa.func.count()).where(
@@ -187,6 +188,11 @@ def _of_administration(role: Role) -> Iterator[Matter]:
     if count := db.session.scalar(lacking):
         words = _("Accounts without the second step they need: %(count)s", count=count)
         yield Matter(words, url_for("staff_admin.accounts"))
+    if failing := job_status.failing(now):
+        names = ", ".join(dict.fromkeys(job.name for job, _run in failing))
+        yield Matter(
+            _("Background work that fails: %(jobs)s. The command newsletter doctor says why.", jobs=names)
+        )
     if count := len(findings()):
         yield Matter(
             _("Settings to look at: %(count)s. The command newsletter doctor names them.", count=count)

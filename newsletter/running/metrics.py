@@ -18,6 +18,7 @@ from newsletter.config import settings
 from newsletter.db import db
 from newsletter.durable import counters
 from newsletter.mail.models import MailStatus, OutboxMail
+from newsletter.running import job_status
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.staff.models import StaffSession
 from newsletter.subscribers.signup import queue
@@ -56,6 +57,7 @@ class _Ledgers(Collector):
         yield from _mails(self._now)
         yield from _totals()
         yield from _counters()
+        yield from job_status.collect(self._now)
         yield _plain(
             "newsletter_staff_sessions",
             "Sessions of staff that have not been ended",

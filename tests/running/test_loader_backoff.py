@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from newsletter.running.periodic import LONGEST_REST, MOST_WAITING, Courtesy
+from newsletter.running.loader import LONGEST_REST, MOST_WAITING, Courtesy
 
 
 class Told:

@@ -4,6 +4,7 @@ Once a day, by whichever worker comes first; a day on which none ran is made up 
 """
 
 import logging
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -12,7 +13,6 @@ import sqlalchemy as sa
 
 from newsletter.config import settings
 from newsletter.db import change, db, insert_or_ignore
-from newsletter.durable import restore_journal
 from newsletter.ledger import audit
 from newsletter.mail import outbox
 from newsletter.privacy.deadlines import BREACH_HOURS, WARN_DAYS, is_last_day, local_day, months_before
@@ -28,19 +28,33 @@ _FORGET_SLOTS = timedelta(days=40)
 
 def run_daily_clocks(now: datetime) -> None:
     """Delete what has come to the end of its time, and point out what is late. Commits."""
-    today = local_day(now)
-    slot = {"job": "daily", "slot": today.isoformat(), "taken_at": now}
-    taken = insert_or_ignore(JobSlot, slot)
-    db.session.commit()
-    if not taken:
+    for deadline in DEADLINES:
+        meet(deadline, now)
+
+
+def meet(deadline: str, now: datetime) -> None:
+    """Do one of DEADLINES unless it was done today. Commits; what fails, or is killed, is still due."""
+    slot = {"job": f"daily {deadline}", "slot": local_day(now).isoformat()}
+    if db.session.get(JobSlot, tuple(slot.values())) is not None:
+        db.session.rollback()
         return
+    DEADLINES[deadline](now)
+    # Last, as some of them commit on their way. Where another worker was faster, its reminder is the one.
+    if insert_or_ignore(JobSlot, slot | {"taken_at": now}):
+        db.session.commit()
+    else:
+        db.session.rollback()
+
+
+def forget_acts(now: datetime) -> None:
+    """Delete the entries of the audit log that are older than they are kept."""
     audit.forget_before(months_before(now, settings().keep_audit_months))
-    restore_journal.forget_old(now)
-    forget_unproven(now)
-    forget_staff(now)
-    change(sa.delete(JobSlot).where(JobSlot.job == "daily", JobSlot.taken_at < now - _FORGET_SLOTS))
-    point_out(now)
-    db.session.commit()
+
+
+def forget_slots(now: datetime) -> int:
+    """Forget on which days long ago this was done."""
+    old = JobSlot.taken_at < now - _FORGET_SLOTS
+    return change(sa.delete(JobSlot).where(JobSlot.job.startswith("daily"), old))
 
 
 def forget_unproven(now: datetime) -> int:
@@ -93,3 +107,13 @@ def _has_purged(now: datetime) -> bool:
 
 def _count(table: type[Any], *those: sa.ColumnElement[bool]) -> int:
     return db.session.scalar(sa.select(sa.func.count()).select_from(table).where(*those)) or 0
+
+
+#: What is done once a day, each in a transaction of its own: one that fails holds up no other.
+DEADLINES: Mapping[str, Callable[[datetime], object]] = {
+    "acts": forget_acts,
+    "unproven": forget_unproven,
+    "staff": forget_staff,
+    "slots": forget_slots,
+    "reminders": point_out,
+}

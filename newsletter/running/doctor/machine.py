@@ -15,12 +15,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from newsletter.config import settings
 from newsletter.db import db
 from newsletter.mail.models import Grade, OutboxMail
-from newsletter.running import migrations
-from newsletter.running.health import LEAST_DISK, warnings
+from newsletter.running import job_status, migrations
+from newsletter.running.health import LEAST_DISK, is_mail_waiting
 from newsletter.wakeups import queue
 
 #: Below this somebody should make room soon.
 LITTLE_DISK = 10 * LEAST_DISK
+_START = "Start one: newsletter worker"
 #: Clocks of two machines may differ by so much; links and leases mind nothing less.
 DRIFT = timedelta(seconds=5)
 
@@ -125,6 +126,10 @@ def _clock(now: datetime) -> Iterator[Point]:
 
 
 def _worker(now: datetime) -> Iterator[Point]:
-    for warning in warnings(now):
-        advice = "Start one: newsletter worker"
-        yield Point("worker", Grade.NOTE, warning[:1].upper() + warning[1:] + ".", advice)
+    if job_status.is_silent(now):
+        yield Point("worker", Grade.NOTE, "No worker has been at work for ten minutes.", _START)
+    if is_mail_waiting(now):
+        yield Point("worker", Grade.NOTE, "Mails wait and no worker takes them.", _START)
+    for _job, row in job_status.failing(now):
+        message = f"{job_status.describe(row)}."
+        yield Point("worker", Grade.FAILED, message, "The worker's log has the whole of it.")
