@@ -18,7 +18,8 @@ from newsletter.errors import StartRefused
 from newsletter.running import migrations, supervisor
 from newsletter.running.demo import fill_database
 from newsletter.running.doctor.report import run_checks
-from newsletter.running.periodic import run_loader, work_until_idle
+from newsletter.running.loader import load_for_ever
+from newsletter.running.periodic import JobsFailed, work_until_idle
 from newsletter.staff.accounts import has_staff, invitation_url, invite
 from newsletter.staff.models import Role
 from newsletter.subscribers.lists import create_first_lists
@@ -55,7 +56,7 @@ def run(host: str, port: int, workers: int) -> None:
     app = _current_app_object()
     members = {
         "pages": partial(supervisor.serve_web, app, host, port, workers),
-        "loader": partial(run_loader, app),
+        "loader": partial(load_for_ever, app),
         "worker": partial(supervisor.run_worker, app),
     }
     supervisor.Supervisor(app, members).run()
@@ -73,7 +74,7 @@ def web(host: str, port: int, workers: int) -> None:
     app = _current_app_object()
     members = {
         "pages": partial(supervisor.serve_web, app, host, port, workers),
-        "loader": partial(run_loader, app),
+        "loader": partial(load_for_ever, app),
     }
     supervisor.Supervisor(app, members).run()
 
@@ -90,7 +91,7 @@ def worker(until_idle: bool, number: int) -> None:  # noqa: FBT001 - click passe
     if until_idle and number > 1:
         raise click.UsageError("--until-idle is for one process.")
     if until_idle:
-        click.echo(f"{work_until_idle()} mails accepted; nothing more is due.")
+        _work_until_idle()
     elif number == 1:
         supervisor.run_worker(app)
     else:
@@ -147,6 +148,13 @@ def demo() -> tuple[object, str]:
     """Fill an empty database with lists, subscribers and sent campaigns to look at."""
     counts = fill_database(utcnow())
     return counts, "Made " + ", ".join(f"{number} {what}" for what, number in counts.items()) + "."
+
+
+def _work_until_idle() -> None:
+    try:
+        click.echo(f"{work_until_idle()} mails accepted; nothing more is due.")
+    except JobsFailed as error:
+        raise CommandRefused(error) from error
 
 
 def _current_app_object() -> Flask:

@@ -18,6 +18,7 @@ from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.durable import counters
 from newsletter.mail.models import MailStatus, OutboxMail
+from newsletter.running import job_status
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.staff.models import StaffSession
 from newsletter.subscribers.signup import queue
@@ -56,6 +57,7 @@ class _DatabaseCollector(Collector):
         yield from _mail_metrics(self._now)
         yield from _campaign_totals()
         yield from _counter_metrics()
+        yield from job_status.collect(self._now)
         yield _gauge(
             "newsletter_staff_sessions",
             "Sessions of staff that have not been ended",

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from newsletter.running.periodic import MAX_BACKLOG_BYTES, MAX_REST, LoaderBackoff
+from newsletter.running.loader import LONGEST_REST, MOST_WAITING, Courtesy
 
 
 class Told:
@@ -23,9 +23,9 @@ def told() -> Told:
 
 
 @pytest.fixture
-def courtesy(tmp_path: Path, told: Told) -> LoaderBackoff:
+def courtesy(tmp_path: Path, told: Told) -> Courtesy:
     (tmp_path / "spool").mkdir()
-    return LoaderBackoff(tmp_path / "spool", told)  # type: ignore[arg-type] # as far as it is used
+    return Courtesy(tmp_path / "spool", told)  # type: ignore[arg-type] # as far as it is used
 
 
 def test_after_a_step_it_rests_as_long_as_others_made_it_wait_and_more(courtesy, told):
@@ -41,12 +41,12 @@ def test_no_rest_is_longer_than_a_second(courtesy, told):
 
     courtesy.rest()
 
-    assert told.rests == [MAX_REST]
+    assert told.rests == [LONGEST_REST]
 
 
 def test_when_a_lot_has_gathered_it_no_longer_rests(courtesy, told, tmp_path):
     with (tmp_path / "spool" / "1.hits").open("wb") as file:
-        file.truncate(MAX_BACKLOG_BYTES)
+        file.truncate(MOST_WAITING)
     courtesy._wall -= 100
 
     courtesy.rest()
