@@ -37,7 +37,7 @@ from newsletter.clock import utcnow
 from newsletter.config import Settings
 from newsletter.db import db
 from newsletter.running import migrations
-from newsletter.running.loader import SIGNUP_SECONDS, keep_loading
+from newsletter.running.loader import SIGNUP_LOAD_INTERVAL, load_repeatedly
 from newsletter.subscribers.addresses import hash_address
 from newsletter.subscribers.lists import create_list, get_lists
 from newsletter.subscribers.models import Subscriber, Subscription, SubscriptionStatus, SuppressionReason
@@ -86,7 +86,7 @@ def _measure(engine: str, folder: Path, requests: int) -> bool:
 @contextmanager
 def _loading(app: Flask) -> Iterator[None]:
     told = threading.Event()
-    loader = threading.Thread(target=keep_loading, args=(app, queue.load, SIGNUP_SECONDS, told))
+    loader = threading.Thread(target=load_repeatedly, args=(app, queue.load, SIGNUP_LOAD_INTERVAL, told))
     with queue.loading(Path(app.instance_path)):
         loader.start()
         try:

@@ -12,6 +12,7 @@ from newsletter.bounces.queries import turned_away
 from newsletter.bounces.reputation_guard import dangers
 from newsletter.campaigns.drafts import within
 from newsletter.campaigns.models import Campaign, CampaignStatus
+from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.ledger.audit import AuditEntry
 from newsletter.privacy.retention.daily import count_overdue
@@ -163,6 +164,8 @@ def _privacy_alerts(role: Role, now: datetime) -> Iterator[Alert]:
     if number := found["breaches_unreported"]:
         words = _("Breaches whose 72 hours are running out: %(number)s", number=number)
         yield Alert(words, url_for("privacy_office.show_incidents"))
+    if current_settings().loses_alerts:
+        yield Alert(_("Alerts about data protection go to nobody. Set PRIVACY_ALERTS to e-mail addresses."))
     if _is_chain_broken(now):
         words = _("When the chains were last checked, something was not as it was sealed.")
         yield Alert(words, url_for("privacy_audit.page"))

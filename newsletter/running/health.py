@@ -73,14 +73,15 @@ def is_mail_waiting(now: datetime) -> bool:
 @bp.get("/.well-known/security.txt")
 def security_txt() -> ResponseReturnValue:
     """Say where to report a weakness (RFC 9116)."""
-    contact = current_settings().privacy_contact or current_settings().sender_address
+    settings = current_settings()
+    contact = settings.privacy_contact or settings.sender_address
     if not contact:
         raise NotFound
     expires = (utcnow() + timedelta(days=180)).strftime("%Y-%m-%dT%H:%M:%SZ")
     lines = (
-        f"Contact: {f'mailto:{contact}' if '@' in contact and ' ' not in contact else current_settings().base_url}",
+        f"Contact: {f'mailto:{contact}' if '@' in contact and ' ' not in contact else settings.base_url}",
         f"Expires: {expires}",
-        f"Preferred-Languages: {', '.join(current_settings().languages)}",
+        f"Preferred-Languages: {', '.join(settings.languages)}",
         f"Canonical: {current_settings().base_url}/.well-known/security.txt",
     )
     return Response("\n".join(lines) + "\n", content_type="text/plain; charset=utf-8")

@@ -1,4 +1,4 @@
-"""The loader: it moves what this machine has taken in into the database, and gives way to whoever waits."""
+"""The loader: moves this machine's logs of hits and signups into the database, and gives way to others."""
 
 import logging
 import os
@@ -21,63 +21,63 @@ from newsletter.tracking.hit_log import pending_bytes
 
 log = logging.getLogger(__name__)
 
-#: How long after a hit its figures may be looked at.
-LOAD_SECONDS = 1.0
-#: Whoever has signed up looks into the mailbox next.
-SIGNUP_SECONDS = 0.2
-LONGEST_PAUSE = 30.0
-#: Of the time it had to wait in a step, what the loader rests after it; in seconds at most.
-REST = 2.0
-LONGEST_REST = 1.0
-#: Bytes in the spool from which on it does not rest: some 500,000 hits.
-MOST_WAITING = 64_000_000
-TURNS_BETWEEN_CLEANING = 60
-#: How long a look at a form may wait in memory.
-LOOK_SECONDS = 5.0
+#: Seconds between loads of hits.
+HIT_LOAD_INTERVAL = 1.0
+#: Seconds between loads of signups: the person waits for the confirmation mail.
+SIGNUP_LOAD_INTERVAL = 0.2
+MAX_RETRY_DELAY = 30.0
+#: The loader rests this many times as long as it had to wait in a step, at most MAX_REST seconds.
+REST_FACTOR = 2.0
+MAX_REST = 1.0
+#: Bytes in the hit log from which on it does not rest: some 500,000 hits.
+MAX_BACKLOG_BYTES = 64_000_000
+LOADS_BETWEEN_CLEANUPS = 60
+#: Seconds that counts of form views may wait in memory.
+COUNTER_FLUSH_INTERVAL = 5.0
 
 
-def load_for_ever(app: Flask) -> None:
+def run_loader(app: Flask) -> None:
     """Move hits and signups from this machine's spools into the database until TERM, and then once more.
 
     While the database is away, or full, the spools keep everything; tries become fewer.
     """
     os.nice(10)  # whoever waits for an answer goes first
-    told = threading.Event()
-    signal.signal(signal.SIGTERM, lambda _number, _frame: told.set())
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
     spool_folder = Path(app.instance_path) / "spool"
     # A thread of their own: signups do not wait behind a flood of hits.
-    signups = threading.Thread(target=keep_loading, args=(app, queue.load, SIGNUP_SECONDS, told))
+    signups = threading.Thread(target=load_repeatedly, args=(app, queue.load, SIGNUP_LOAD_INTERVAL, stop))
     with queue.loading(app.config["NEWSLETTER"].instance_path):
         signups.start()
-        keep_loading(app, Courtesy(spool_folder, told).load, LOAD_SECONDS, told)
+        load_repeatedly(app, LoaderBackoff(spool_folder, stop).load, HIT_LOAD_INTERVAL, stop)
         signups.join()
 
 
-def keep_loading(app: Flask, load: Callable[[], object], pause: float, told: threading.Event) -> None:
+def load_repeatedly(app: Flask, load: Callable[[], object], pause: float, stop: threading.Event) -> None:
     """Load again and again until told to end, and then once more."""
     failures = 0
-    for turn in count():
+    for iteration in count():
         # Whoever serves pages has ended by then: what they left must be loaded from the beginning, and
         # a load that TERM found half-way may have been past it.
-        is_last = told.is_set()
+        is_last = stop.is_set()
         with app.app_context():
-            if turn % TURNS_BETWEEN_CLEANING == 0:
+            if iteration % LOADS_BETWEEN_CLEANUPS == 0:
                 limiter.delete_expired()  # the file of each machine that serves pages
-            failures = 0 if _load_once(load) else failures + 1
+            failures = 0 if _try_load(load) else failures + 1
         if is_last:
             return
-        told.wait(min(pause * 2**failures, LONGEST_PAUSE))
+        stop.wait(min(pause * 2**failures, MAX_RETRY_DELAY))
 
 
-class Courtesy:
-    """Lets others have the machine: what the loader had to wait in a step, it rests after it, and more.
+class LoaderBackoff:
+    """Adaptive pause of the loader: after each step it rests in proportion to the time it had to wait.
 
     So it works on when it is alone, and hardly at all while opens and clicks need everything there
     is. When a lot has gathered it no longer rests, so that the spool does not grow for ever.
     """
 
-    def __init__(self, spool: Path, told: threading.Event) -> None:
-        self._spool, self._told = spool, told
+    def __init__(self, spool: Path, stop: threading.Event) -> None:
+        self._spool, self._stop = spool, stop
         self.begin()
 
     def load(self) -> None:
@@ -92,12 +92,12 @@ class Courtesy:
     def rest(self) -> None:
         """Rest after a step, unless told to end."""
         waited = time.monotonic() - self._wall - (time.thread_time() - self._cpu)
-        if pending_bytes(self._spool) < MOST_WAITING:
-            self._told.wait(min(waited * REST, LONGEST_REST))
+        if pending_bytes(self._spool) < MAX_BACKLOG_BYTES:
+            self._stop.wait(min(waited * REST_FACTOR, MAX_REST))
         self.begin()
 
 
-def _load_once(load: Callable[[], object]) -> bool:
+def _try_load(load: Callable[[], object]) -> bool:
     try:
         load()
     except Exception:
@@ -107,10 +107,10 @@ def _load_once(load: Callable[[], object]) -> bool:
     return True
 
 
-def store_looks_for_ever(app: Flask) -> None:
-    """Store what this process counts of its pages until it is told to stop."""
+def flush_counters_forever(app: Flask) -> None:
+    """Store this process's in-memory counters every few seconds, for ever."""
     while True:
-        time.sleep(LOOK_SECONDS)
+        time.sleep(COUNTER_FLUSH_INTERVAL)
         with app.app_context():
             try:
                 store_looks()

@@ -24,7 +24,7 @@ from huey.consumer import Consumer
 
 from newsletter.db import db
 from newsletter.errors import StartRefused
-from newsletter.running.loader import store_looks_for_ever
+from newsletter.running.loader import flush_counters_forever
 from newsletter.running.periodic import PERIODIC, campaign_timer
 from newsletter.running.scheduler import Scheduler
 from newsletter.sending.worker import deliver
@@ -171,7 +171,9 @@ class Supervisor:
 
 def _init_web_worker(app: Flask) -> Flask:
     """Make a fork one that serves pages, with a thread that stores what it has counted."""
-    threading.Thread(target=store_looks_for_ever, args=(_init_child(app),), name="looks", daemon=True).start()
+    threading.Thread(
+        target=flush_counters_forever, args=(_init_child(app),), name="looks", daemon=True
+    ).start()
     return app
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from newsletter.running.loader import LONGEST_REST, MOST_WAITING, Courtesy
+from newsletter.running.loader import MAX_BACKLOG_BYTES, MAX_REST, LoaderBackoff
 
 
 class Told:
@@ -23,9 +23,9 @@ def told() -> Told:
 
 
 @pytest.fixture
-def courtesy(tmp_path: Path, told: Told) -> Courtesy:
+def courtesy(tmp_path: Path, told: Told) -> LoaderBackoff:
     (tmp_path / "spool").mkdir()
-    return Courtesy(tmp_path / "spool", told)  # type: ignore[arg-type] # as far as it is used
+    return LoaderBackoff(tmp_path / "spool", told)  # type: ignore[arg-type] # as far as it is used
 
 
 def test_after_a_step_it_rests_as_long_as_others_made_it_wait_and_more(courtesy, told):
@@ -41,12 +41,12 @@ def test_no_rest_is_longer_than_a_second(courtesy, told):
 
     courtesy.rest()
 
-    assert told.rests == [LONGEST_REST]
+    assert told.rests == [MAX_REST]
 
 
 def test_when_a_lot_has_gathered_it_no_longer_rests(courtesy, told, tmp_path):
     with (tmp_path / "spool" / "1.hits").open("wb") as file:
-        file.truncate(MOST_WAITING)
+        file.truncate(MAX_BACKLOG_BYTES)
     courtesy._wall -= 100
 
     courtesy.rest()

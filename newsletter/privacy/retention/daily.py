@@ -70,19 +70,17 @@ def delete_unconfirmed_requests(now: datetime) -> int:
 
 
 def send_reminders(now: datetime) -> dict[str, int]:
-    """Mail the privacy contact what is late or due soon, and return the counts."""
+    """Mail PRIVACY_ALERTS what is late or due soon, and return the counts."""
     found = {kind: number for kind, number in count_overdue(now).items() if number}
     if not found:
         return {}
     log.error("data protection needs attention", extra=found)
     told: dict[str, Any] = dict(found)
     audit.record("attention called", actor="system", now=now, **told)
-    contact = current_settings().privacy_contact
-    if "@" in contact and " " not in contact:
-        context: dict[str, Any] = {"found": found, "url": f"{current_settings().base_url}/staff/privacy"}
-        outbox.enqueue(
-            "privacy_alert", to=contact, language=current_settings().languages[0], now=now, context=context
-        )
+    chosen = current_settings()
+    context: dict[str, Any] = {"found": found, "url": f"{chosen.base_url}/staff/privacy"}
+    for mailbox in chosen.alert_mailboxes:
+        outbox.enqueue("privacy_alert", to=mailbox, language=chosen.languages[0], now=now, context=context)
     return found
 
 
