@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0031_periodic_runs"
-down_revision = "0017_staff_cleared"
+revision = "0021_periodic_runs"
+down_revision = "0020_requests_of_nobody"
 branch_labels = None
 depends_on = None
 
