@@ -20,7 +20,8 @@ from newsletter.running import migrations, supervisor
 from newsletter.running.database_copy import copy_database
 from newsletter.running.demo import fill_database
 from newsletter.running.doctor.report import run_checks
-from newsletter.running.periodic import run_loader, work_until_idle
+from newsletter.running.loader import run_loader
+from newsletter.running.periodic import JobsFailed, work_until_idle
 from newsletter.staff.accounts import has_staff, invitation_url, invite
 from newsletter.staff.models import Role
 from newsletter.subscribers.lists import create_first_lists
@@ -92,7 +93,7 @@ def worker(until_idle: bool, number: int) -> None:  # noqa: FBT001 - click passe
     if until_idle and number > 1:
         raise click.UsageError("--until-idle is for one process.")
     if until_idle:
-        click.echo(f"{work_until_idle()} mails accepted; nothing more is due.")
+        _work_until_idle()
     elif number == 1:
         supervisor.run_worker(app)
     else:
@@ -179,6 +180,13 @@ def demo() -> tuple[object, str]:
     """Fill an empty database with lists, subscribers and sent campaigns to look at."""
     counts = fill_database(utcnow())
     return counts, "Made " + ", ".join(f"{number} {what}" for what, number in counts.items()) + "."
+
+
+def _work_until_idle() -> None:
+    try:
+        click.echo(f"{work_until_idle()} mails accepted; nothing more is due.")
+    except JobsFailed as error:
+        raise CommandRefused(error) from error
 
 
 def _after_copy() -> str:

@@ -15,7 +15,7 @@ from newsletter.config import current_settings
 from newsletter.config.parsers import is_loopback
 from newsletter.db import db
 from newsletter.mail.models import MailStatus, OutboxMail
-from newsletter.running import metrics, migrations
+from newsletter.running import job_status, metrics, migrations
 from newsletter.staff.api_tokens import find_token
 
 log = logging.getLogger(__name__)
@@ -54,12 +54,20 @@ def readyz() -> ResponseReturnValue:
 
 def list_warnings(now: datetime) -> list[str]:
     """Name what does not stop the pages but does stop the work."""
+    found = ["mails wait and no worker takes them"] if is_mail_waiting(now) else []
+    if job_status.is_silent(now):
+        found.append("no worker has been at work for ten minutes")
+    return found + [f"periodic work fails: {job.name}" for job, _run in job_status.failing(now)]
+
+
+def is_mail_waiting(now: datetime) -> bool:
+    """Tell whether mails have been waiting for their first try for long."""
     oldest = db.session.scalar(
         sa.select(sa.func.min(OutboxMail.due_at)).where(
             OutboxMail.status == MailStatus.QUEUED, OutboxMail.attempts == 0
         )
     )
-    return ["mails wait and no worker takes them"] if oldest and oldest < now - MAX_MAIL_WAIT else []
+    return oldest is not None and oldest < now - MAX_MAIL_WAIT
 
 
 @bp.get("/.well-known/security.txt")

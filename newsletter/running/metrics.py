@@ -22,7 +22,7 @@ from newsletter.db import db
 from newsletter.durable import counters
 from newsletter.ledger import audit
 from newsletter.mail.models import MailStatus, OutboxMail
-from newsletter.running import migrations
+from newsletter.running import job_status, migrations
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.staff.models import StaffSession
 from newsletter.subscribers.signup import queue
@@ -78,6 +78,7 @@ class _DatabaseCollector(Collector):
         yield from _mail_metrics(self._now)
         yield from _campaign_totals()
         yield from _counter_metrics()
+        yield from job_status.collect(self._now)
         yield from _program(self._now)
         yield _gauge(
             "newsletter_staff_sessions",
