@@ -15,7 +15,7 @@ MO := $(PO:.po=.mo)
 CODE := $(wildcard newsletter tests wsgi.py hatch_build.py .ci/*.py benchmarks/*.py docs/*.py)
 
 .PHONY: help run test check screenshots lint types ladder translations templates migrations dependencies tidy \
-	format messages pins audit build clean
+	format messages pins audit build release clean
 .DELETE_ON_ERROR:
 
 help:
@@ -26,7 +26,8 @@ help:
 	@echo "make messages   bring the translation catalogues in step with the sentences in the code"
 	@echo "make pins       write the pinned requirements (ARGS=--upgrade for newer ones)"
 	@echo "make audit      ask whether a pinned package has a known vulnerability"
-	@echo "make build      sdist and wheel in dist/, and a database made from the wheel"
+	@echo "make build      sdist and wheel in dist/, and the wheel tried in an environment of its own"
+	@echo "make release    what build makes with checksums, and the version's tag"
 	@echo "make screenshots  take the pictures of README anew"
 	@echo "make clean      remove what make made; never instance/"
 
@@ -104,11 +105,11 @@ audit: $(VENV)/.dev
 build: $(VENV)/.dev
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation
-	@echo "newsletter db upgrade; newsletter db check    # from the wheel, away from the checkout"; \
-	unset NEWSLETTER_DATABASE_URL; there=$$(mktemp -d) && trap 'rm -rf "$$there"' EXIT && \
-	$(PIP) install -qq --no-deps --no-index --target "$$there" dist/*.whl && \
-	cd "$$there" && export NEWSLETTER_INSTANCE_PATH="$$there/instance" && \
-	"$(CURDIR)/$(BIN)/python" -m newsletter db upgrade && "$(CURDIR)/$(BIN)/python" -m newsletter db check
+	.ci/try_wheel $(BIN)/python dist/*.whl
+
+# Files in dist/ with their checksums, and the tag; see CONTRIBUTING.md.
+release: $(VENV)/.dev
+	@.ci/release
 
 # The pictures of README, taken of the real program on the demo's data.
 screenshots: $(VENV)/.dev $(VENV)/.project $(MO)

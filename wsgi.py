@@ -5,3 +5,5 @@ from newsletter.web import logs
 
 logs.configure()
 app = create_app()
+chosen = app.config["NEWSLETTER"]
+logs.configure("info" if chosen.log_level == "auto" else chosen.log_level, chosen.log_format)

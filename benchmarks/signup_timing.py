@@ -37,7 +37,7 @@ from newsletter.clock import utcnow
 from newsletter.config import Settings
 from newsletter.db import db
 from newsletter.running import migrations
-from newsletter.running.periodic import SIGNUP_LOAD_INTERVAL, load_repeatedly
+from newsletter.running.loader import SIGNUP_LOAD_INTERVAL, load_repeatedly
 from newsletter.subscribers.addresses import hash_address
 from newsletter.subscribers.lists import create_list, get_lists
 from newsletter.subscribers.models import Subscriber, Subscription, SubscriptionStatus, SuppressionReason

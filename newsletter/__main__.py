@@ -7,7 +7,7 @@ import click
 from flask.cli import ScriptInfo
 
 from newsletter import create_app
-from newsletter.config import SettingsInvalid
+from newsletter.config import Settings, SettingsInvalid
 from newsletter.errors import StartRefused
 from newsletter.running.migrations import require_up_to_date
 from newsletter.web import logs
@@ -22,9 +22,12 @@ def main() -> None:
     """Build the application, check its database, and run one command."""
     arguments = sys.argv[1:]
     command = next((word for word in arguments if not word.startswith("-")), "")
-    logs.configure(logging.INFO if command in SERVERS else logging.WARNING)
+    level = logging.INFO if command in SERVERS else logging.WARNING
+    logs.configure(level)
     try:
         app = create_app()
+        chosen: Settings = app.config["NEWSLETTER"]
+        logs.configure(level if chosen.log_level == "auto" else chosen.log_level, chosen.log_format)
         if command not in WITHOUT_DATABASE and not {"--help", "--version"} & set(arguments) and command:
             with app.app_context():
                 require_up_to_date()

@@ -22,8 +22,8 @@ from newsletter.db import db
 log = logging.getLogger(__name__)
 
 
-#: A job takes nothing and returns nothing: it looks up for itself what is due.
-Job = Callable[[], None]
+#: A job takes nothing, and nobody asks what it returns: it looks up for itself what is due.
+Job = Callable[[], object]
 
 
 def init_app(app: Flask, chosen: Settings) -> None:

@@ -7,6 +7,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields, validate
 
 from newsletter.clock import utcnow
 from newsletter.config import current_settings
+from newsletter.moments import read_clock_time
 from newsletter.privacy.models import RequestKind, RequestStatus
 from newsletter.privacy.requests.register import SCOPE_LABELS, STAFF_CHANNELS
 from newsletter.sending.lifecycle.send_window import MAX_SPREAD
@@ -24,6 +25,14 @@ class Strict(Schema):
         """For marshmallow."""
 
         unknown = RAISE
+
+
+class Moment(fields.AwareDateTime):
+    """A day and a time with an offset, read by the reader of all the others."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - marshmallow's own
+        super().__init__(**options)
+        self.DESERIALIZATION_FUNCS = {"iso": read_clock_time}
 
 
 def text(longest: int, **more: Any) -> fields.String:  # noqa: ANN401 - marshmallow's own
@@ -98,6 +107,10 @@ class SubscriberOut(Schema):
     address = fields.String(required=True)
     language = fields.String(required=True)
     tracking = fields.String(required=True, validate=validate.OneOf(["unknown", "refused", "granted"]))
+    #: What that means under the mode in force.
+    is_measured = fields.Boolean(required=True)
+    #: What the address must not be used for.
+    objections = fields.List(fields.String(validate=validate.OneOf(list(SCOPE_LABELS))), required=True)
     is_restricted = fields.Boolean(required=True)
     created_at = fields.AwareDateTime(required=True)
     subscriptions = fields.List(fields.Nested(SubscriptionOut), required=True)
@@ -203,7 +216,7 @@ def _within_a_year(moment: datetime) -> None:
 class SendIn(Strict):
     """How to send; without it, at once to all."""
 
-    at = fields.AwareDateTime(
+    at = Moment(
         load_default=None,
         allow_none=True,
         validate=_within_a_year,

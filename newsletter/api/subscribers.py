@@ -25,8 +25,10 @@ from newsletter.ledger import audit
 from newsletter.privacy.proof.consent import proof_as_dict, read_proof
 from newsletter.subscribers.addresses import parse_address
 from newsletter.subscribers.consent.evidence import Visit
+from newsletter.subscribers.consent.tracking import measured_states
 from newsletter.subscribers.lists import get_lists
 from newsletter.subscribers.models import MailingList, Subscriber, Subscription
+from newsletter.subscribers.objections import objections_of
 from newsletter.subscribers.queries import UnknownSubscriber
 from newsletter.subscribers.self_service.unsubscribe import leave
 from newsletter.web.app import client_ip, user_agent, write_transaction
@@ -51,10 +53,11 @@ def show_subscribers(asked: dict[str, Any]) -> dict[str, Any]:
         found = found.where(_on([get_lists([asked["list"]])[0].slug]))
     rows = db.session.scalars(found).unique().all()
     shown = rows[: asked["limit"]]
+    objections = objections_of([row.address_hash for row in shown])
     audit.record("subscribers listed", actor=actor(), now=utcnow(), count=len(shown))
     db.session.commit()
     return {
-        "items": [_as_data(row) for row in shown],
+        "items": [_as_data(row, objections.get(row.address_hash, [])) for row in shown],
         "next": shown[-1].id if len(rows) > len(shown) else None,
     }
 
@@ -102,7 +105,7 @@ def show_proof(subscriber_id: int) -> dict[str, Any]:
 def end_subscriptions(sent: dict[str, Any], subscriber_id: int) -> dict[str, Any]:
     """End subscriptions of one person, at their wish. Done twice it changes nothing."""
     found = _require(_find(subscriber_id, lock=True))
-    require_match(SubscriberOut(), _as_data(found))
+    require_match(SubscriberOut(), _alone(found))
     slugs = sent["lists"] if sent["lists"] is not None else api_token().lists
     if slugs is not None:
         require_lists(slugs)
@@ -111,7 +114,7 @@ def end_subscriptions(sent: dict[str, Any], subscriber_id: int) -> dict[str, Any
         list_ids = None
     leave(found, list_ids, now=utcnow(), method="staff", visit=_visit())
     db.session.commit()
-    return _as_data(found)
+    return _alone(found)
 
 
 def _visible() -> sa.Select[Subscriber]:
@@ -146,20 +149,26 @@ def _shown(found: Subscriber | None) -> dict[str, Any]:
     person = _require(found)
     audit.record("subscriber shown", actor=actor(), now=utcnow(), object=f"subscriber:{person.id}")
     db.session.commit()
-    return _as_data(person)
+    return _alone(person)
 
 
 def _visit() -> Visit:
     return Visit(ip=client_ip(), user_agent=user_agent(), form_url=request.base_url)
 
 
-def _as_data(person: Subscriber) -> dict[str, Any]:
+def _alone(person: Subscriber) -> dict[str, Any]:
+    return _as_data(person, objections_of([person.address_hash]).get(person.address_hash, []))
+
+
+def _as_data(person: Subscriber, objections: list[str]) -> dict[str, Any]:
     allowed = api_token().lists
     return {
         "id": person.id,
         "address": person.address,
         "language": person.language,
         "tracking": person.tracking.value,
+        "is_measured": person.tracking in measured_states(),
+        "objections": objections,
         "is_restricted": person.restricted_at is not None,
         "created_at": person.created_at,
         "subscriptions": [

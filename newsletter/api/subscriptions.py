@@ -18,6 +18,7 @@ from newsletter.clock import utcnow
 from newsletter.config import current_settings
 from newsletter.subscribers.abuse import circuit_breaker
 from newsletter.subscribers.consent.evidence import Visit
+from newsletter.subscribers.consent.tracking import ALLOW, REFUSE, silence_is_measured
 from newsletter.subscribers.public.blueprint import visit
 from newsletter.subscribers.signup import request as signup_request
 from newsletter.subscribers.signup.form import read_form
@@ -107,9 +108,12 @@ def _as_form(sent: dict[str, Any]) -> MultiDict[str, str]:
         form["email"] = sent["email"]
     if isinstance(sent.get("lists"), list):
         form.setlist("lists", [item for item in sent["lists"][:MOST_LISTS] if isinstance(item, str)])
-    for name in ("consent", "tracking"):
-        if sent.get(name) is True:
-            form[name] = "yes"
+    if sent.get("consent") is True:
+        form["consent"] = "yes"
+    if sent.get("tracking") is True:
+        form["tracking"] = ALLOW
+    elif sent.get("tracking") is False and silence_is_measured():
+        form["tracking"] = REFUSE  # a box left empty allows nothing, whatever the mode is
     return form
 
 

@@ -29,6 +29,7 @@ from newsletter.ledger import audit
 from newsletter.ledger.hash_chain import Seal
 from newsletter.subscribers.consent.evidence import CHAIN
 from newsletter.subscribers.models import Consent, ConsentKind, MailingList, Purpose
+from newsletter.subscribers.objections import new_objections
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,8 @@ OF_CONSENT = {
 }
 CAMPAIGN_FINISHED = "campaign.finished"
 BOUNCED, COMPLAINED = "subscriber.bounced", "subscriber.complained"
-EVENTS = (*OF_CONSENT.values(), CAMPAIGN_FINISHED, BOUNCED, COMPLAINED)
+OBJECTED = "subscriber.objected"
+EVENTS = (*OF_CONSENT.values(), CAMPAIGN_FINISHED, BOUNCED, COMPLAINED, OBJECTED)
 BATCH = 200
 #: Gaps between tries, as the convention proposes; after the last one the message is given up.
 RETRY_AFTER = tuple(
@@ -121,7 +123,7 @@ def collect(now: datetime) -> int:
     for webhook in all_webhooks():
         if webhook.ended_at is None:
             written += _collect_consents(webhook, now) + _collect_campaigns(webhook, now)
-            written += _collect_reports(webhook, now)
+            written += _collect_reports(webhook, now) + _collect_objections(webhook, now)
             db.session.commit()
     execute_dml(sa.delete(WebhookMessage).where(WebhookMessage.created_at < now - KEPT))
     db.session.commit()
@@ -218,6 +220,17 @@ def _collect_reports(webhook: Webhook, now: datetime) -> int:
             if isinstance(row, Bounce):
                 data |= {"kind": row.kind.value, "status": row.status}
             written += _write(webhook, event, f"{name}:{row.id}", row.received_at, data, now)
+    return written
+
+
+def _collect_objections(webhook: Webhook, now: datetime) -> int:
+    if OBJECTED not in webhook.events:
+        return 0
+    written = 0
+    for subscriber_id, scope, at in new_objections(max(webhook.created_at, now - _NEWS)):
+        about = f"objection:{subscriber_id}:{scope}:{at:%Y%m%d%H%M%S}"  # one lifted and made again is news
+        data = {"subscriber_id": subscriber_id, "scope": scope}
+        written += _write(webhook, OBJECTED, about, at, data, now)
     return written
 
 

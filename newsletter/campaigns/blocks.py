@@ -2,6 +2,9 @@
 
 ``::: button`` around a link makes a button; ``::: columns`` puts what stands on both sides of a line
 ``+++`` beside each other. Outlook lays out tables only, so both become tables.
+
+A line break is a line break, a bare address is a link, and a number at the start of a line stays the
+number that was typed: "24. joulukuuta" begins a sentence and no list.
 """
 
 import re
@@ -16,24 +19,33 @@ from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 from mdit_py_plugins.container import container_plugin
 
+from newsletter.campaigns.linking import link_addresses
+from newsletter.campaigns.markup import find_left_over
+from newsletter.campaigns.numbering import keep_numbers
 from newsletter.campaigns.pictures import shown_width
 
 #: How wide the content of a mail is; Outlook believes a width attribute and nothing else.
 WIDTH = 544
-_TABLE = '<table role="presentation" class="{}" width="{}" cellpadding="0" cellspacing="0" border="0"><tr>'
+_TABLE = '<table role="presentation" class="{}"{} cellpadding="0" cellspacing="0" border="0"><tr>'
 _BREAK = "+++"
+_SMALLEST_HEADING = "h4"
 
 
 @lru_cache(maxsize=1)
 def parser() -> MarkdownIt:
     """Return the one parser."""
-    made = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+    made = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"])
     container_plugin(made, "button", render=_button)
     container_plugin(made, "columns", render=_columns)
     beside: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", "list"]}
     made.block.ruler.before("hr", "column_break", _column_break, beside)
+    made.core.ruler.before("inline", "numbers", keep_numbers)
+    made.core.ruler.before("text_join", "left_over", find_left_over)
+    made.core.ruler.before("text_join", "addresses", link_addresses)
     made.core.ruler.push("arrange", _arrange)
     made.add_render_rule("column_break", _next_column)
+    made.add_render_rule("table_open", _table)
+    made.add_render_rule("table_close", _table)
     return made
 
 
@@ -53,10 +65,12 @@ def _column_break(state: StateBlock, line: int, _end: int, silent: bool) -> bool
 
 
 def _is_in_columns(state: StateBlock) -> bool:
-    kinds = {"container_columns_open", "container_columns_close"}
-    for token in reversed(state.tokens):
-        if token.type in kinds and token.level == state.level - 1:
-            return token.nesting == 1
+    # Back to the beginning of the block around this line, or to a line of the same kind in it.
+    for token in reversed(state.tokens if state.level else []):
+        if token.type == "column_break" and token.level == state.level:
+            return True
+        if token.level == state.level - 1 and token.nesting == 1:
+            return token.type == "container_columns_open"
     return False
 
 
@@ -73,8 +87,10 @@ def _arrange(state: StateCore) -> None:
             inside[-1].meta["breaks"].append(token)
         elif token.type.startswith("paragraph") and inside and inside[-1].type == "container_button_open":
             token.hidden = True
-        elif token.type == "heading_open":
-            token.attrSet("id", slug(state.tokens[position + 1].content))
+        elif token.type in {"heading_open", "heading_close"}:
+            token.tag = min(token.tag, _SMALLEST_HEADING)
+            if token.nesting == 1:
+                token.attrSet("id", slug(state.tokens[position + 1].content))
         elif token.type == "inline":
             columns = sum(item.type == "container_columns_open" for item in inside)
             _size_pictures(token.children or [], WIDTH // 2**columns)
@@ -90,9 +106,21 @@ def _number(columns: Token) -> None:
 
 def _size_pictures(tokens: Sequence[Token], room: int) -> None:
     for token in tokens:
-        width = shown_width(str(token.attrGet("src") or "")) if token.type == "image" else None
-        if width:
-            token.attrSet("width", str(min(width, room)))
+        if token.type != "image":
+            continue
+        width = shown_width(str(token.attrGet("src") or ""))
+        # Outlook shows a picture as wide as this says, or else in its full size; nobody knows that of
+        # one from elsewhere, so other programs are told to find out.
+        token.attrSet("width", str(min(width or room, room)))
+        if not width:
+            token.attrSet("class", "outside")
+        elif width >= room:
+            token.attrSet("class", "full")
+
+
+def _table(_renderer: Any, tokens: Sequence[Token], position: int, _options: Any, _env: Any) -> str:  # noqa: ANN401
+    """Let a table that is wider than a phone be moved there, and nothing else."""
+    return '<div class="wide"><table>\n' if tokens[position].nesting == 1 else "</table></div>\n"
 
 
 def _button(_renderer: Any, tokens: Sequence[Token], position: int, _options: Any, _env: Any) -> str:  # noqa: ANN401 - the renderer's own
@@ -103,7 +131,7 @@ def _button(_renderer: Any, tokens: Sequence[Token], position: int, _options: An
 
 def _columns(_renderer: Any, tokens: Sequence[Token], position: int, _options: Any, _env: Any) -> str:  # noqa: ANN401
     if tokens[position].nesting == 1:
-        return _TABLE.format("columns", "100%") + _column("column", tokens[position].meta["share"])
+        return _TABLE.format("columns", ' width="100%"') + _column("column", tokens[position].meta["share"])
     return "</td></tr></table>\n"
 
 

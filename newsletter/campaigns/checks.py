@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+from newsletter.campaigns.comparison import differing_words, lost_words
 from newsletter.campaigns.compose import PREFERENCES_MARK, UNSUBSCRIBE_MARK, Parts, compose
 from newsletter.campaigns.models import Edition
 from newsletter.campaigns.plain import SCHEMES
@@ -21,9 +22,40 @@ LARGEST_HTML = 100_000
 LONGEST_SHOWN = 60
 #: What templates of other systems, and people in a hurry, leave behind.
 _PLACEHOLDER = re.compile(
-    r"\{\{.*?\}\}|\{%.*?%\}|\*\|.*?\|\*|%%.+?%%|\[\[.*?\]\]|\bx{3,}\b|\blorem ipsum\b|\b(?:TODO|FIXME|TBD)\b",
+    r"\{\{.{0,200}?\}\}|\{%.{0,200}?%\}|\*\|.{0,200}?\|\*|%%.{1,200}?%%|\[\[.{0,200}?\]\]|\bx{3,}\b"
+    r"|\blorem ipsum\b|\b(?:TODO|FIXME|TBD)\b",
     re.IGNORECASE,
 )
+
+_ESCAPE = N_("Correct it, or put a backslash before it if readers are meant to see it.")
+#: What did not become markup, by its kind, and how it is written.
+LEFT_OVER = {
+    "fence": (
+        N_("Line %(line)s: “%(words)s” begins or ends no block."),
+        N_("Blocks begin with ::: button or ::: columns and end with :::, with +++ between columns only."),
+    ),
+    "unclosed": (
+        N_("Line %(line)s: the block “%(words)s” is not closed."),
+        N_("End it with a line of its own, with the same marks. A block around others needs more of them."),
+    ),
+    "heading": (
+        N_("Line %(line)s: “%(words)s” is no heading."),
+        N_("Put a space behind #, or write \\# if readers are meant to see it."),
+    ),
+    "table": (
+        N_("Line %(line)s: “%(words)s” is no table."),
+        N_("A table needs a second line such as |---|---|, with as many columns as the first."),
+    ),
+    "link": (
+        N_("Line %(line)s: “%(words)s” is no link."),
+        N_("Write [words](https://…), with no space in the address and none between the brackets."),
+    ),
+    "html": (
+        N_("Line %(line)s: readers would see the HTML “%(words)s” as it stands."),
+        N_("Use Markdown instead, or put a backslash before < if readers are meant to see it."),
+    ),
+    "emphasis": (N_("Line %(line)s: readers would see the marks of “%(words)s”."), _ESCAPE),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +71,10 @@ class Finding:
     values: dict[str, object] = field(default_factory=dict)
     #: True where an administrator may let the campaign go all the same.
     is_overridable: bool = False
+    #: The line of the text it is about, counted from 1; NULL where it is about no one line.
+    line: int | None = None
+    #: The words that a person may say are meant as they stand; empty where nobody can.
+    confirmable: str = ""
 
 
 def check_edition(edition: Edition, parts: Parts | None = None) -> list[Finding]:
@@ -49,6 +85,8 @@ def check_edition(edition: Edition, parts: Parts | None = None) -> list[Finding]
     return [
         *_ways_out(parts, language),
         *_text(parts, language),
+        *_left_over(parts, language),
+        *_differences(edition, parts),
         *_subject(edition, language),
         *_pictures(content, language),
         *_links(content, language),
@@ -75,6 +113,30 @@ def _text(parts: Parts, language: str) -> Iterator[Finding]:
         message = N_("The text part is empty.")
         advice = N_("Write something: mail programs that show no HTML would show an empty mail.")
         yield Finding("text_empty", message, advice, language=language)
+
+
+def _left_over(parts: Parts, language: str) -> Iterator[Finding]:
+    for item in parts.left_over:
+        message, advice = LEFT_OVER[item.kind]
+        values: dict[str, object] = {"line": item.line, "words": item.words}
+        yield Finding("markup", message, advice, language=language, values=values, line=item.line)
+
+
+def _differences(edition: Edition, parts: Parts) -> Iterator[Finding]:
+    """Compare what was written with both parts as they would arrive."""
+    lost: dict[int, str] = {}
+    for line, word in lost_words(edition.body, parts.content, parts.words):
+        lost.setdefault(line, word)
+    for line, word in lost.items():
+        message = N_("Line %(line)s: readers would not see “%(words)s”.")
+        advice = N_("Write it in another way: what stands like this belongs to the markup.")
+        values: dict[str, object] = {"line": line, "words": word}
+        yield Finding("words_lost", message, advice, language=edition.language, values=values, line=line)
+    for word in list(differing_words(parts.content, parts.words))[:1]:
+        message = N_("HTML and text part differ: “%(words)s” stands in one of them only.")
+        advice = N_("Write it in another way, and tell whoever looks after the program.")
+        values = {"words": word}
+        yield Finding("parts_differ", message, advice, language=edition.language, values=values)
 
 
 def _subject(edition: Edition, language: str) -> Iterator[Finding]:
@@ -135,11 +197,13 @@ def _unsafe(content: LexborHTMLParser, language: str) -> Iterator[Finding]:
 
 def _placeholders(edition: Edition, language: str) -> Iterator[Finding]:
     written = f"{edition.subject}\n{edition.preview}\n{edition.body}"
-    for found in dict.fromkeys(match[0] for match in _PLACEHOLDER.finditer(written)):
+    for found in dict.fromkeys(match[0][:60] for match in _PLACEHOLDER.finditer(written)):
+        if found in (edition.confirmed_words or ()):
+            continue
         message = N_("A placeholder is left over: %(placeholder)s")
-        advice = N_("Write there what readers shall see.")
-        values: dict[str, object] = {"placeholder": found[:60]}
-        yield Finding("placeholder", message, advice, language=language, values=values)
+        advice = N_("Write there what readers are meant to see, or confirm that it is meant as it is.")
+        values: dict[str, object] = {"placeholder": found}
+        yield Finding("placeholder", message, advice, language=language, values=values, confirmable=found)
 
 
 def _size(parts: Parts, language: str) -> Iterator[Finding]:

@@ -52,6 +52,12 @@ class LastEdition(NewsletterError):
     message = N_("A campaign keeps its only edition.")
 
 
+class WordsNotThere(NewsletterError):
+    """Nobody can have meant what is not written."""
+
+    message = N_("“%(words)s” stands nowhere in this edition.")
+
+
 class BodyTooLong(NewsletterError):
     """Nobody's mailbox would show it."""
 
@@ -154,6 +160,21 @@ def change_lists(campaign_id: int, lists: Sequence[MailingList], *, now: datetim
     campaign.proposed_by = campaign.scheduled_at = None
     audit.record("campaign lists changed", actor=actor, now=now, object=f"campaign:{campaign.id}")
     return campaign
+
+
+def confirm_words(campaign_id: int, language: str, words: str, *, now: datetime, actor: str) -> Edition:
+    """Say that words which look like a placeholder are what readers shall see, in this edition of a draft.
+
+    Raises UnknownEdition or WordsNotThere.
+    """
+    edition = get_edition(get_draft(campaign_id), language)
+    if not words or not any(words in part for part in (edition.subject, edition.preview, edition.body)):
+        raise WordsNotThere(words=words)
+    if words not in edition.confirmed_words:
+        edition.confirmed_words = [*edition.confirmed_words, words]
+        about = f"campaign:{campaign_id}"
+        audit.record("words confirmed", actor=actor, now=now, object=about, edition=language, words=words)
+    return edition
 
 
 def duplicate_campaign(campaign_id: int, *, now: datetime, actor: str) -> Campaign:

@@ -92,6 +92,8 @@ class Edition(Base):
     #: The line a mailbox shows beside the subject; may be empty.
     preview: Mapped[str] = mapped_column(default="")
     body: Mapped[str]
+    #: What looks like a placeholder, and somebody has said that readers shall see it as it stands.
+    confirmed_words: Mapped[list[str]] = mapped_column(sa.JSON, default=list, server_default="[]")
     #: Grows by one with each saving, so that nobody overwrites what they have not seen.
     version: Mapped[int] = mapped_column(default=1)
     #: When and by whom it was last changed; NULL since it was made.

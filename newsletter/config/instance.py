@@ -40,6 +40,19 @@ def read_settings_file(path: Path, problems: list[str]) -> dict[str, str]:
     return texts
 
 
+def read_secret_file(path: Path) -> str:
+    """Return the secret a file holds, without the end of its line; raise ValueError, never quoting it."""
+    try:
+        text = path.read_text(encoding="utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{path} is no text") from None
+    if not text.strip():
+        raise ValueError(f"{path} is empty")
+    return text
+
+
 def save_base_url(instance: Path, url: str) -> None:
     """Save the address ``run`` serves on, so that other commands write the same links into mails."""
     (instance / "base_url").write_text(url + "\n", encoding="utf-8")

@@ -16,6 +16,8 @@ from limits import parse_many
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from newsletter.config import internet_names
+
 KNOWN_LANGUAGES = ("fi", "en")
 #: RFC 8301 has 1024 as the least, and asks for this.
 MIN_DKIM_KEY_BITS = 2048
@@ -84,7 +86,7 @@ def base_url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("give an address such as https://news.example")
-    return text.rstrip("/")
+    return internet_names.web_address(text).rstrip("/")
 
 
 def issuer(text: str) -> str:
@@ -98,7 +100,7 @@ def issuer(text: str) -> str:
 def origins(text: str) -> tuple[str, ...]:
     """Read origins as browsers write them, so that they can be compared letter by letter."""
     found = []
-    for word in comma_separated(text.lower()):
+    for word in map(internet_names.web_address, comma_separated(text.lower())):
         # The names go into a header: nothing that means something there gets through.
         parts = re.fullmatch(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(?::(\d{1,5}))?/?", word)
         if parts is None:
@@ -110,7 +112,7 @@ def origins(text: str) -> tuple[str, ...]:
 
 
 def hosts(text: str) -> tuple[str, ...]:
-    found = comma_separated(text.lower())
+    found = tuple(map(internet_names.to_a_labels, comma_separated(text.lower())))
     if any(not re.fullmatch(r"[a-z0-9.-]+", word) for word in found):
         raise ValueError("name hosts such as shop.example.com, without https:// and without a port")
     return found
@@ -192,7 +194,15 @@ def host_labels(text: str) -> tuple[str, ...]:
 
 
 def domain(text: str) -> str:
-    return next(iter(host_labels(text)), "")
+    return next(iter(host_labels(internet_names.to_a_labels(text.strip()))), "")
+
+
+def mail_address(text: str) -> str:
+    return internet_names.mail_address(one_line(text))
+
+
+def server_name(text: str) -> str:
+    return internet_names.host(one_line(text))
 
 
 def warm_up(text: str) -> tuple[date, tuple[int, ...]] | None:
@@ -215,6 +225,13 @@ def addresses(text: str) -> tuple[str, ...]:
         raise ValueError("give IP addresses such as 192.0.2.25,2001:db8::25") from None
 
 
+def mailboxes(text: str) -> tuple[str, ...]:
+    found = comma_separated(text)
+    if not all(re.fullmatch(r"[^\s@<>]+@[^\s@<>]+\.[^\s@<>]+", word) for word in found):
+        raise ValueError("give e-mail addresses such as tietosuoja@company.example,it@company.example")
+    return found
+
+
 def name_server(text: str) -> tuple[str, int] | None:
     """Read an IPv4 address, or one in brackets, with a port behind it or none."""
     found = re.fullmatch(r"(?:\[([0-9a-fA-F:]+)\]|([0-9.]+))(?::(\d{1,5}))?", text)
@@ -228,7 +245,7 @@ def name_server(text: str) -> tuple[str, int] | None:
 
 
 def bounce_address(text: str) -> str:
-    address = one_line(text)
+    address = text.strip() if text.strip() in {"", "off"} else mail_address(text)
     local, _at, domain = address.rpartition("@")
     # RFC 5321 leaves 64 characters before the @; a token with its sign and letter takes 42.
     if address not in {"", "off"} and not (domain and re.fullmatch(r"[\w.+=-]{1,22}", local, re.ASCII)):

@@ -1,7 +1,8 @@
 """Settings: read once, checked at start. Nobody else reads the environment.
 
 A setting comes from ``NEWSLETTER_<NAME>`` in the environment, else from ``newsletter.toml`` in the
-instance folder, else from its default. Everything that is wrong is named at once.
+instance folder, else from its default. Instead of a secret, ``<NAME>_FILE`` may name the file that holds
+it, as systemd and container engines hand secrets over. Everything that is wrong is named at once.
 """
 
 import difflib
@@ -18,12 +19,22 @@ from flask import current_app
 from sqlalchemy.engine import URL, make_url
 
 from newsletter.config import parsers
-from newsletter.config.instance import load_base_url, load_or_create_key, prepare, read_settings_file
+from newsletter.config.instance import (
+    load_base_url,
+    load_or_create_key,
+    prepare,
+    read_secret_file,
+    read_settings_file,
+)
 from newsletter.config.validation import find_conflicts
 from newsletter.errors import StartRefused
 
 PREFIX = "NEWSLETTER_"
 TRACKING_MODES = ("consent", "notice", "aggregate", "off")
+LOG_LEVELS = ("auto", "debug", "info", "warning", "error")
+LOG_FORMATS = ("auto", "text", "json", "logfmt")
+#: What a name ends in that gives a file instead of the secret itself.
+FILE_SUFFIX = "_FILE"
 MASK = "********"
 
 
@@ -46,7 +57,7 @@ class Settings:
     secret_key_fallbacks: tuple[str, ...] = setting(parsers.comma_separated, "", secret=True)
     suppression_key: str = setting(parsers.one_line, None, secret=True)
     base_url: str = setting(parsers.base_url, None)
-    mail_server: str = setting(parsers.one_line, "")
+    mail_server: str = setting(parsers.server_name, "")
     mail_port: int = setting(parsers.integer(1, 65535), "25")
     mail_use_tls: bool = setting(parsers.boolean, "false")
     mail_use_ssl: bool = setting(parsers.boolean, "false")
@@ -110,7 +121,7 @@ class Settings:
     bounce_address: str = setting(parsers.bounce_address, "")
     #: Where reports are fetched from each minute: a Maildir folder, an IMAP mailbox; both are emptied.
     bounce_maildir: str = setting(parsers.one_line, "")
-    bounce_imap_server: str = setting(parsers.one_line, "")
+    bounce_imap_server: str = setting(parsers.server_name, "")
     bounce_imap_port: int = setting(parsers.integer(1, 65535), "993")
     bounce_imap_use_ssl: bool = setting(parsers.boolean, "true")
     bounce_imap_username: str = setting(parsers.one_line, "")
@@ -133,10 +144,13 @@ class Settings:
     hook_sendgrid_key: str = setting(parsers.one_line, "", secret=True)
     hook_ses_topic: str = setting(parsers.one_line, "")
     sender_name: str = setting(parsers.one_line, "")
-    sender_address: str = setting(parsers.one_line, "")
+    sender_address: str = setting(parsers.mail_address, "")
     sender_postal: str = setting(parsers.one_line, "")
     sender_business_id: str = setting(parsers.one_line, "")
+    #: What stands in the notice and on the pages: a name, a telephone number, an address.
     privacy_contact: str = setting(parsers.one_line, "")
+    #: Who is written to about late requests, breaches and a purge that did not run.
+    privacy_alerts: tuple[str, ...] = setting(parsers.mailboxes, "")
     #: Who else gets the data, and where to outside the EU, as the privacy notice says it.
     notice_recipients: str = setting(parsers.one_line, "")
     notice_transfers: str = setting(parsers.one_line, "none")
@@ -161,7 +175,13 @@ class Settings:
     embed_origins: tuple[str, ...] = setting(parsers.origins, "")
     #: The hosts that webhooks may go to; nobody else is ever called.
     webhook_hosts: tuple[str, ...] = setting(parsers.hosts, "")
-    #: Where each value came from: "environment", the settings file, "instance folder" or "default".
+    #: How much is logged, and in which form; by itself text on a terminal and JSON elsewhere.
+    log_level: str = setting(parsers.one_of(*LOG_LEVELS), "auto")
+    log_format: str = setting(parsers.one_of(*LOG_FORMATS), "auto")
+    #: Whether each request leaves a line: its route, status and time, and nothing that leads to a person.
+    log_requests: bool = setting(parsers.boolean, "false")
+    #: Where each value came from: "environment", the settings file (or a file named there), "instance
+    #: folder" or "default".
     sources: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -193,6 +213,19 @@ class Settings:
         if problems:
             raise SettingsInvalid(reason="\n".join(problems))
         return cls(**values, sources=sources)
+
+    @property
+    def alert_mailboxes(self) -> tuple[str, ...]:
+        """Where alerts about data protection go; the contact counts where it is nothing but an address."""
+        if self.privacy_alerts:
+            return self.privacy_alerts
+        contact = self.privacy_contact
+        return (contact,) if "@" in contact and " " not in contact else ()
+
+    @property
+    def loses_alerts(self) -> bool:
+        """True when alerts have nowhere to go, other than while trying out."""
+        return not self.alert_mailboxes and (bool(self.privacy_contact) or not self.is_local)
 
     @property
     def uses_sqlite(self) -> bool:
@@ -283,10 +316,10 @@ def _collect(
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Collect each setting's text and where it stands; unknown names become problems."""
     known = {item.name.upper(): item for item in setting_fields()}
-    texts = {}
-    sources = {}
+    texts: dict[str, str] = {}
+    sources: dict[str, str] = {}
     for origin, found in ((path.name, read_settings_file(path, problems)), ("environment", given)):
-        for name, text in found.items():
+        for name, text in _take_secret_files(found, known, texts, sources, origin, problems).items():
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
                 hint = f"; did you mean {PREFIX}{near[0]}?" if near else ""
@@ -295,6 +328,36 @@ def _collect(
                 texts[known[name].name] = text
                 sources[known[name].name] = origin
     return texts, sources
+
+
+def _take_secret_files(
+    found: Mapping[str, str],
+    known: Mapping[str, Field[Any]],
+    texts: dict[str, str],
+    sources: dict[str, str],
+    origin: str,
+    problems: list[str],
+) -> dict[str, str]:
+    """Read the secrets that files hold; return what else was found at this origin."""
+    rest = {}
+    for name, text in found.items():
+        setting_name = name.removesuffix(FILE_SUFFIX)
+        item = known.get(setting_name)
+        if name in known or item is None or setting_name == name:
+            rest[name] = text
+        elif not item.metadata["secret"]:
+            problems.append(
+                f"{PREFIX}{name} ({origin}): only secrets come from files; set {PREFIX}{setting_name}"
+            )
+        elif text and found.get(setting_name):
+            problems.append(f"{PREFIX}{name} ({origin}): set either this or {PREFIX}{setting_name}, not both")
+        elif text:
+            try:
+                texts[item.name] = read_secret_file(Path(text))
+                sources[item.name] = f"{origin}: {text}"
+            except ValueError as error:
+                problems.append(f"{PREFIX}{name} ({origin}): {error}")
+    return rest
 
 
 def _parse(texts: Mapping[str, str], problems: list[str]) -> dict[str, Any]:

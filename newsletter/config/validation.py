@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
+from newsletter.config.internet_names import organizational_domain
 from newsletter.config.parsers import is_ip_address, is_loopback
 
 
@@ -28,7 +29,7 @@ def _is_misaligned(values: Mapping[str, Any]) -> bool:
     )
     if not theirs or theirs == "off" or not ours or theirs == ours:
         return False
-    return not (theirs.endswith(f".{ours}") or ours.endswith(f".{theirs}"))
+    return organizational_domain(theirs) != organizational_domain(ours)
 
 
 def _check_passkeys(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

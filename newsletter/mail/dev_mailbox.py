@@ -6,7 +6,6 @@ mail with its links.
 
 import email
 import email.policy
-import html
 import mailbox
 import re
 from datetime import datetime
@@ -15,7 +14,7 @@ from typing import Any, cast
 
 from flask import Blueprint, Response, abort, render_template, request
 from flask.typing import ResponseReturnValue
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from newsletter.config import current_settings
 from newsletter.config.parsers import is_loopback
@@ -26,7 +25,7 @@ bp = Blueprint("mailbox", __name__, url_prefix="/mailbox")
 MAX_SHOWN = 200
 #: Seconds and microseconds, as Maildir names its files.
 _ARRIVAL = re.compile(r"(\d+)\.M(\d+)")
-_LINK = re.compile(r"https?://[^\s<>\"]+")
+_LINK = re.compile(r"https?://[^\s<>\"]*[^\s<>\".,;:!?)]")
 
 
 @bp.before_request
@@ -116,12 +115,13 @@ def _part(parsed: EmailMessage, kind: str) -> str:
 
 def _linked(text: str) -> Markup:
     """Escape the text and make its addresses clickable."""
-    return Markup(  # noqa: S704 - every character has been escaped before the links are put around
-        _LINK.sub(
-            lambda found: f'<a href="{found[0]}" target="_blank" rel="noopener">{found[0]}</a>',
-            html.escape(text),
-        )
-    )
+    link = Markup('<a href="{0}" target="_blank" rel="noopener">{0}</a>')
+    shown, behind = Markup(), 0
+    for found in _LINK.finditer(text):
+        # Escaped piece by piece: an address would take the "&gt;" behind it for a part of itself.
+        shown += escape(text[behind : found.start()]) + link.format(found[0])
+        behind = found.end()
+    return shown + escape(text[behind:])
 
 
 def delete_mails_to(addresses: set[str]) -> None:

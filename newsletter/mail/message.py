@@ -41,6 +41,8 @@ class MailPolicy(EmailPolicy):
         return super().fold_binary(name, value)
 
 
+#: Exchange heeds this where it does not heed RFC 3834. Not "All", which would keep back bounces too.
+NO_ANSWERS = "OOF, AutoReply"
 POLICY = MailPolicy(linesep="\r\n", cte_type="7bit")
 
 
@@ -99,7 +101,9 @@ def compose(
         subject = " ".join(render_template(f"mail/{template}/subject.txt", **context).split())
         message = start_message(subject=subject, to=to, message_id=message_id, now=now)
         message["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office replies, please
-        message.set_content(render_template(f"mail/{template}/body.txt", **context), cte="quoted-printable")
+        message["X-Auto-Response-Suppress"] = NO_ANSWERS
+        text = render_template(f"mail/{template}/body.txt", **context).rstrip() + "\n"
+        message.set_content(text, cte="quoted-printable")
         html = render_template(f"mail/{template}/body.html", brand=brand(), **context)
         message.add_alternative(inliner().inline(html), subtype="html", cte="quoted-printable")
         message["Content-Language"] = language()  # last: content headers move into the first part

@@ -5,8 +5,10 @@ reply. A mail found ``sending`` with an expired lease becomes ``uncertain`` and 
 """
 
 import logging
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from email.utils import format_datetime
 from functools import cache
 from typing import Any
 
@@ -42,6 +44,8 @@ _FAULTS = 3
 
 #: Sent with ``mail``, ``reply`` and ``now`` in the transaction that records that a mail was refused for good.
 refused = Namespace().signal("refused")
+#: In a mail's context: the message itself, to be dated and signed when it is handed over.
+UNSIGNED = "unsigned"
 #: Signal with ``mail`` and ``now``, sent in the transaction that records the reply.
 mail_accepted = Namespace().signal("accepted")
 
@@ -209,21 +213,31 @@ def _compose_and_send(mail: OutboxMail, transport: Transport, now: datetime) -> 
 
 def _compose_message(mail: OutboxMail, address: str, now: datetime) -> bytes:
     if mail.context and "raw" in mail.context:
-        return str(mail.context["raw"]).encode("ascii")  # a test mail, compiled and signed as newsletters are
+        return str(mail.context["raw"]).encode("ascii")  # a test mail, as an earlier version kept it
+    signer = dkim_signer(current_settings())
+    if mail.context and UNSIGNED in mail.context:  # compiled as newsletters are
+        message = _dated(str(mail.context[UNSIGNED]).encode("ascii"), now)
+        return signer.sign(message, now=now) if signer else message
     context = {
         key: datetime.fromisoformat(value) if key.endswith("_at") else value
         for key, value in (mail.context or {}).items()
     }
-    message = compose(
+    written = compose(
         mail.template,
         context,
         to=address,
         tongue=mail.language,
         message_id=mail.message_id,
-        now=mail.created_at,
-    )
-    signer = dkim_signer(current_settings())
-    return signer.sign(message.as_bytes(), now=now) if signer else message.as_bytes()
+        now=now,
+    ).as_bytes()
+    return signer.sign(written, now=now) if signer else written
+
+
+def _dated(message: bytes, now: datetime) -> bytes:
+    """Let a message say when it is handed over, and not when it was written."""
+    head, blank, body = message.partition(b"\r\n\r\n")
+    date = b"\r\nDate: " + format_datetime(now).encode("ascii") + b"\r\n"
+    return re.sub(rb"\r\nDate:[^\r\n]*\r\n", date, head + b"\r\n", count=1)[:-2] + blank + body
 
 
 def held() -> tuple[int, str | None]:

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -15,11 +16,13 @@ from newsletter.db import db
 from newsletter.errors import NewsletterError
 from newsletter.ledger import audit
 from newsletter.ledger.audit import verify_log
+from newsletter.privacy.deadlines import is_january, local_day
 from newsletter.privacy.export.collect import as_csv, as_json, read_data_export
 from newsletter.privacy.export.labels import data_sections
 from newsletter.privacy.proof.consent import proof_as_dict, read_proof
 from newsletter.privacy.proof.removal import remove_proof
-from newsletter.privacy.retention.erasure import erase_person
+from newsletter.privacy.requests.remains import find_remains, forget_askers
+from newsletter.privacy.retention.erasure import erase_person, scrub_if_due
 from newsletter.privacy.retention.purge import STAGES, last_run, run_purge
 from newsletter.privacy.retention.purge_selection import count_left_out, preview_purge
 from newsletter.privacy.retention.schedule import schedule_lines
@@ -27,7 +30,9 @@ from newsletter.privacy.retention.staff_accounts import clear_account
 from newsletter.staff import personal_data as staff_records
 from newsletter.staff.accounts import UnknownAccount, find_account, get_account
 from newsletter.staff.models import Staff
+from newsletter.subscribers.addresses import hash_address, parse_address
 from newsletter.subscribers.consent.evidence import verify_ledger
+from newsletter.subscribers.queries import UnknownSubscriber
 from newsletter.web.i18n import force_language
 
 privacy = AppGroup("privacy", help="Purge, erase, answer, and prove.")
@@ -51,16 +56,25 @@ def schedule(language: str) -> tuple[object, str]:
 @privacy.command("purge")
 @click.option("--dry-run", is_flag=True, help="Only count what would go.")
 @click.option("--any-day", is_flag=True, help="Run although it is not January.")
+@click.option(
+    "--as-of",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="With --dry-run: count as the run of this day would, such as 2027-01-15.",
+)
 @report
-def purge(dry_run: bool, any_day: bool) -> tuple[object, str]:  # noqa: FBT001 - click passes flags
+def purge(dry_run: bool, any_day: bool, as_of: datetime | None) -> tuple[object, str]:  # noqa: FBT001 - click passes flags
     """Delete everyone who left, and the raw opens and clicks of past years."""
+    if as_of is not None and not dry_run:
+        raise click.UsageError("--as-of only counts: give --dry-run with it.")
     if dry_run:
-        now = utcnow()
+        now = _moment_of_run(as_of) if as_of else utcnow()
         counts, passed = preview_purge(now), count_left_out(now)
         db.session.rollback()
-        return counts | {"left_out": passed, "dry_run": True}, _format_summary(
-            "Would delete: ", counts, passed
-        )
+        told = _format_summary("Would delete: ", counts, passed)
+        if as_of is None and not is_january(now):
+            told += "\nAs of today. The run in January also takes what ends until then: see --as-of."
+        data = counts | {"left_out": passed, "dry_run": True, "as_of": local_day(now).isoformat()}
+        return data, told
     unseen = not sys.stderr.isatty()
     with click.progressbar(length=len(STAGES) * 1000, file=sys.stderr, hidden=unseen) as bar:
 
@@ -78,8 +92,25 @@ def purge(dry_run: bool, any_day: bool) -> tuple[object, str]:  # noqa: FBT001 -
 @report
 def erase(address: str) -> tuple[object, str]:
     """Erase one person at once."""
-    counts = erase_person(address, now=utcnow(), actor="console")
+    try:
+        counts = erase_person(address, now=utcnow(), actor="console")
+    except UnknownSubscriber:
+        return _clear_requests(address, now=utcnow())
     return counts, "Erased: " + _format_counts(counts)
+
+
+def _clear_requests(address: str, *, now: datetime) -> tuple[object, str]:
+    """Clear the requests of somebody who is no subscriber of the address, and say what is kept of it."""
+    address_hash = hash_address(parse_address(address).key)
+    blanked, remains = forget_askers(address_hash, now), find_remains(address_hash)
+    db.session.commit()
+    scrub_if_due()
+    if not blanked and not remains:
+        raise UnknownSubscriber
+    with force_language("en"):
+        kept = remains.in_words(now)
+    lines = [f"There is no subscriber with this address. Requests cleared of it: {blanked}. Kept, as a code:"]
+    return {"requests": blanked, "kept": kept}, "\n  ".join(lines + kept)
 
 
 @privacy.command("access")
@@ -94,9 +125,11 @@ def erase(address: str) -> tuple[object, str]:
 @report
 def access(address: str, out: Path, language: str | None) -> tuple[object, str]:
     """Write everything held on one person to a file."""
+    writers = {".json": as_json, ".csv": as_csv}
+    if out.suffix not in {*writers, ".html"}:
+        raise click.BadParameter("end the name in .json, .csv or .html.", param_hint="--out")
     data = read_data_export(address, now=utcnow(), actor="console")
     db.session.commit()
-    writers = {".json": as_json, ".csv": as_csv}
     if out.suffix in writers:
         text = writers[out.suffix](data)
     else:
@@ -161,6 +194,12 @@ class LedgerBroken(NewsletterError):
     """Something in the ledger is not what was sealed."""
 
     message = "The ledger has been changed:\n%(places)s"
+
+
+def _moment_of_run(day: datetime) -> datetime:
+    """Return when the purge begins that day, by PURGE_AT; the day itself is the one asked for."""
+    _day, hour, minute = current_settings().purge_at
+    return day.replace(hour=hour, minute=minute, tzinfo=current_settings().timezone).astimezone(UTC)
 
 
 def _styles() -> str:

@@ -30,7 +30,7 @@ from newsletter.web.app import client_ip
 
 log = logging.getLogger(__name__)
 
-Result = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
 def client_key() -> str:
@@ -135,12 +135,13 @@ def _slot_in(item: RateLimitItem, key: tuple[str, ...], since: float, until: flo
     length = item.get_expiry()
     for number in range(int(since // length), int(until // length) + 1):
         name, ends = item.key_for(*key, str(number)), (number + 1) * length
-        if (
-            _call_storage(lambda storage, name=name, ends=ends: storage.incr(name, ends - since))
-            <= item.amount
-        ):  # type: ignore[misc]
+        if _count_use(name, ends - since) <= item.amount:
             return max(since, number * length)
     return None
+
+
+def _count_use(name: str, seconds: float) -> int:
+    return _call_storage(lambda storage: storage.incr(name, seconds))  # type: ignore[arg-type] # a fraction is fine
 
 
 def clear_counts(rule: str, *key: str) -> None:

@@ -12,13 +12,15 @@ from newsletter.bounces.queries import turned_away
 from newsletter.bounces.reputation_guard import dangers
 from newsletter.campaigns.drafts import within
 from newsletter.campaigns.models import Campaign, CampaignStatus
+from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.ledger.audit import AuditEntry
 from newsletter.mail import outbox
 from newsletter.mail.replies.rules import REASONS
 from newsletter.privacy.retention.daily import count_overdue
+from newsletter.running import job_status
 from newsletter.running.doctor.settings import check_settings
-from newsletter.running.health import list_warnings
+from newsletter.running.health import is_mail_waiting
 from newsletter.sending.lifecycle.preflight import check_deliverability
 from newsletter.staff.auth.two_factor import REQUIRED_ROLES
 from newsletter.staff.models import Role, Staff
@@ -66,7 +68,7 @@ def list_alerts(
         *_campaign_alerts(role, lists, now),
         *_mail_alerts(role, lists, now),
         *_privacy_alerts(role, now),
-        *_admin_alerts(role),
+        *_admin_alerts(role, now),
     ]
 
 
@@ -145,7 +147,7 @@ def _mail_alerts(role: Role, lists: Sequence[str] | None, now: datetime) -> Iter
             why=translate(REASONS.get(rule or "", "")),
         )
         yield Alert(words)
-    if role in _SENDER_ROLES and list_warnings(now):
+    if role in _SENDER_ROLES and is_mail_waiting(now):
         yield Alert(_("Mails wait, and no worker takes them. Check that a worker is running."))
     if role in _SENDER_ROLES and (refused := turned_away(now)):
         words = _("Mails that were turned away because of us this week: %(count)s", count=refused)
@@ -172,6 +174,8 @@ def _privacy_alerts(role: Role, now: datetime) -> Iterator[Alert]:
     if number := found["breaches_unreported"]:
         words = _("Breaches whose 72 hours are running out: %(number)s", number=number)
         yield Alert(words, url_for("privacy_office.show_incidents"))
+    if current_settings().loses_alerts:
+        yield Alert(_("Alerts about data protection go to nobody. Set PRIVACY_ALERTS to e-mail addresses."))
     if _is_chain_broken(now):
         words = _("When the chains were last checked, something was not as it was sealed.")
         yield Alert(words, url_for("privacy_audit.page"))
@@ -188,7 +192,7 @@ def _is_chain_broken(now: datetime) -> bool:
     return bool(details and details.get("faults"))
 
 
-def _admin_alerts(role: Role) -> Iterator[Alert]:
+def _admin_alerts(role: Role, now: datetime) -> Iterator[Alert]:
     if role is not Role.ADMIN:
         return
     lacking = sa.select(sa.func.count()).where(
@@ -197,6 +201,11 @@ def _admin_alerts(role: Role) -> Iterator[Alert]:
     if count := db.session.scalar(lacking):
         words = _("Accounts without the second step they need: %(count)s", count=count)
         yield Alert(words, url_for("staff_admin.accounts"))
+    if failing := job_status.failing(now):
+        names = ", ".join(dict.fromkeys(job.name for job, _run in failing))
+        yield Alert(
+            _("Background work that fails: %(jobs)s. The command newsletter doctor says why.", jobs=names)
+        )
     if count := len(check_settings()):
         yield Alert(
             _("Settings to look at: %(count)s. The command newsletter doctor names them.", count=count)

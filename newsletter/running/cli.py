@@ -1,6 +1,7 @@
 """``newsletter run``, ``web``, ``worker``, ``db``, ``doctor`` and ``demo``."""
 
 import os
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,14 +12,16 @@ from flask.cli import AppGroup, with_appcontext
 
 from newsletter.cli.report import CommandRefused, report
 from newsletter.clock import utcnow
-from newsletter.config import current_settings
+from newsletter.config import current_settings, parsers
 from newsletter.config.instance import save_base_url
 from newsletter.db import db
 from newsletter.errors import StartRefused
 from newsletter.running import migrations, supervisor
+from newsletter.running.database_copy import copy_database
 from newsletter.running.demo import fill_database
 from newsletter.running.doctor.report import run_checks
-from newsletter.running.periodic import run_loader, work_until_idle
+from newsletter.running.loader import run_loader
+from newsletter.running.periodic import JobsFailed, work_until_idle
 from newsletter.staff.accounts import has_staff, invitation_url, invite
 from newsletter.staff.models import Role
 from newsletter.subscribers.lists import create_first_lists
@@ -90,7 +93,7 @@ def worker(until_idle: bool, number: int) -> None:  # noqa: FBT001 - click passe
     if until_idle and number > 1:
         raise click.UsageError("--until-idle is for one process.")
     if until_idle:
-        click.echo(f"{work_until_idle()} mails accepted; nothing more is due.")
+        _work_until_idle()
     elif number == 1:
         supervisor.run_worker(app)
     else:
@@ -126,6 +129,36 @@ def check() -> tuple[object, str]:
     return {"differences": []}, "The newest migration equals the models."
 
 
+@database.command("copy")
+@click.option(
+    "--to",
+    "target",
+    required=True,
+    metavar="URL",
+    help="postgresql://user@host/name, an empty database. Leave the password to PGPASSWORD or ~/.pgpass.",
+)
+@report
+def copy(target: str) -> tuple[object, str]:
+    """Move everything from SQLite to an empty PostgreSQL database, and verify it there."""
+    migrations.require_up_to_date()
+    try:
+        url = parsers.database_url(target)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--to") from error
+    with click.progressbar(length=1000, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+
+        def tell(done: int, total: int) -> None:
+            bar.update(done * 1000 // total - bar.pos)
+
+        done = copy_database(url, now=utcnow(), actor="console", tell=tell)
+    broken = "".join(f"\nBroken here and before: {place}" for place in done["broken"])
+    return done, (
+        f"Copied {done['rows']} rows of {done['tables']} tables and read them back;"
+        f" {done['sealed_facts']} sealed facts and {done['sealed_acts']} sealed acts verify there.{broken}\n"
+        f"{_after_copy()}"
+    )
+
+
 @click.command()
 @click.option("--mail-to", metavar="ADDRESS", help="Send a mail there, and tell what the server says.")
 @click.option(
@@ -147,6 +180,25 @@ def demo() -> tuple[object, str]:
     """Fill an empty database with lists, subscribers and sent campaigns to look at."""
     counts = fill_database(utcnow())
     return counts, "Made " + ", ".join(f"{number} {what}" for what, number in counts.items()) + "."
+
+
+def _work_until_idle() -> None:
+    try:
+        click.echo(f"{work_until_idle()} mails accepted; nothing more is due.")
+    except JobsFailed as error:
+        raise CommandRefused(error) from error
+
+
+def _after_copy() -> str:
+    """Say what makes the copy the database; until then two could send the same mails."""
+    folder = current_settings().instance_path
+    keys = [
+        f"  NEWSLETTER_{name.upper()}_FILE={folder / name}"
+        for name in ("secret_key", "suppression_key")
+        if current_settings().sources.get(name) == "instance folder"
+    ]
+    lines = ["Now set NEWSLETTER_DATABASE_URL to the new database", *keys]
+    return "\n".join([*lines, "and move the old file away before you start: both would send what is due."])
 
 
 def _current_app_object() -> Flask:

@@ -15,7 +15,7 @@ from newsletter.config import current_settings
 from newsletter.config.parsers import is_loopback
 from newsletter.db import db
 from newsletter.mail.models import MailStatus, OutboxMail
-from newsletter.running import metrics, migrations
+from newsletter.running import job_status, metrics, migrations
 from newsletter.staff.api_tokens import find_token
 
 log = logging.getLogger(__name__)
@@ -54,25 +54,34 @@ def readyz() -> ResponseReturnValue:
 
 def list_warnings(now: datetime) -> list[str]:
     """Name what does not stop the pages but does stop the work."""
+    found = ["mails wait and no worker takes them"] if is_mail_waiting(now) else []
+    if job_status.is_silent(now):
+        found.append("no worker has been at work for ten minutes")
+    return found + [f"periodic work fails: {job.name}" for job, _run in job_status.failing(now)]
+
+
+def is_mail_waiting(now: datetime) -> bool:
+    """Tell whether mails have been waiting for their first try for long."""
     oldest = db.session.scalar(
         sa.select(sa.func.min(OutboxMail.due_at)).where(
             OutboxMail.status == MailStatus.QUEUED, OutboxMail.attempts == 0
         )
     )
-    return ["mails wait and no worker takes them"] if oldest and oldest < now - MAX_MAIL_WAIT else []
+    return oldest is not None and oldest < now - MAX_MAIL_WAIT
 
 
 @bp.get("/.well-known/security.txt")
 def security_txt() -> ResponseReturnValue:
     """Say where to report a weakness (RFC 9116)."""
-    contact = current_settings().privacy_contact or current_settings().sender_address
+    settings = current_settings()
+    contact = settings.privacy_contact or settings.sender_address
     if not contact:
         raise NotFound
     expires = (utcnow() + timedelta(days=180)).strftime("%Y-%m-%dT%H:%M:%SZ")
     lines = (
-        f"Contact: {f'mailto:{contact}' if '@' in contact and ' ' not in contact else current_settings().base_url}",
+        f"Contact: {f'mailto:{contact}' if '@' in contact and ' ' not in contact else settings.base_url}",
         f"Expires: {expires}",
-        f"Preferred-Languages: {', '.join(current_settings().languages)}",
+        f"Preferred-Languages: {', '.join(settings.languages)}",
         f"Canonical: {current_settings().base_url}/.well-known/security.txt",
     )
     return Response("\n".join(lines) + "\n", content_type="text/plain; charset=utf-8")

@@ -3,9 +3,12 @@
 Counts and ages only; no label contains a person, an address or a token.
 """
 
+import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
+from enum import Enum
+from importlib.metadata import version
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,15 +20,34 @@ from newsletter.campaigns.models import Campaign, CampaignStatus, CampaignTotals
 from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.durable import counters
+from newsletter.ledger import audit
 from newsletter.mail.models import MailStatus, OutboxMail
+from newsletter.running import job_status, migrations
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.staff.models import StaffSession
 from newsletter.subscribers.signup import queue
 from newsletter.tracking.hit_log import lost_hits, pending_bytes
+from newsletter.web import request_log
 
 #: What is on its way or needs somebody; the rest only grows.
 _OPEN_MAILS = (MailStatus.QUEUED, MailStatus.SENDING, MailStatus.FAILED, MailStatus.UNCERTAIN)
 _PENDING_DELIVERIES = (DeliveryStatus.QUEUED, DeliveryStatus.SENDING, DeliveryStatus.DEFERRED)
+_HITS = ("open", "click")
+#: The rate limits that there are, by the first word of their keys.
+_LIMITS = (
+    "address",
+    "api",
+    "code",
+    "domain",
+    "login",
+    "openid",
+    "passkey",
+    "reset",
+    "rights",
+    "rights mail",
+    "signup",
+    "token",
+)
 _TOTAL_COLUMNS = (
     "recipients",
     "accepted",
@@ -56,6 +78,8 @@ class _DatabaseCollector(Collector):
         yield from _mail_metrics(self._now)
         yield from _campaign_totals()
         yield from _counter_metrics()
+        yield from job_status.collect(self._now)
+        yield from _program(self._now)
         yield _gauge(
             "newsletter_staff_sessions",
             "Sessions of staff that have not been ended",
@@ -69,6 +93,7 @@ def _mail_metrics(now: datetime) -> Iterator[Metric]:
     yield _gauge_by_status(
         "newsletter_outbox_mails",
         "Single mails on their way or in need of a look",
+        _OPEN_MAILS,
         sa.select(OutboxMail.status, sa.func.count())
         .where(OutboxMail.status.in_(_OPEN_MAILS))
         .group_by(OutboxMail.status),
@@ -86,6 +111,7 @@ def _mail_metrics(now: datetime) -> Iterator[Metric]:
     yield _gauge_by_status(
         "newsletter_deliveries",
         "Campaign mails on their way",
+        _PENDING_DELIVERIES,
         sa.select(Delivery.status, sa.func.count())
         .where(Delivery.status.in_(_PENDING_DELIVERIES), Delivery.campaign_id.in_(_active_campaign_ids()))
         .group_by(Delivery.status),
@@ -93,6 +119,7 @@ def _mail_metrics(now: datetime) -> Iterator[Metric]:
     yield _gauge_by_status(
         "newsletter_campaigns",
         "Campaigns by status",
+        CampaignStatus,
         sa.select(Campaign.status, sa.func.count()).group_by(Campaign.status),
     )
 
@@ -145,21 +172,57 @@ def _counter_metrics() -> Iterator[Metric]:
     mails.add_metric(["campaign"], float(db.session.scalar(sent) or 0))
     mails.add_metric(["single"], float(stored.get("mails single", 0)))
     yield mails
-    for name, what, label, prefix in (
-        ("newsletter_hits_refused", "Opens and clicks with a token of nobody", "kind", "refused "),
-        ("newsletter_limits_reached", "Requests and mails that a rate limit held back", "limit", "limit "),
+    for name, what, label, prefix, known in (
+        ("newsletter_hits_refused", "Opens and clicks with a token of nobody", "kind", "refused ", _HITS),
+        (
+            "newsletter_limits_reached",
+            "Requests and mails that a rate limit held back",
+            "limit",
+            "limit ",
+            _LIMITS,
+        ),
     ):
         family = CounterMetricFamily(name, what, labels=[label])
-        for key, number in sorted(stored.items()):
+        # What has not happened yet is 0: from nothing to one there is no rate, and no alert.
+        counted = {**dict.fromkeys((prefix + each for each in known), 0), **stored}
+        for key, number in sorted(counted.items()):
             if key.startswith(prefix):
                 family.add_metric([key.removeprefix(prefix)], float(number))
         yield family
+    yield from request_log.metrics(stored)
 
 
-def _gauge_by_status(name: str, what: str, counted: sa.Select[Any, int]) -> Metric:
+def _program(now: datetime) -> Iterator[Metric]:
+    """Yield what runs here, and how old the newest backup is, once there is one."""
+    build = {
+        "version": version("newsletter"),
+        "migration": migrations.head_revision(),
+        "python": platform.python_version(),
+        "database": db.engine.dialect.name,
+    }
+    info = GaugeMetricFamily("newsletter_build_info", "What runs here", labels=list(build))
+    info.add_metric(list(build.values()), 1.0)
+    yield info
+    made_at = db.session.scalar(
+        sa.select(audit.AuditEntry.at)
+        .where(audit.AuditEntry.action == "backup made")
+        .order_by(audit.AuditEntry.at.desc())
+        .limit(1)
+    )
+    if made_at is not None:
+        yield _gauge(
+            "newsletter_backup_age_seconds",
+            "Time since `newsletter backup` was last run",
+            (now - made_at).total_seconds(),
+        )
+
+
+def _gauge_by_status(name: str, what: str, known: Iterable[Enum], counted: sa.Select[Any, int]) -> Metric:
+    """Return one figure a status, 0 for those that nothing is in."""
     family = GaugeMetricFamily(name, what, labels=["status"])
-    for status, count in db.session.execute(counted):
-        family.add_metric([status.value], float(count))
+    counts: dict[Any, int] = dict(db.session.execute(counted).all())
+    for status in known:
+        family.add_metric([status.value], float(counts.get(status, 0)))
     return family
 
 

@@ -20,14 +20,15 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 
 from flask import Flask
-from huey import crontab
 from huey.consumer import Consumer
 
 from newsletter.db import db
 from newsletter.errors import StartRefused
-from newsletter.running.periodic import campaign_timer, flush_counters_forever, sweep
+from newsletter.running.loader import flush_counters_forever
+from newsletter.running.periodic import PERIODIC, campaign_timer
+from newsletter.running.scheduler import Scheduler
 from newsletter.sending.worker import deliver
-from newsletter.wakeups import queue, wake_now
+from newsletter.wakeups import queue
 
 log = logging.getLogger(__name__)
 
@@ -76,27 +77,33 @@ def serve_web(app: Flask, host: str, port: int, workers: int) -> None:
 
 
 def run_worker(app: Flask) -> None:
-    """Run the jobs that the queue wakes, and the sweep of each minute, until told to stop."""
-    huey = queue(app)
-
-    @huey.periodic_task(crontab(), name="newsletter.sweep")  # type: ignore[untyped-decorator]
-    def sweep_each_minute() -> None:
-        with app.app_context():
-            sweep()
-
-    with app.app_context():
-        wake_now("sweep")  # whatever was left lying is due now
+    """Do the work that is due, by our own clock and when the queue wakes us, until told to stop."""
+    scheduler = Scheduler(app, PERIODIC)
+    scheduler.start()
     threading.Thread(target=campaign_timer.run_forever, args=(app,), name="alarm", daemon=True).start()
     # Two threads: single mails do not wait behind a campaign. TERM lets a running job finish.
-    _Consumer(huey, workers=2, max_delay=1.0, graceful_signal="TERM", shutdown_timeout=STOP_TIMEOUT).run()
+    consumer = _Consumer(
+        queue(app),
+        workers=2,
+        max_delay=1.0,
+        graceful_signal="TERM",
+        shutdown_timeout=STOP_TIMEOUT,
+        periodic=False,
+    )
+    consumer.scheduler_of_jobs = scheduler
+    consumer.run()
+    scheduler.join(STOP_TIMEOUT)
 
 
 class _Consumer(Consumer):  # type: ignore[misc]
     """huey's own, which lets the connections finish their mails before it waits for the jobs."""
 
+    scheduler_of_jobs: Scheduler
+
     def stop(self, graceful: bool = False) -> None:  # noqa: FBT001, FBT002 - huey's signature
         """Stop taking jobs, and let those that run end soon."""
         deliver.stop_sending()
+        self.scheduler_of_jobs.tell()
         super().stop(graceful)
 
 

@@ -32,6 +32,7 @@ def export(subscriber: Subscriber) -> dict[str, Any]:
                 "reply_code": row.reply_code,
                 "reply_text": row.reply_text,
                 "accepted_at": row.accepted_at.isoformat() if row.accepted_at else None,
+                "is_measured": row.is_measured,
                 "first_open_at": row.first_open_at.isoformat() if row.first_open_at else None,
                 "first_click_at": row.first_click_at.isoformat() if row.first_click_at else None,
             }

@@ -31,7 +31,7 @@ SCOPES = {
     "requests:write": "Enter a request about a person's data.",
     "metrics:read": "Read /metrics from elsewhere than this machine.",
 }
-TOKEN_PREFIX = "nl_"
+API_KEY_PREFIX = "nl_"
 MAX_LIFETIME = timedelta(days=731)
 #: So that not every call is a write.
 LAST_USED_INTERVAL = timedelta(minutes=1)
@@ -63,7 +63,7 @@ def create_token(
     life = timedelta(days=days)
     if not name or not chosen or set(chosen) - set(SCOPES) or not timedelta() < life <= MAX_LIFETIME:
         raise TokenInvalid
-    secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
+    secret = API_KEY_PREFIX + secrets.token_urlsafe(32)
     made = ApiToken(
         name=name,
         token_hash=hash_secret(secret.encode()),
@@ -82,7 +82,7 @@ def create_token(
 
 def find_token(secret: str, *, now: datetime) -> ApiToken | None:
     """Return the token of a secret while it is good."""
-    if not secret.startswith(TOKEN_PREFIX):
+    if not secret.startswith(API_KEY_PREFIX):
         return None
     found = db.session.scalar(
         sa.select(ApiToken).where(ApiToken.token_hash == hash_secret(secret.encode("utf-8", "replace")))

@@ -49,7 +49,8 @@
           email: filled.get("email"),
           lists: filled.getAll("lists"),
           consent: filled.get("consent") === "yes",
-          tracking: filled.get("tracking") === "yes",
+          // Left out where the box is empty: only a ticked one says something.
+          tracking: { yes: true, no: false }[filled.get("tracking")],
           language: filled.get("lang"),
         }),
       });

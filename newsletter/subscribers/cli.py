@@ -1,6 +1,7 @@
 """``newsletter lists …`` and ``newsletter subscribers …``."""
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ from newsletter.db import db
 from newsletter.subscribers import personal_data
 from newsletter.subscribers.lists import all_lists, create_list, get_lists, set_public
 from newsletter.subscribers.models import Subscription, SubscriptionStatus
+from newsletter.subscribers.objections import EXPORT_PURPOSES
 from newsletter.subscribers.queries import get_subscriber
 from newsletter.subscribers.signup.manual import WAYS, enter
 from newsletter.subscribers.transfer.exporter import csv_pages, record_export
@@ -149,21 +151,34 @@ def import_(file: Path, slugs: tuple[str, ...]) -> tuple[object, str]:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write to this file instead of standard output.",
 )
+@click.option(
+    "--purpose",
+    type=click.Choice(list(EXPORT_PURPOSES)),
+    help="What it is for: who has objected to that is left out. Asked for at a terminal, else newsletter.",
+)
 @click.pass_context
 @report
-def export(context: click.Context, slugs: tuple[str, ...], out: Path | None) -> tuple[object, str] | None:
+def export(
+    context: click.Context, slugs: tuple[str, ...], out: Path | None, purpose: str | None
+) -> tuple[object, str] | None:
     """Write subscriptions as CSV. It is personal data: keep it no longer than you need it."""
     if out is None and context.params["as_json"]:
         raise click.UsageError("--json reports on a file; name it with --out.")
     chosen = get_lists(slugs)
-    number = record_export(chosen, now=utcnow(), actor="console")
+    if purpose is None and sys.stdin.isatty():
+        purpose = click.prompt("What is it for?", type=click.Choice(list(EXPORT_PURPOSES)), err=True)
+    purpose = purpose or "newsletter"
+    counted = record_export(chosen, purpose=purpose, now=utcnow(), actor="console")
     db.session.commit()
     if out is None:
-        for page in csv_pages(chosen):
+        for page in csv_pages(chosen, purpose):
             click.echo(page.encode(), nl=False)
         return None
-    write_private_file(out, csv_pages(chosen))
-    return {"file": str(out), "subscriptions": number}, f"Wrote {number} subscriptions to {out}."
+    write_private_file(out, csv_pages(chosen, purpose))
+    told = f"Wrote {counted.subscriptions} subscriptions to {out}."
+    if counted.left_out:
+        told += f" Left out, as their people have objected or had processing restricted: {counted.left_out}."
+    return {"file": str(out), "purpose": purpose} | asdict(counted), told
 
 
 def _import_in_words(counts: dict[str, int], rejects: Path | None) -> str:

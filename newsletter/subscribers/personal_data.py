@@ -9,6 +9,7 @@ from newsletter.db import db, execute_dml
 from newsletter.db.batching import People
 from newsletter.db.id_bitmap import in_people
 from newsletter.mail.models import OutboxMail
+from newsletter.subscribers.consent.tracking import measured_states
 from newsletter.subscribers.models import (
     Consent,
     ConsentKind,
@@ -38,6 +39,7 @@ def export(subscriber: Subscriber) -> dict[str, Any]:
         "address": subscriber.address,
         "language": subscriber.language,
         "tracking": subscriber.tracking.value,
+        "is_measured": subscriber.tracking in measured_states(),
         "tracking_chosen_at": _text(subscriber.tracking_chosen_at),
         "restricted_at": _text(subscriber.restricted_at),
         "since": subscriber.created_at.isoformat(),

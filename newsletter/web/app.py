@@ -218,7 +218,7 @@ def _next_actions() -> list[dict[str, str]]:
 
 def _choose_transaction_mode() -> None:
     if request.method in {"GET", "HEAD", "OPTIONS"}:
-        database.use_read_transactions()  # a page that records who viewed it is decorated: ``write_transaction``
+        database.use_read_transactions()  # a page that records its viewer says ``write_transaction``
     else:
         database.restart_for_writing()
 

@@ -6,7 +6,7 @@ from newsletter import db, wakeups
 from newsletter.config import Settings
 from newsletter.ratelimit import limiter
 from newsletter.web import app as pages
-from newsletter.web import i18n
+from newsletter.web import i18n, request_log
 
 
 def register(app: Flask, settings: Settings) -> None:
@@ -16,3 +16,4 @@ def register(app: Flask, settings: Settings) -> None:
     i18n.init_app(app, settings)
     limiter.init_app(app, settings)
     pages.init_app(app)
+    request_log.init_app(app)

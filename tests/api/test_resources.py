@@ -210,6 +210,12 @@ def test_a_campaign_is_scheduled(call, draft, send_due, clock):
     assert (start_due(utcnow()), send_due()) == (1, 2)
 
 
+def test_minutes_behind_a_dot_are_minutes(call, draft):
+    sent = call(f"/campaigns/{draft}/send", {"at": "2026-03-03T14.45+02:00"})
+
+    assert sent.json["scheduled_at"] == "2026-03-03T12:45:00+00:00"
+
+
 @pytest.mark.parametrize(
     "at",
     [

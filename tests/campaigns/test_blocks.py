@@ -32,6 +32,8 @@ def test_a_button_is_a_table_in_html_and_a_link_in_text(write):
     (link,) = table.css("td > a")
     assert (link.attributes["href"], link.text()) == ("https://kirja.example/aika", "Varaa aika")
     assert "background-color: #0b6a58" in table.css_first("td").attributes["style"]
+    # Outlook knows no padding of a link.
+    assert "mso-padding-alt: 13px 26px" in table.css_first("td").attributes["style"]
     assert words == "Varaa aika <https://kirja.example/aika>"
 
 
@@ -92,6 +94,13 @@ def test_no_block_however_odd_breaks_the_page(app, body):
     assert parts.content.count("<table") == parts.content.count("</table")
 
 
+def test_a_small_heading_is_still_a_heading(write):
+    content, words = write("###### Pieni\n\nteksti")
+
+    assert [heading.text() for heading in content.css("h4")] == ["Pieni"]
+    assert words == "Pieni\n~~~~~\n\nteksti"
+
+
 def test_a_class_that_somebody_writes_is_only_shown(write):
     content, _words = write('<table class="press"><tr><td>x</td></tr></table>')
 
@@ -106,7 +115,10 @@ def test_a_picture_of_ours_has_a_width_that_outlook_believes(write):
     )
     content, words = write(f"![Kansi]({wide}) ![Merkki]({narrow}) ![Muu]({foreign})")
 
-    assert [picture.attributes.get("width") for picture in content.css("img")] == ["544", "200", None]
+    assert [picture.attributes.get("width") for picture in content.css("img")] == ["544", "200", "544"]
+    # What is from elsewhere keeps its size wherever a program knows it.
+    assert [picture.attributes.get("class") for picture in content.css("img")] == ["full", None, "outside"]
+    assert "width: auto" in content.css_first("img.outside").attributes["style"]
     assert words == "Kansi Merkki Muu"
 
 

@@ -100,6 +100,89 @@ def test_ordinary_words_are_no_placeholders(check, words):
     assert check(f"Hei {words}") == []
 
 
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        ("Hei\n\n[Lue](https://a.example/a b.pdf)", 3),
+        ("[Lue] (https://a.example/)", 1),
+        ("(Lue)[https://a.example/]", 1),
+        ("Hei\n![Kansi](https://a.example/a b.png)", 2),
+        ("[Lue][ei ole]", 1),
+        ("Hei **lihava **", 1),
+        ("Hei\n**lihava", 2),
+        ("Osta ** nyt ** heti", 1),
+        ("*vino *", 1),
+        ("~~vanha hinta", 1),
+        ("Hei\n\n#Otsikko", 3),
+        ("::: Button\n[x](https://a.example/)", 1),
+        (":: button", 1),
+        ("Hei\n:::", 2),
+        ("+++", 1),
+        ("yksi\n\n+++\n\nkaksi", 3),
+        ("::: columns\nyksi\n+++\nkaksi", 1),
+        ("::: button\n[x](https://a.example/)", 1),
+        ("> ::: columns\n> yksi\n\nkaksi", 1),
+        ("::: columns\n::: button\n[x](https://a.example/)\n:::", 2),
+        ("```\nkoodi", 1),
+        ("Hei <b>sinä</b>", 1),
+        ("Hei<br>sinä", 1),
+        ("<!-- muista -->", 1),
+        ("| a | b |\n| 1 | 2 |", 1),
+        ("| x |\n|---|\n| a |\n| **b |", 4),
+    ],
+)
+def test_markup_that_did_not_become_markup_is_an_error_with_its_line(app, body, line):
+    edition = Edition(language="fi", subject="Uutiset", preview="", body=body)
+
+    found = [item for item in check_edition(edition) if item.code == "markup"]
+
+    assert (found[0].is_error, found[0].line) == (True, line)
+    assert f"Line {line}: " in found[0].message % found[0].values
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "\\*\\*ok\\*\\* \\[a](b) \\<b> \\#joulu",
+        "\\#joulu\n\\:::\n\\+++",
+        "`**koodi **` ja `[x](y z)` ja `<b>`",
+        "    **koodi **",
+        "Hinta 10 €* ja 20 €\n\n*Koskee verkkokauppaa",
+        "#1 myydyin, 5 * 3 = 15, a_b_c, snake_case, 3 < 5, <3",
+        "*** Uutuus *** ja ***",
+        "Nimi: ____________",
+        "[1] viite, [x], (y) [z]",
+        "Klo 10:30::11, a::b",
+        "Yhteensä: 5 + 5 +++",
+        "**a** __b__ ~~c~~ *d* _e_ a**b**c\n\n***\n\n`x`",
+        "[x][viite] ja [viite]\n\n[viite]: https://kirja.example/ 'Otsikko'",
+        ":::: columns\nyksi\n+++\n::: button\n[x](https://a.example/)\n:::\n::::",
+        "> ::: columns\n> a\n> +++\n> b\n> :::",
+        "- ::: button\n  [x](https://a.example/)\n  :::\n- b",
+        "> ```\n> koodi\n> ```",
+        "[[1]](https://kirja.example/1)",
+        "[Hinnat](https://kirja.example/?q=%C3%A4 'Hinta & laatu') &amp; &auml; https://käsi.example/ä",
+        "1. a\n\n   b\n5. c\n\n24. joulukuuta\n\n| a | b |\n|:--|--:|\n| 1 | 2 |",
+        "![Kansi *vino*](https://kirja.example/k.png) [![Logo](https://kirja.example/l.png)](https://kirja.example/)",
+        f"| Tuote | Kuvaus |\n|---|---|\n| Kirja | {'pitkä ' * 15}|\n| Kortti | lyhyt |",
+    ],
+)  # fmt: skip
+def test_what_became_markup_or_is_meant_as_it_stands_is_no_error(check, body):
+    assert [code for code in check(body) if code[0] != "placeholder"] == []
+
+
+def test_what_readers_would_not_see_is_an_error(check):
+    assert check("Hei!\n\n[Huom]: kirjakauppa") == [("words_lost", True)]
+    assert check("Hei!\n\n[huom]: https://kirja.example/kesä 'Kesä'") == [("words_lost", True)]
+
+
+def test_parts_that_differ_are_an_error(app):
+    edition = Edition(language="fi", subject="Uutiset", preview="", body=GOOD)
+    parts = compose(edition)
+    for broken in (replace(parts, words="Uutiset"), replace(parts, words=f"{parts.words} lisää")):
+        assert "parts_differ" in [item.code for item in check_edition(edition, broken)]
+
+
 def test_a_subject_that_mailboxes_cut_off_is_a_warning(check):
     assert check(subject="ä" * 60) == []
     assert check(subject="ä" * 61) == [("subject_length", False)]

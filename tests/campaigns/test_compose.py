@@ -153,7 +153,10 @@ def test_a_title_cannot_break_out_of_its_attribute(write):
     ("written", "text"),
     [
         ("Hei *sinä* ja **minä**, `koodi`", "Hei sinä ja minä, koodi"),
-        ("# Otsikko\n\nLeipä", "Otsikko\n\nLeipä"),
+        ("# Otsikko\n\nLeipä", "Otsikko\n=======\n\nLeipä"),
+        ("## Ei\n\nLeipä", "Ei\n---\n\nLeipä"),
+        ("###### Pieni\n\nLeipä", "Pieni\n~~~~~\n\nLeipä"),
+        ("- # Otsikko\n\n  Leipä\n- toinen", "- Otsikko\n  =======\n\n  Leipä\n\n- toinen"),
         ("- yksi\n- kaksi\n\nloppu", "- yksi\n- kaksi\n\nloppu"),
         ("3. kolme\n4. neljä", "3. kolme\n4. neljä"),
         ("> Hyvä kirja", "> Hyvä kirja"),
@@ -162,14 +165,136 @@ def test_a_title_cannot_break_out_of_its_attribute(write):
         ("[![Kansi](https://k.example/k.png)](https://k.example/1)", "Kansi <https://k.example/1>"),
         ("    let x = 1\n    let y = 2", "let x = 1\nlet y = 2"),
         ("alku\n\n***\n\nloppu", "alku\n\n--------------------\n\nloppu"),
-        ("| a | b |\n|---|---|\n| 1 | 2 |", "a\n\nb\n\n1\n\n2"),
+        ("| aika | b |\n|---|---|\n| 1 | 2 |\n| x | |", "aika  b\n----  -\n1     2\nx"),
+        (
+            f"| Tuote | Kuvaus |\n|---|---|\n| Kirja | {'pitkä ' * 15}|\n| Kortti | lyhyt |",
+            f"Tuote: Kirja\nKuvaus: {'pitkä ' * 14}pitkä\n\nTuote: Kortti\nKuvaus: lyhyt",
+        ),
+        ("> | a | b |\n> |---|---|\n> | 1 | 2 |", "> a  b\n> -  -\n> 1  2"),
         ("rivi\\\ntoinen", "rivi\ntoinen"),
+        ("Katu 1\n00100 Helsinki", "Katu 1\n00100 Helsinki"),
+        ("- a\n  - b\n    1. c\n    2. d\n- e", "- a\n  - b\n    1. c\n    2. d\n- e"),
+        ("1. a\n\n   jatkuu\n2. b", "1. a\n\n   jatkuu\n\n2. b"),
+        ("> - a\n>\n>   b", "> - a\n>\n>   b"),
     ],
 )
 def test_the_text_part_reads_like_a_letter(write, written, text):
     parts = write(written)
 
     assert text_of(parts) == text
+
+
+@pytest.mark.parametrize(
+    ("written", "lines"),
+    [
+        ("24. joulukuuta myymälä on suljettu", ["24. joulukuuta myymälä on suljettu"]),
+        ("1. joulukuuta avaamme", ["1. joulukuuta avaamme"]),
+        ("08. maaliskuuta", ["08. maaliskuuta"]),
+        ("2) vaihtoehto", ["2) vaihtoehto"]),
+        (
+            "24. joulukuuta suljettu\n31. joulukuuta auki",
+            ["24. joulukuuta suljettu", "31. joulukuuta auki"],
+        ),
+        ("Auki:\n1. tammikuuta\n6. tammikuuta", ["Auki:", "1. tammikuuta", "6. tammikuuta"]),
+        ("- Auki\n  1. tammikuuta", ["Auki", "1. tammikuuta"]),
+    ],
+)
+def test_a_date_at_the_start_of_a_line_is_no_list(write, written, lines):
+    parts = write(written)
+
+    content = content_of(parts)
+    assert content.css("ol") == []
+    assert [line.strip() for line in content.text().splitlines() if line.strip()] == lines
+    assert [line.strip(" -") for line in text_of(parts).splitlines()] == lines
+
+
+@pytest.mark.parametrize(
+    ("written", "numbers"),
+    [
+        ("1. a\n2. b", ["1", "2"]),
+        ("24. a\n25. b\n26. c", ["24", "25", "26"]),
+        ("1. a\n1. b", ["1", "1"]),
+        ("1. a\n\n   lisää\n5. b", ["1", "5"]),
+        ("007. a\n\n     lisää\n0. b", ["7", "0"]),
+    ],
+)
+def test_the_numbers_of_a_list_are_those_that_were_typed(write, written, numbers):
+    parts = write(written)
+
+    (items,) = content_of(parts).css("ol")
+    counted = int(items.attributes.get("start") or 1)
+    shown = []
+    for item in items.css("li"):
+        counted = int(item.attributes.get("value") or counted)
+        shown.append(str(counted))
+        counted += 1
+    assert shown == numbers
+    assert [number.lstrip("0") or "0" for number in re.findall(r"(?m)^(\d+)\.", text_of(parts))] == numbers
+
+
+def test_a_single_line_break_is_one_in_both_parts(write):
+    parts = write("Katu 1\n00100 Helsinki")
+
+    assert len(content_of(parts).css("p > br")) == 1
+    assert text_of(parts) == "Katu 1\n00100 Helsinki"
+
+
+@pytest.mark.parametrize(
+    ("written", "address", "text"),
+    [
+        ("https://kirja.example/a?b=1.", "https://kirja.example/a?b=1", "https://kirja.example/a?b=1."),
+        ("(www.kirja.example/a)", "https://www.kirja.example/a", "(https://www.kirja.example/a)"),
+        ("info@kirja.example!", "mailto:info@kirja.example", "info@kirja.example!"),
+        ("mailto:info@kirja.example", "mailto:info@kirja.example", "mailto:info@kirja.example"),
+    ],
+)
+def test_a_bare_address_is_a_link(write, written, address, text):
+    parts = write(f"Katso {written}")
+
+    (link,) = content_of(parts).css("a")
+    assert link.attributes["href"] == address
+    assert f"Katso {written}" == content_of(parts).text().strip()
+    assert text_of(parts) == f"Katso {text}"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "`https://kirja.example`",
+        "https\\://kirja.example",
+        "kirja.example",
+        "//kirja.example",
+        "ftp://kirja.example",
+        "www.a|",
+    ],
+)
+def test_what_is_not_meant_as_an_address_is_no_link(write, written):
+    assert content_of(write(f"Katso {written}")).css("a") == []
+
+
+def test_the_words_of_a_link_are_no_second_link(write):
+    parts = write("[www.kirja.example **https://muu.example**](https://kirja.example/1)")
+
+    assert parts.links == ("https://kirja.example/1",)
+
+
+@pytest.mark.parametrize(
+    ("body", "preview", "shown"),
+    [
+        ("# Kesä\n\nTule käymään!", "Lyhyesti", "Lyhyesti"),
+        ("# Kesä\n\nTule [käymään](https://kirja.example/1)!", "", "Kesä Tule käymään!"),
+        ("![](https://kirja.example/k.png)", "", ""),
+        ("sana " * 80, "", "sana " * 21 + "sana…"),
+    ],
+)
+def test_the_line_beside_the_subject_is_filled(write, body, preview, shown):
+    page = LexborHTMLParser(write(body, preview=preview).html)
+
+    assert page.css_first(".preheader").text() == shown
+    filler = page.css_first(".filler")
+    assert len(filler.text()) >= 100
+    assert set(filler.text()) == {"\N{COMBINING GRAPHEME JOINER}", "\N{NO-BREAK SPACE}"}
+    assert "display: none" in filler.attributes["style"]
 
 
 def test_a_nul_in_the_text_makes_no_hole(write):

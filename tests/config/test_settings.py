@@ -7,8 +7,9 @@ import threading
 import pytest
 from sqlalchemy.engine import make_url
 
-from newsletter.config import Settings, SettingsInvalid
+from newsletter.config import Settings, SettingsInvalid, setting_fields
 from newsletter.errors import StartRefused
+from tests.support.dkim_keys import ed25519_pem
 from tests.support.server import ROOT
 
 
@@ -339,3 +340,64 @@ def test_the_last_slash_of_an_issuer_stays(load):
     loaded = load(OIDC_ISSUER="https://id.kirjakauppa.example/", OIDC_CLIENT_ID="uutiskirje")
 
     assert loaded.oidc_issuer == "https://id.kirjakauppa.example/"
+
+
+# --- secrets from files ------------------------------------------------------------------------------
+
+SECRETS = [item.name.upper() for item in setting_fields() if item.metadata["secret"]]
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_every_secret_may_be_given_as_a_file(load, tmp_path, name):
+    given = {
+        "DATABASE_URL": f"sqlite:///{tmp_path}/somewhere.db",
+        "SECRET_KEY_FALLBACKS": "older,oldest",
+        "DKIM_KEY": ed25519_pem(),
+    }
+    text = given.get(name, "hunter2 ä")
+    more = {"DKIM_SELECTOR": "news"} if name == "DKIM_KEY" else {}
+    (tmp_path / "secret").write_text(text + "\n", encoding="utf-8")
+
+    from_file = load(**{f"{name}_FILE": str(tmp_path / "secret")}, **more)
+
+    assert getattr(from_file, name.lower()) == getattr(load(**{name: text}, **more), name.lower())
+    assert from_file.sources[name.lower()] == f"environment: {tmp_path / 'secret'}"
+
+
+def test_every_file_that_gives_no_secret_is_named_at_once(load, tmp_path):
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+
+    with pytest.raises(SettingsInvalid) as refusal:
+        load(
+            SECRET_KEY_FILE=str(tmp_path / "none"),
+            MAIL_PASSWORD_FILE=str(tmp_path / "empty"),
+            HOOK_KEY_FILE=str(tmp_path / "bytes"),
+            SUPPRESSION_KEY="one",
+            SUPPRESSION_KEY_FILE=str(tmp_path / "bytes"),
+            BASE_URL_FILE=str(tmp_path / "bytes"),
+            SECRET_KYE_FILE="/run/secret",
+        )
+
+    assert str(refusal.value).splitlines() == [
+        f"NEWSLETTER_SECRET_KEY_FILE (environment): {tmp_path}/none cannot be read: No such file or directory",
+        f"NEWSLETTER_MAIL_PASSWORD_FILE (environment): {tmp_path}/empty is empty",
+        f"NEWSLETTER_HOOK_KEY_FILE (environment): {tmp_path}/bytes is no text",
+        "NEWSLETTER_SUPPRESSION_KEY_FILE (environment): set either this or NEWSLETTER_SUPPRESSION_KEY, not both",
+        "NEWSLETTER_BASE_URL_FILE (environment): only secrets come from files; set NEWSLETTER_BASE_URL",
+        "NEWSLETTER_SECRET_KYE_FILE (environment): there is no such setting;"
+        " did you mean NEWSLETTER_SECRET_KEY?",
+    ]
+
+
+def test_a_file_named_in_the_environment_goes_before_the_settings_file(load, write_toml, tmp_path):
+    (tmp_path / "secret").write_text("from the file")
+    write_toml('mail_password = "from toml"\nhook_key_file = "' + str(tmp_path / "secret") + '"')
+
+    loaded = load(MAIL_PASSWORD_FILE=str(tmp_path / "secret"))
+
+    assert (loaded.mail_password, loaded.hook_key) == ("from the file", "from the file")
+
+
+def test_an_empty_name_of_a_file_is_as_if_it_had_not_been_set(load):
+    assert load(MAIL_PASSWORD="hunter2", MAIL_PASSWORD_FILE="").mail_password == "hunter2"

@@ -1,5 +1,7 @@
 """``newsletter campaigns``: from a file to a schedule, without a page."""
 
+import json
+
 import pytest
 
 from newsletter.campaigns.drafts import get_campaign
@@ -67,18 +69,50 @@ def test_check_says_what_is_wrong_what_to_do_and_whom_it_reaches(newsletter, as_
     draft.editions[0].body = "Hei {{ nimi }}"
     db.session.commit()
 
-    told = as_json("campaigns", "check", str(draft.id))
-    text = newsletter("campaigns", "check", str(draft.id)).stdout.splitlines()
+    asked = newsletter("campaigns", "check", str(draft.id), "--json")
+    told = json.loads(asked.stdout)
+    shown = newsletter("campaigns", "check", str(draft.id))
+    text = shown.stdout.splitlines()
 
+    assert (asked.exit_code, shown.exit_code) == (1, 1)
     assert [(item["code"], item["level"], item["edition"]) for item in told["findings"]] == [
         ("placeholder", "error", "fi")
     ]
     assert (told["recipients"], told["lists"][0]["gets"]) == (1, 1)
     assert text == [
-        "error (fi): A placeholder is left over: {{ nimi }} Write there what readers shall see.",
+        "error (fi): A placeholder is left over: {{ nimi }} Write there what readers are meant to see,"
+        " or confirm that it is meant as it is.",
         "Recipients: 1, each of them once.",
         "  suomeksi: 1 get it; left out: 0 unconfirmed, 0 left, 0 suppressed, 0 restricted",
     ]
+
+
+def test_check_names_the_line_and_a_good_letter_exits_0(newsletter, as_json, draft):
+    assert as_json("campaigns", "check", str(draft.id))["findings"] == []
+
+    draft.editions[0].body = "Hei\n\n::: Button\n[Lue](https://kirja.example/)\n:::"
+    db.session.commit()
+    found = json.loads(newsletter("campaigns", "check", str(draft.id), "--json").stdout)["findings"]
+
+    assert [(item["code"], item["level"], item["line"]) for item in found] == [
+        ("markup", "error", 3),
+        ("markup", "error", 5),
+    ]
+    assert "markup" in newsletter("campaigns", "send", str(draft.id)).stderr
+
+
+def test_words_that_only_look_like_a_placeholder_can_be_confirmed(newsletter, as_json, draft):
+    draft.editions[0].body = "XXX Kirjamessut"
+    db.session.commit()
+    assert newsletter("campaigns", "check", str(draft.id)).exit_code == 1
+    elsewhere = newsletter("campaigns", "confirm-words", str(draft.id), "XXXX", "--language", "fi")
+    assert (elsewhere.exit_code, elsewhere.stderr) == (1, "Error: “XXXX” stands nowhere in this edition.\n")
+
+    told = as_json("campaigns", "confirm-words", str(draft.id), "XXX", "--language", "fi")
+
+    assert told == {"id": draft.id, "language": "fi", "confirmed": ["XXX"]}
+    assert as_json("campaigns", "check", str(draft.id))["findings"] == []
+    assert as_json("campaigns", "send", str(draft.id))["status"] == "sending"
 
 
 def test_errors_keep_it_from_being_sent(newsletter, draft):

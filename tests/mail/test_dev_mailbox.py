@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from newsletter.mail.dev_mailbox import delete_mails_to
+from newsletter.mail.dev_mailbox import _linked, delete_mails_to
 from newsletter.mail.outbox import deliver_due, enqueue
 from tests.support.apps import on_its_own
 
@@ -97,6 +97,19 @@ def test_what_a_mail_says_is_shown_as_text(client, key):
     assert "<b>Uutiset</b>" not in page
     assert "&lt;b&gt;Uutiset&lt;/b&gt;" in page
     assert 'href="http://127.0.0.1:8000/preferences/x?lang=fi&amp;a=b"' in page
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Lue <https://x.example/a?b=1&c=2>", "https://x.example/a?b=1&amp;c=2</a>&gt;"),
+        ("Lue https://x.example/a.", "https://x.example/a</a>."),
+        ("<b>", "&lt;b&gt;"),
+    ],
+)
+def test_an_address_in_brackets_is_a_link_without_them(text, shown):
+    assert str(_linked(text)).endswith(shown)
+    assert 'href="https://x.example/a' in str(_linked(text)) or text == "<b>"
 
 
 def test_the_html_of_a_mail_runs_no_scripts(client, key):

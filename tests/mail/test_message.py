@@ -52,6 +52,23 @@ def header_lines(message, name):
     return found.split("\r\n")
 
 
+def test_a_mail_of_a_sender_without_a_name_ends_with_its_words(make_app, write):
+    with make_app(sender_name="", sender_postal="", sender_business_id="", privacy_contact="").app_context():
+        mail = write()
+
+    lines = text_of(mail).splitlines()
+    assert lines[-1].startswith("https://news.example/preferences/")
+    assert "--" not in lines
+    assert re.search(r"<p[^>]*>\s*</p>", html_of(mail)) is None
+
+
+def test_a_mail_asks_for_no_answers_of_machines(write):
+    mail = write()
+
+    assert (mail["Auto-Submitted"], mail["X-Auto-Response-Suppress"]) == ("auto-generated", "OOF, AutoReply")
+    assert mail["Reply-To"] is None
+
+
 def test_a_long_list_unsubscribe_is_neither_folded_nor_encoded(start):
     message = start()
     message["List-Unsubscribe"] = f"<{LINK}>"

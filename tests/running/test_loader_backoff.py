@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from newsletter.running.periodic import MAX_BACKLOG_BYTES, MAX_REST, LoaderBackoff
+from newsletter.running.loader import MAX_BACKLOG_BYTES, MAX_REST, LoaderBackoff
 
 
 class Told:

@@ -55,12 +55,26 @@ def test_checks_stand_on_the_page_with_what_to_do(page, enter, campaign):
 
     assert page().texts(".findings li") == [
         "Virhe (Suomi): Tekstiin on jäänyt täyttämätön kohta: {{ nimi }}"
-        " Kirjoita kohtaan se, mitä lukijan pitää nähdä.",
+        " Kirjoita kohtaan se, mitä lukijoiden kuuluu nähdä, tai vahvista, että se on tarkoitettu sellaiseksi."
+        " Pidä ”{{ nimi }}” sellaisenaan",
         "Varoitus (Suomi): Osoite ilman salausta: http://kirja.example/"
         " Kirjoita https://, jos sivustolla on se: selaimet varoittavat muista, ja osa postilaatikoista"
         " piilottaa ne.",
     ]
     assert "Korjaa ensin virheet." in page().texts("#send p")
+
+
+def test_words_that_look_like_a_placeholder_are_confirmed_with_a_button(page, send, campaign):
+    campaign.editions[0].body = "XXX Kirjamessut"
+    db.session.commit()
+    assert page().texts(".findings button") == ["Pidä ”XXX” sellaisenaan"]
+
+    assert send("words", edition="fi", words="YYY").status_code == 422
+    assert send("words", edition="fi", words="XXX").status_code == 303
+
+    db.session.expire_all()
+    assert campaign.editions[0].confirmed_words == ["XXX"]
+    assert page().texts(".findings li") == []
 
 
 def test_the_audience_stands_on_the_page(page, enter):

@@ -36,26 +36,42 @@ def fetch(now: datetime) -> int:
     with try_job_lock("bounces") as mine:
         if not mine:
             return 0
-        taken = fetch_maildir(Path(chosen.bounce_maildir), now) if chosen.bounce_maildir else 0
-        if chosen.bounce_imap_server:
-            taken += _fetch_imap(chosen, now)
+        taken = 0
+        try:
+            if chosen.bounce_maildir:
+                taken = fetch_maildir(Path(chosen.bounce_maildir), now)
+        finally:
+            if chosen.bounce_imap_server:
+                taken += _fetch_imap(chosen, now)
     if taken:
         stop_if_needed(now)
     return taken
 
 
 def fetch_maildir(folder: Path, now: datetime) -> int:
-    """Empty a Maildir and return how many messages it had. Commits in batches."""
+    """Empty a Maildir and return how many messages it had. Commits in batches.
+
+    A message that cannot be read stays; its OSError is raised when all others have been taken in.
+    """
     taken = 0
+    unreadable: OSError | None = None
     paths = sorted(path for part in ("new", "cur") for path in (folder / part).glob("*") if path.is_file())
     for start in range(0, len(paths), BATCH):
-        batch = paths[start : start + BATCH]
-        for path in batch:
-            take_in(path.read_bytes(), source="maildir", now=now)
+        read = []
+        for path in paths[start : start + BATCH]:
+            try:
+                message = path.read_bytes()
+            except OSError as error:
+                unreadable = error
+                continue
+            take_in(message, source="maildir", now=now)
+            read.append(path)
         db.session.commit()
-        for path in batch:
+        for path in read:
             path.unlink(missing_ok=True)
-        taken += len(batch)
+        taken += len(read)
+    if unreadable is not None:
+        raise unreadable
     return taken
 
 

@@ -3,14 +3,16 @@
 They query name servers and the mail server, so they run in a job and never in a request.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from newsletter.config import Settings
+from newsletter.config.internet_names import organizational_domain
 from newsletter.mail.deliverability import spf
+from newsletter.mail.deliverability.dkim_record import find_fault, parse_tags
 from newsletter.mail.deliverability.dns import DnsResolver, DnsUnavailable
+from newsletter.mail.deliverability.spf_record import find_problems
 from newsletter.mail.dkim import Key, dkim_signer
 from newsletter.mail.message import sender_domain
 from newsletter.mail.models import Grade
@@ -52,32 +54,27 @@ class _CheckContext:
 
 
 def _check_spf(case: _CheckContext) -> Iterator[CheckResult]:
-    domain, names = case.domain, case.names
-    found = spf.spf_records(domain, names)
+    yield CheckResult("spf", *_judge_spf(case, case.domain))
+
+
+def _judge_spf(case: _CheckContext, domain: str) -> tuple[Grade, str, dict[str, str]]:
+    values = {"domain": domain}
+    found = spf.spf_records(domain, case.names)
     if len(found) != 1:
-        word = "spf_several" if found else "spf_missing"
-        yield CheckResult("spf", Grade.FAILED, word, {"domain": domain})
-        return
-    if re.search(r"\s\+?all\b", found[0], re.IGNORECASE):
-        yield CheckResult("spf", Grade.FAILED, "spf_open", {"domain": domain})
-        return
+        return Grade.FAILED, "spf_several" if found else "spf_missing", values
+    for problem in find_problems(domain, case.names):  # the worst stands first
+        return Grade.FAILED if problem.is_fatal else Grade.NOTE, problem.word, problem.values
     for address in case.chosen.mail_addresses:
         try:
-            answer = spf.check_host(domain, address, names)
+            answer = spf.check_host(domain, address, case.names)
         except spf.SpfUnsupported as error:
-            yield CheckResult("spf", Grade.UNKNOWN, "spf_unsupported", {"domain": domain, "term": str(error)})
-            return
+            return Grade.UNKNOWN, "spf_unsupported", values | {"term": str(error)}
         except spf.SpfPermError as error:
-            yield CheckResult("spf", Grade.FAILED, "spf_broken", {"domain": domain, "reason": str(error)})
-            return
+            return Grade.FAILED, "spf_broken", values | {"reason": str(error)}
         if answer != "pass":
-            values = {"domain": domain, "address": address, "result": answer}
-            yield CheckResult("spf", Grade.FAILED, "spf_elsewhere", values)
-            return
-    if case.chosen.mail_addresses:
-        yield CheckResult("spf", Grade.FINE, "spf_fine", {"domain": domain})
-    else:
-        yield CheckResult("spf", Grade.NOTE, "spf_there", {"domain": domain})
+            return Grade.FAILED, "spf_elsewhere", values | {"address": address, "result": answer}
+    is_asked = bool(case.chosen.mail_addresses)
+    return Grade.FINE if is_asked else Grade.NOTE, "spf_fine" if is_asked else "spf_there", values
 
 
 def _check_dkim(case: _CheckContext) -> Iterator[CheckResult]:
@@ -90,15 +87,67 @@ def _check_dkim(case: _CheckContext) -> Iterator[CheckResult]:
         return
     for selector, key in keys.items():
         name = f"{selector}._domainkey.{domain}"
-        published = [_parse_tags(text).get("p", "") for text in case.names.txt_records(name)]
         values = {"name": name, "record": key.record if key else ""}
-        if not any(published):
-            yield CheckResult("dkim", Grade.FAILED, "dkim_missing" if key else "dkim_relay_missing", values)
-            return
-        if key and _parse_tags(key.record)["p"] not in published:
-            yield CheckResult("dkim", Grade.FAILED, "dkim_differs", values)
+        word = find_fault(case.names.txt_records(name), key)
+        if word:
+            yield CheckResult("dkim", Grade.FAILED, word, values)
             return
     yield CheckResult("dkim", Grade.FINE, "dkim_fine", {"domain": domain, "selectors": ", ".join(keys)})
+
+
+def _check_envelope(case: _CheckContext) -> Iterator[CheckResult]:
+    """Look at the domain that mails come back to: it is the one whose SPF receivers ask for."""
+    given = case.chosen.bounce_address
+    domain = given.rpartition("@")[2].lower() if "@" in given else case.domain
+    values = {"domain": domain}
+    if domain == case.domain:
+        yield CheckResult("envelope", Grade.FINE, "envelope_same", values)
+        return
+    judged = _judge_spf(case, domain)
+    hosts = case.names.mx_hosts(domain)
+    if judged[1] not in {"spf_fine", "spf_there"}:
+        yield CheckResult("envelope", *judged)
+    elif hosts == [""] or not any(map(case.names.addresses, hosts or [domain])):
+        yield CheckResult("envelope", Grade.FAILED, "envelope_mx", values)
+    else:
+        yield CheckResult("envelope", Grade.FINE, "envelope_fine", values)
+
+
+def _check_ehlo(case: _CheckContext) -> Iterator[CheckResult]:
+    """Compare the name that we say with those of the addresses that mail leaves from (RFC 5321, 4.1.4)."""
+    name = str(getattr(case.chosen, "mail_ehlo_name", "")).lower()
+    if not name or not case.chosen.mail_addresses:
+        yield CheckResult("ehlo", Grade.NOTE, "ehlo_left", {})
+        return
+    values = {"name": name, "addresses": ", ".join(case.chosen.mail_addresses)}
+    leads_to = set(case.names.addresses(name))
+    if not leads_to & set(case.chosen.mail_addresses):
+        yield CheckResult("ehlo", Grade.FAILED, "ehlo_elsewhere", values)
+    elif not all(name in case.names.ptr_names(address) for address in case.chosen.mail_addresses):
+        yield CheckResult("ehlo", Grade.NOTE, "ehlo_differs", values)
+    else:
+        yield CheckResult("ehlo", Grade.FINE, "ehlo_fine", values)
+
+
+def _check_advice(case: _CheckContext) -> Iterator[CheckResult]:
+    """Name what is not asked for by anybody and makes life easier."""
+    base = organizational_domain(case.domain)
+    places = {
+        domain: case.names.txt_records(f"_dmarc.{domain}") for domain in dict.fromkeys((case.domain, base))
+    }
+    has_reports = any("rua" in parse_tags(text) for texts in places.values() for text in texts)
+    missing = [] if has_reports else ["DMARC rua"]
+    for name, place, version in (
+        ("MTA-STS", f"_mta-sts.{case.domain}", "v=stsv1"),
+        ("TLS-RPT", f"_smtp._tls.{case.domain}", "v=tlsrptv1"),
+        ("BIMI", f"default._bimi.{base}", "v=bimi1"),
+    ):
+        if not any(text.lower().startswith(version) for text in case.names.txt_records(place)):
+            missing.append(name)
+    if missing:
+        yield CheckResult("advice", Grade.NOTE, "advice_missing", {"missing": ", ".join(missing)})
+    else:
+        yield CheckResult("advice", Grade.FINE, "advice_fine", {"domain": case.domain})
 
 
 def _check_dmarc(case: _CheckContext) -> Iterator[CheckResult]:
@@ -111,7 +160,7 @@ def _check_dmarc(case: _CheckContext) -> Iterator[CheckResult]:
         if len(texts) == 1:
             found = texts[0]
             break
-    tags = _parse_tags(found)
+    tags = parse_tags(found)
     if not found:
         yield CheckResult("dmarc", Grade.FAILED, "dmarc_missing", {"name": f"_dmarc.{domain}"})
     elif tags.get("p", "").lower() not in _POLICIES:
@@ -127,8 +176,7 @@ def is_aligned(signs: str, domain: str, *, is_strict: bool) -> bool:
     """Tell whether a signature of one domain speaks for the From of another (RFC 7489, 3.1)."""
     if is_strict or signs == domain:
         return signs == domain
-    # Relaxed: one of them stands above the other. Not the last label, which is everybody's.
-    return "." in signs and (domain.endswith(f".{signs}") or ("." in domain and signs.endswith(f".{domain}")))
+    return organizational_domain(signs) == organizational_domain(domain)
 
 
 def _check_ptr(case: _CheckContext) -> Iterator[CheckResult]:
@@ -190,15 +238,13 @@ def _check_one_click(case: _CheckContext) -> Iterator[CheckResult]:
 #: In the order in which they are shown.
 CHECKS: dict[str, Callable[[_CheckContext], Iterator[CheckResult]]] = {
     "spf": _check_spf,
+    "envelope": _check_envelope,
     "dkim": _check_dkim,
     "dmarc": _check_dmarc,
     "ptr": _check_ptr,
+    "ehlo": _check_ehlo,
     "mx": _check_mx,
     "tls": _check_tls,
     "one_click": _check_one_click,
+    "advice": _check_advice,
 }
-
-
-def _parse_tags(text: str) -> dict[str, str]:
-    pairs = (part.partition("=") for part in text.split(";"))
-    return {name.strip().lower(): "".join(value.split()) for name, _equals, value in pairs if name.strip()}

@@ -36,10 +36,17 @@ _BULK_HEADERS = (
     "Feedback-ID",
 )
 #: A header that stands here is one that we write; any other was put there by a value.
-_KNOWN_HEADERS = {*_SINGLE_HEADERS, *_BULK_HEADERS, "DKIM-Signature", "Auto-Submitted", "Content-Language"}
+_KNOWN_HEADERS = {
+    *_SINGLE_HEADERS,
+    *_BULK_HEADERS,
+    "DKIM-Signature",
+    "Auto-Submitted",
+    "Content-Language",
+    "X-Auto-Response-Suppress",
+}
 _HEADER = re.compile(rb"([!-9;-~]+):(?=[ \t]|\r\n)")
 _ENCODED = re.compile(r"=\?utf-8\?([qQbB])\?([!->@-~]*)\?=", re.IGNORECASE)
-_LIST_ID = re.compile(r"<[a-z0-9-]+(\.[a-z0-9-]+)+>", re.IGNORECASE)
+_LIST_ID = re.compile(r"(?:[^<>]+ )?<[a-z0-9-]+(\.[a-z0-9-]+)+>", re.IGNORECASE)
 _ADDRESS = re.compile(r"https?://[^\s<>\"]+")
 
 

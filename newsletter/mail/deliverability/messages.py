@@ -5,12 +5,15 @@ from newsletter.errors import N_
 #: The name of each check on a page.
 CHECK_NAMES = {
     "spf": N_("SPF"),
+    "envelope": N_("Return path"),
     "dkim": N_("DKIM"),
     "dmarc": N_("DMARC"),
     "ptr": N_("Reverse DNS"),
+    "ehlo": N_("Name of the mail server"),
     "mx": N_("Mail for the sender"),
     "tls": N_("Encryption to the mail server"),
     "one_click": N_("Unsubscribing with one click"),
+    "advice": N_("Further records"),
 }
 NO_ADVICE = ""
 
@@ -39,6 +42,27 @@ MESSAGES = {
         N_("The SPF record of %(domain)s uses %(term)s, which is not carried out here."),
         N_("Look into a mail that arrived: its Authentication-Results say whether SPF passed."),
     ),
+    "spf_include_open": (
+        N_("The SPF record of %(domain)s includes %(include)s, which lets the whole world send for it."),
+        N_("Take that part out of the record, or ask whoever runs it to end theirs with -all or ~all."),
+    ),
+    "spf_term": (
+        N_("The SPF record of %(domain)s has a part that no receiver knows: %(term)s"),
+        N_("Correct or remove it: with it the whole record counts as broken."),
+    ),
+    "spf_void": (
+        N_("The SPF record of %(domain)s asks for names that do not exist: %(names)s"),
+        N_("Remove them: receivers forgive two, and then call the whole record broken."),
+    ),
+    "envelope_same": (N_("Mails come back to %(domain)s, the sender's own domain."), NO_ADVICE),
+    "envelope_fine": (
+        N_("Mails come back to %(domain)s, which has an SPF record and takes mail."),
+        NO_ADVICE,
+    ),
+    "envelope_mx": (
+        N_("Nobody takes mail for %(domain)s, where mails come back to: bounces are lost."),
+        N_("Publish an MX record for the domain, or choose another NEWSLETTER_BOUNCE_ADDRESS."),
+    ),
     "spf_elsewhere": (
         N_("The SPF record of %(domain)s does not let %(address)s send for it (%(result)s)."),
         N_("Add the address to the record."),
@@ -63,6 +87,26 @@ MESSAGES = {
     "dkim_differs": (
         N_("The DKIM record under %(name)s belongs to another key, so no signature holds."),
         N_("Publish the TXT record that newsletter doctor shows."),
+    ),
+    "dkim_several": (
+        N_("There are several DKIM records under %(name)s, and receivers use any of them or none."),
+        N_("Leave one record under the name, and give each key a selector of its own."),
+    ),
+    "dkim_version": (
+        N_("The DKIM record under %(name)s does not begin with v=DKIM1, so receivers pass it over."),
+        N_("Let the record begin with v=DKIM1, written exactly so."),
+    ),
+    "dkim_kind": (
+        N_("The DKIM record under %(name)s names another kind of key in k= than the one that signs."),
+        N_("Publish the TXT record that newsletter doctor shows."),
+    ),
+    "dkim_service": (
+        N_("The DKIM record under %(name)s is not meant for mail: its s= names something else."),
+        N_("Remove s= from the record, or let it be s=email."),
+    ),
+    "dkim_hash": (
+        N_("The DKIM record under %(name)s does not allow SHA-256 in h=, with which mails are signed."),
+        N_("Remove h= from the record, or let it be h=sha256."),
     ),
     "dkim_fine": (
         N_("The DKIM record of %(domain)s belongs to the key that signs (%(selectors)s)."),
@@ -97,6 +141,19 @@ MESSAGES = {
         N_("Let the name and the address point to each other."),
     ),
     "ptr_fine": (N_("The addresses that mail leaves from have their names: %(addresses)s"), NO_ADVICE),
+    "ehlo_left": (
+        N_("The name that is said to other mail servers is not compared with reverse DNS."),
+        N_("Set NEWSLETTER_MAIL_ADDRESSES and NEWSLETTER_MAIL_EHLO_NAME if the mail server is your own."),
+    ),
+    "ehlo_elsewhere": (
+        N_("The name that we say to mail servers, %(name)s, does not lead to %(addresses)s."),
+        N_("Publish an address for the name, or correct NEWSLETTER_MAIL_EHLO_NAME."),
+    ),
+    "ehlo_differs": (
+        N_("The name that we say to mail servers, %(name)s, is not the one in reverse DNS."),
+        N_("Let NEWSLETTER_MAIL_EHLO_NAME be the name that the address has in DNS (PTR)."),
+    ),
+    "ehlo_fine": (N_("We say the name that reverse DNS has: %(name)s"), NO_ADVICE),
     "mx_missing": (
         N_("Nobody takes mail for %(domain)s: answers and bounces are lost."),
         N_("Publish an MX record for the domain, or choose another NEWSLETTER_SENDER_ADDRESS."),
@@ -135,6 +192,17 @@ MESSAGES = {
     "one_click_nowhere": (
         N_("The name %(host)s, which the links in mails lead to, is not in DNS."),
         N_("Publish an address for it, or correct NEWSLETTER_BASE_URL."),
+    ),
+    "advice_missing": (
+        N_("Not required, and worth having: %(missing)s"),
+        N_(
+            "rua= in the DMARC record brings reports, MTA-STS and TLS-RPT protect mail to you, and BIMI shows"
+            " your logo beside your mails."
+        ),
+    ),
+    "advice_fine": (
+        N_("The domain %(domain)s has DMARC reports, MTA-STS, TLS-RPT and BIMI."),
+        NO_ADVICE,
     ),
     "one_click_fine": (N_("The links to unsubscribe lead to %(host)s, over https."), NO_ADVICE),
 }  # fmt: skip

@@ -8,6 +8,9 @@ from newsletter.errors import N_
 from newsletter.privacy.audit_log.action_labels import action_label
 from newsletter.privacy.proof.consent import METHOD_LABELS
 from newsletter.privacy.requests.register import CHANNEL_LABELS, REFUSAL_REASONS, STATUS_LABELS
+from newsletter.subscribers.consent.tracking import in_words
+from newsletter.subscribers.models import TrackingState
+from newsletter.subscribers.objections import SCOPE_LABELS
 from newsletter.web.i18n import NATIVE_NAMES, format_datetime, translate
 
 SECTION_LABELS = {
@@ -35,6 +38,7 @@ FIELD_LABELS = {
     "list": N_("List"),
     "wording": N_("Words you agreed to"),
     "notice_version": N_("Version of the privacy notice"),
+    "is_measured": N_("Opens and clicks are tracked"),
     "tracking_chosen_at": N_("Choice about tracking made"),
     "restricted_at": N_("Restricted since"),
     "subject": N_("Subject"),
@@ -89,8 +93,8 @@ FIELD_LABELS = {
 }
 VALUE_LABELS = {
     "granted": N_("Allowed"),
-    "refused": N_("Refused"),
     "unknown": N_("Not chosen"),
+    "refused": N_("Refused"),
     "pending": N_("Waiting for confirmation"),
     "confirmed": N_("Confirmed"),
     "unsubscribed": N_("You have left"),
@@ -132,18 +136,14 @@ VALUE_LABELS = {
     "erasure": N_("Erasure"),
     "restriction": N_("Restriction"),
     "objection": N_("Objection (ban)"),
-    "direct_marketing": N_("Direct marketing"),
-    "research": N_("Research and measuring"),
-    "lists": N_("Lists and directories"),
-    "disclosure": N_("Disclosure to others"),
-    "all_mail": N_("All mail"),
+    **SCOPE_LABELS,
     "staff": N_("Our staff"),
     "person": N_("You yourself"),
     "console": N_("Our staff"),
     "system": N_("The program"),
 }
 #: Fields that say one of VALUES; another may hold the same letters and mean them.
-_ENUM_FIELDS = {"tracking", "status", "kind", "purpose", "class", "scope", "actor"}
+_ENUM_FIELDS = {"status", "kind", "purpose", "class", "scope", "actor"}
 #: Fields with words of their own, and those of a request, whose "open" is no opened mail.
 _OWN_VALUE_LABELS = {"method": METHOD_LABELS, "channel": CHANNEL_LABELS, "reason": REFUSAL_REASONS}
 _REQUEST_VALUE_LABELS = {"status": {status.value: words for status, words in STATUS_LABELS.items()}}
@@ -192,6 +192,8 @@ def _label_record(fields: dict[str, Any], own: dict[str, dict[str, str]]) -> lis
 def _label_value(name: str, value: object, own: dict[str, dict[str, str]]) -> str:
     if name in own:
         return _label(own[name], str(value))
+    if name == "tracking" or isinstance(value, bool):
+        return translate(_choice(value))
     if name == "language":
         return NATIVE_NAMES.get(str(value), str(value))
     if name in {"at", "since"} or name.endswith("_at"):
@@ -199,6 +201,12 @@ def _label_value(name: str, value: object, own: dict[str, dict[str, str]]) -> st
     if name == "action":
         return action_label(str(value))
     return _label(VALUE_LABELS, str(value)) if name in _ENUM_FIELDS else str(value)
+
+
+def _choice(value: object) -> str:
+    if isinstance(value, bool):
+        return N_("Yes") if value else N_("No")
+    return in_words(TrackingState(value))
 
 
 def _label(known: dict[str, str], name: str) -> str:

@@ -1,23 +1,29 @@
 """Fulfilling, refusing and extending rights requests (GDPR art. 12, 15 to 21). Each function commits."""
 
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
+from newsletter.config import current_settings
 from newsletter.db import db, insert_or_ignore
 from newsletter.durable import restore_journal
 from newsletter.durable.restore_journal import JournalEntry
 from newsletter.ledger import audit
+from newsletter.privacy.deadlines import end_of_year_after, local_day
 from newsletter.privacy.everyone import is_on_hold
 from newsletter.privacy.export.collect import build_data_export
 from newsletter.privacy.models import Objection, RequestKind, RequestStatus, RightsRequest
 from newsletter.privacy.requests import letters, register
 from newsletter.privacy.requests.recipients import NOTIFIED_KINDS, notify_recipients
 from newsletter.privacy.requests.rectification import Corrections, RectificationResult, rectify
+from newsletter.privacy.requests.remains import find_remains, forget_asker
 from newsletter.privacy.retention.erasure import PersonOnHold, erase_subscriber
 from newsletter.subscribers.addresses import hash_address
 from newsletter.subscribers.consent.evidence import Visit
-from newsletter.subscribers.models import Subscriber, SuppressionReason
+from newsletter.subscribers.consent.tracking import choose_tracking
+from newsletter.subscribers.models import Consent, ConsentKind, Subscriber, SuppressionReason
+from newsletter.subscribers.objections import ENDS_SUBSCRIPTIONS
 from newsletter.subscribers.self_service import unsubscribe
 from newsletter.subscribers.suppressions import suppress
 from newsletter.web.i18n import translate
@@ -35,7 +41,7 @@ def fulfil_request(
     request = register.get_open_request(number)
     person = _find_subscriber(request)
     if person is None:
-        return _reply_nothing_held(request, now=now, actor=actor, reply_by=reply_by)
+        return _reply_to_nobody(request, now=now, actor=actor, reply_by=reply_by)
     if request.kind is RequestKind.ERASURE and is_on_hold(person.id):
         raise PersonOnHold
     result = RectificationResult()
@@ -51,8 +57,9 @@ def fulfil_request(
     with letters.request_language(request):
         data = build_data_export(person, now) if wants_copy else None
         said = [translate(*change) for change in (*result.done, *result.waiting)]
+        kept = _kept_after_erasure(person, now) if request.kind is RequestKind.ERASURE else []
         letters.send_reply(
-            request, letters.compose_fulfilled(request, data, said, told), now=now, by=reply_by
+            request, letters.compose_fulfilled(request, data, said, told, kept), now=now, by=reply_by
         )
     audit.record(f"{request.kind.value} carried out", actor=actor, now=now, object=f"subscriber:{person.id}")
     register.close_request(request, RequestStatus.DONE, now=now, actor=actor, reply_by=reply_by)
@@ -75,6 +82,8 @@ def refuse(number: int, code: str, text: str, *, now: datetime, actor: str, repl
     with letters.request_language(request):
         letters.send_reply(request, letters.compose_refusal(request), now=now, by=reply_by)
     register.close_request(request, RequestStatus.REFUSED, now=now, actor=actor, reply_by=reply_by)
+    if _find_subscriber(request) is None:
+        forget_asker(request, now)
     db.session.commit()
     return request
 
@@ -113,15 +122,34 @@ def _find_subscriber(request: RightsRequest) -> Subscriber | None:
     )
 
 
-def _reply_nothing_held(request: RightsRequest, *, now: datetime, actor: str, reply_by: str) -> RightsRequest:
-    """Reply that nothing is held; an objection is stored all the same."""
+def _reply_to_nobody(request: RightsRequest, *, now: datetime, actor: str, reply_by: str) -> RightsRequest:
+    """Reply what is kept of somebody who is not here, or that nothing is; an objection is carried out.
+
+    What identifies them goes from the register with the answer.
+    """
     if request.kind is RequestKind.OBJECTION and request.address:
         _store_objections(request.address.casefold(), request.scopes, now)
+    remains = find_remains(request.address_hash)
     with letters.request_language(request):
-        letters.send_reply(request, letters.compose_nothing_held(request), now=now, by=reply_by)
-    register.close_request(request, RequestStatus.NOTHING_HELD, now=now, actor=actor, reply_by=reply_by)
+        reply = letters.compose_nobody_here(request, remains.in_words(now))
+        letters.send_reply(request, reply, now=now, by=reply_by)
+    status = RequestStatus.DONE if remains else RequestStatus.NOTHING_HELD
+    register.close_request(request, status, now=now, actor=actor, reply_by=reply_by)
+    forget_asker(request, now)
     db.session.commit()
     return request
+
+
+def _kept_after_erasure(person: Subscriber, now: datetime) -> list[str]:
+    """Return in words what the erasure that follows will leave under the hash."""
+    remains = find_remains(person.address_hash)
+    proven = sa.select(Consent.id).where(
+        Consent.subscriber_id == person.id, Consent.kind != ConsentKind.ASKED
+    )
+    if db.session.scalar(proven.limit(1)) is not None:
+        last = end_of_year_after(now, current_settings().keep_proof_years) - timedelta(days=1)
+        remains = replace(remains, proof_until=local_day(last))
+    return remains.in_words(now)
 
 
 def _notify_recipients(
@@ -145,10 +173,10 @@ def _journal_entry(person: Subscriber, act: str, now: datetime) -> JournalEntry:
 
 def _apply_objection(person: Subscriber, request: RightsRequest, now: datetime) -> None:
     scopes = request.scopes.split(",")
-    if {"direct_marketing", "all_mail"} & set(scopes):
+    if ENDS_SUBSCRIPTIONS & set(scopes):
         unsubscribe.leave(person, None, now=now, method="staff", visit=NO_VISIT)
     if {"research", "all_mail"} & set(scopes):
-        unsubscribe.choose_tracking(
+        choose_tracking(
             person, granted=False, language=request.language, now=now, visit=NO_VISIT, method="staff"
         )
     _store_objections(person.address_key, request.scopes, now)
@@ -166,5 +194,5 @@ def _store_objections(address_key: str, scopes: str, now: datetime) -> None:
         )
     if "all_mail" in chosen:
         suppress(address_key, SuppressionReason.BANNED, now)
-    elif "direct_marketing" in chosen:
+    elif ENDS_SUBSCRIPTIONS & set(chosen):
         suppress(address_key, SuppressionReason.OBJECTED, now)

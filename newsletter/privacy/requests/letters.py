@@ -45,18 +45,17 @@ def compose_fulfilled(
     data: dict[str, Any] | None = None,
     changes: Sequence[str] = (),
     told: Sequence[str] = (),
+    kept: Sequence[str] = (),
 ) -> Reply:
-    """Return the reply that says what was done, what was rectified, and who else is notified."""
+    """Return the reply that says what was done, what was rectified, and who else is notified.
+
+    ``kept`` says what an erasure leaves under the hash.
+    """
     done = {
         RequestKind.ACCESS: _("Below is everything we hold on you."),
         RequestKind.PORTABILITY: _("Below is your data. We also give it as files (JSON and CSV) if you ask."),
         RequestKind.RECTIFICATION: _("We have put your data right:"),
-        RequestKind.ERASURE: _(
-            "We have erased your data. What stays, without your address, until the end of year"
-            " %(years)s from now: proof of what you agreed to and when, a block of your address if there"
-            " is one, and this line in our register.",
-            years=current_settings().keep_proof_years,
-        ),
+        RequestKind.ERASURE: _("We have erased your data, your address included."),
         RequestKind.RESTRICTION: _(
             "The use of your data is restricted: we send you nothing, measure nothing, and delete nothing."
             " We tell you before we lift the restriction."
@@ -71,18 +70,30 @@ def compose_fulfilled(
     if data:
         about = [
             _("Source of the data: you yourself, unless the data below names another source."),
-            _("Use: sending the newsletters you ordered, and measuring them if you allowed it."),
-            _("Recipients: nobody but those listed below."),
+            _use(),
+            _recipients(),
             _("How long each kind is kept stands in our privacy notice."),
         ]
     if told:
         about.append(_("We tell those who received your data: %(names)s", names=", ".join(told)))
-    return Reply(_subject(request), [done[request.kind], *changes, *about, *_closing_paragraphs()], sections)
+    if request.kind is RequestKind.ERASURE:
+        about += _kept(kept)
+    return Reply(
+        _subject(request),
+        [done[request.kind], *changes, *about, _register_named(), *_closing_paragraphs()],
+        sections,
+    )
 
 
-def compose_nothing_held(request: RightsRequest) -> Reply:
-    """Return the reply to someone on whom no data is held."""
-    return Reply(_subject(request), [_("We hold no data with your address."), *_closing_paragraphs()])
+def compose_nobody_here(request: RightsRequest, kept: Sequence[str]) -> Reply:
+    """Return the reply to someone who is no subscriber: what is kept all the same, or that nothing is."""
+    paragraphs = [_("You are not a subscriber: we hold no data with your address.")]
+    if request.kind is RequestKind.OBJECTION:
+        paragraphs = [
+            _("Your objection is in force: %(scopes)s", scopes=_scope_labels(request)),
+            _("You are not a subscriber, and we do not keep your address for it."),
+        ]
+    return Reply(_subject(request), [*paragraphs, *_kept(kept), _register_named(), *_closing_paragraphs()])
 
 
 def compose_refusal(request: RightsRequest) -> Reply:
@@ -175,6 +186,45 @@ def _scope_labels(request: RightsRequest) -> str:
     return ", ".join(
         translate(SCOPE_LABELS[scope]) for scope in request.scopes.split(",") if scope in SCOPE_LABELS
     )
+
+
+def _kept(kept: Sequence[str]) -> list[str]:
+    return [
+        _("This is kept, under a code from which your address cannot be read:"),
+        *(f"– {line}" for line in kept),
+    ]
+
+
+def _recipients() -> str:
+    """Name the recipients as the privacy notice does, from the same setting."""
+    named = current_settings().notice_recipients
+    if not named:
+        return str(_("Recipients: nobody but those listed below."))
+    return str(
+        _(
+            "Recipients, as in our privacy notice: %(names)s. What was disclosed about you is below.",
+            names=named,
+        )
+    )
+
+
+def _register_named() -> str:
+    """Say which register a reply speaks for: the company may well have others."""
+    return str(_("This answer is about the register of our newsletter."))
+
+
+def _use() -> str:
+    """Say what the data is used for under the mode in force."""
+    uses = {
+        "consent": _("Use: sending the newsletters you ordered, and measuring them if you allowed it."),
+        "notice": _("Use: sending the newsletters you ordered, and measuring them unless you refused."),
+        "aggregate": _(
+            "Use: sending the newsletters you ordered, and measuring them if you allowed it. Otherwise opens"
+            " and clicks are only counted, without anything that points to you."
+        ),
+        "off": _("Use: sending the newsletters you ordered. Opens and clicks are not tracked."),
+    }
+    return str(uses[current_settings().tracking])
 
 
 def _closing_paragraphs() -> list[str]:

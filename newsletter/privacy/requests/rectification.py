@@ -15,9 +15,9 @@ from newsletter.errors import N_, NewsletterError
 from newsletter.privacy.models import RightsRequest, Statement
 from newsletter.subscribers.addresses import parse_address
 from newsletter.subscribers.consent.evidence import Visit
+from newsletter.subscribers.consent.tracking import choose_tracking
 from newsletter.subscribers.models import FreshLink, Subscriber, TrackingState
 from newsletter.subscribers.one_time_links import send_link_to_new_address, withdraw_links
-from newsletter.subscribers.self_service import unsubscribe
 from newsletter.subscribers.self_service.change_address import find_other, has_begun
 from newsletter.subscribers.suppressions import find_suppression
 from newsletter.web.i18n import NATIVE_NAMES
@@ -88,7 +88,7 @@ def rectify(
     if corrections.address.strip():
         _rectify_address(person, corrections.address, result, now)
     if corrections.refuses_tracking and person.tracking is not TrackingState.REFUSED:
-        unsubscribe.choose_tracking(
+        choose_tracking(
             person, granted=False, language=person.language, now=now, visit=Visit(ip=""), method="staff"
         )
         done.append((N_("Open and click tracking: refused"), {}))

@@ -19,6 +19,7 @@ from newsletter.privacy.deadlines import extended_response_due_on, local_day, re
 from newsletter.privacy.models import RequestKind, RequestStatus, RightsRequest
 from newsletter.ratelimit import limiter
 from newsletter.retention import PENDING_DAYS
+from newsletter.subscribers import objections
 from newsletter.subscribers.addresses import Address, hash_address, parse_address
 from newsletter.subscribers.links import address_of
 from newsletter.subscribers.models import Subscriber
@@ -52,13 +53,7 @@ KIND_LABELS = {
     RequestKind.OBJECTION: N_("Objection (ban)"),
 }
 #: RD-8.
-SCOPE_LABELS = {
-    "direct_marketing": N_("Direct marketing"),
-    "research": N_("Research and measuring"),
-    "lists": N_("Lists and directories"),
-    "disclosure": N_("Disclosure to others"),
-    "all_mail": N_("All mail"),
-}
+SCOPE_LABELS = objections.SCOPE_LABELS
 #: RD-6.
 REFUSAL_REASONS = {
     "law": N_("The law requires us to keep the data"),

@@ -4,6 +4,7 @@ Run once a day by the first worker that claims the day's slot. A missed day is m
 """
 
 import logging
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -12,7 +13,6 @@ import sqlalchemy as sa
 
 from newsletter.config import current_settings
 from newsletter.db import db, execute_dml, insert_or_ignore
-from newsletter.durable import restore_journal
 from newsletter.ledger import audit
 from newsletter.mail import outbox
 from newsletter.privacy.deadlines import (
@@ -34,19 +34,33 @@ _SLOT_RETENTION = timedelta(days=40)
 
 def run_daily_jobs(now: datetime) -> None:
     """Delete what has expired, and remind of what is late; at most once a day. Commits."""
-    today = local_day(now)
-    slot = {"job": "daily", "slot": today.isoformat(), "taken_at": now}
-    taken = insert_or_ignore(JobSlot, slot)
-    db.session.commit()
-    if not taken:
+    for deadline in DEADLINES:
+        meet(deadline, now)
+
+
+def meet(deadline: str, now: datetime) -> None:
+    """Do one of DEADLINES unless it was done today. Commits; what fails, or is killed, is still due."""
+    slot = {"job": f"daily {deadline}", "slot": local_day(now).isoformat()}
+    if db.session.get(JobSlot, tuple(slot.values())) is not None:
+        db.session.rollback()
         return
+    DEADLINES[deadline](now)
+    # Last, as some of them commit on their way. Where another worker was faster, its reminder is the one.
+    if insert_or_ignore(JobSlot, slot | {"taken_at": now}):
+        db.session.commit()
+    else:
+        db.session.rollback()
+
+
+def forget_acts(now: datetime) -> None:
+    """Delete the entries of the audit log that are older than they are kept."""
     audit.delete_before(months_before(now, current_settings().keep_audit_months))
-    restore_journal.delete_expired(now)
-    delete_unconfirmed_requests(now)
-    clear_old_accounts(now)
-    execute_dml(sa.delete(JobSlot).where(JobSlot.job == "daily", JobSlot.taken_at < now - _SLOT_RETENTION))
-    send_reminders(now)
-    db.session.commit()
+
+
+def forget_slots(now: datetime) -> int:
+    """Forget on which days long ago this was done."""
+    old = JobSlot.taken_at < now - _SLOT_RETENTION
+    return execute_dml(sa.delete(JobSlot).where(JobSlot.job.startswith("daily"), old))
 
 
 def delete_unconfirmed_requests(now: datetime) -> int:
@@ -56,19 +70,17 @@ def delete_unconfirmed_requests(now: datetime) -> int:
 
 
 def send_reminders(now: datetime) -> dict[str, int]:
-    """Mail the privacy contact what is late or due soon, and return the counts."""
+    """Mail PRIVACY_ALERTS what is late or due soon, and return the counts."""
     found = {kind: number for kind, number in count_overdue(now).items() if number}
     if not found:
         return {}
     log.error("data protection needs attention", extra=found)
     told: dict[str, Any] = dict(found)
     audit.record("attention called", actor="system", now=now, **told)
-    contact = current_settings().privacy_contact
-    if "@" in contact and " " not in contact:
-        context: dict[str, Any] = {"found": found, "url": f"{current_settings().base_url}/staff/privacy"}
-        outbox.enqueue(
-            "privacy_alert", to=contact, language=current_settings().languages[0], now=now, context=context
-        )
+    chosen = current_settings()
+    context: dict[str, Any] = {"found": found, "url": f"{chosen.base_url}/staff/privacy"}
+    for mailbox in chosen.alert_mailboxes:
+        outbox.enqueue("privacy_alert", to=mailbox, language=chosen.languages[0], now=now, context=context)
     return found
 
 
@@ -99,3 +111,13 @@ def _is_purge_done(now: datetime) -> bool:
 
 def _count(table: type[Any], *those: sa.ColumnElement[bool]) -> int:
     return db.session.scalar(sa.select(sa.func.count()).select_from(table).where(*those)) or 0
+
+
+#: What is done once a day, each in a transaction of its own: one that fails holds up no other.
+DEADLINES: Mapping[str, Callable[[datetime], object]] = {
+    "acts": forget_acts,
+    "unproven": delete_unconfirmed_requests,
+    "staff": clear_old_accounts,
+    "slots": forget_slots,
+    "reminders": send_reminders,
+}

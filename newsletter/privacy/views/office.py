@@ -11,6 +11,7 @@ from newsletter.clock import utcnow
 from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.ledger import audit
+from newsletter.moments import read_clock_time
 from newsletter.privacy import incidents
 from newsletter.privacy.models import PurgeRun
 from newsletter.privacy.notice import versions
@@ -186,7 +187,7 @@ def _progress_percent(run: PurgeRun) -> int:
 def _parse_local_time(name: str) -> datetime:
     """Read a local time of the form; raise InvalidPeriod."""
     try:
-        local = datetime.fromisoformat(request.form.get(name, ""))
+        local = read_clock_time(request.form.get(name, ""))
     except ValueError:
         raise incidents.InvalidPeriod from None
     return local.replace(tzinfo=current_settings().timezone) if local.tzinfo is None else local

@@ -15,12 +15,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.mail.models import Grade, OutboxMail
-from newsletter.running import migrations
-from newsletter.running.health import MIN_DISK_BYTES, list_warnings
+from newsletter.running import job_status, migrations
+from newsletter.running.health import MIN_DISK_BYTES, is_mail_waiting
 from newsletter.wakeups import queue
 
 #: Below this somebody should make room soon.
 LOW_DISK_BYTES = 10 * MIN_DISK_BYTES
+_START = "Start one: newsletter worker"
 #: Clocks of two machines may differ by so much; links and leases mind nothing less.
 MAX_CLOCK_DRIFT = timedelta(seconds=5)
 
@@ -127,6 +128,10 @@ def _check_clock(now: datetime) -> Iterator[DoctorResult]:
 
 
 def _check_worker(now: datetime) -> Iterator[DoctorResult]:
-    for warning in list_warnings(now):
-        advice = "Start one: newsletter worker"
-        yield DoctorResult("worker", Grade.NOTE, warning[:1].upper() + warning[1:] + ".", advice)
+    if job_status.is_silent(now):
+        yield DoctorResult("worker", Grade.NOTE, "No worker has been at work for ten minutes.", _START)
+    if is_mail_waiting(now):
+        yield DoctorResult("worker", Grade.NOTE, "Mails wait and no worker takes them.", _START)
+    for _job, row in job_status.failing(now):
+        message = f"{job_status.describe(row)}."
+        yield DoctorResult("worker", Grade.FAILED, message, "The worker's log has the whole of it.")

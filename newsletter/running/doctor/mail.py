@@ -18,7 +18,7 @@ from newsletter.mail.message import compose, make_message_id, sender_address
 from newsletter.mail.models import Grade
 from newsletter.mail.smtp.probe import ProbeResult, probe_server
 from newsletter.running.doctor.machine import DoctorResult
-from newsletter.sending.message.personalize import Personalizer, compile_variants
+from newsletter.sending.message.personalize import ListName, Personalizer, compile_variants
 from newsletter.sending.message.test_mail import NO_SUBSCRIBER, SAMPLE_ADDRESS
 
 #: A certificate that ends sooner wants to be renewed.
@@ -130,11 +130,11 @@ def _verdict_result(verdict: CheckResult) -> DoctorResult:
 def _sample_messages(tongue: str, now: datetime) -> Iterator[tuple[str, bytes, bool]]:
     edition = Edition(id=0, campaign_id=0, language=tongue, subject="Hyvää päivää 🎉", preview="", body=_BODY)
     edition.compiled = compile_variants(edition, compose_edition(edition)).dump()
-    filler = Personalizer(edition, {0: "newsletter"}, now)
+    filler = Personalizer(edition, {0: ListName("newsletter", "Uutiskirje, päivittäin")})
     for is_measured in (False, True):
         yield (
             "newsletter",
-            filler.render(NO_SUBSCRIBER, SAMPLE_ADDRESS, 0, is_measured=is_measured),
+            filler.render(NO_SUBSCRIBER, SAMPLE_ADDRESS, 0, is_measured=is_measured, now=now),
             is_measured,
         )
     links = {

@@ -20,6 +20,10 @@ def check_settings() -> list[str]:
         found.append(
             "mail leaves without TLS; set NEWSLETTER_MAIL_USE_TLS unless the server is on this machine."
         )
+    if chosen.loses_alerts:
+        found.append(
+            "alerts about data protection go to nobody; set NEWSLETTER_PRIVACY_ALERTS to e-mail addresses."
+        )
     if chosen.tracking == "notice":
         found.append(
             "NEWSLETTER_TRACKING=notice measures people who said nothing; EU guidance asks for their consent."

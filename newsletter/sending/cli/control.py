@@ -1,10 +1,11 @@
-"""``newsletter campaigns check``, ``pause``, ``resume``, ``cancel``, ``unschedule`` and ``test``."""
+"""``newsletter campaigns check``, ``confirm-words``, ``pause``, ``resume``, ``cancel`` and their like."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import click
 
 from newsletter.campaigns.drafts import get_campaign
+from newsletter.campaigns.editing import confirm_words
 from newsletter.campaigns.models import Campaign
 from newsletter.cli.report import report
 from newsletter.clock import utcnow
@@ -22,8 +23,8 @@ _campaign_id = click.argument("campaign_id", type=int)
 @click.command("check")
 @_campaign_id
 @report
-def check(campaign_id: int) -> tuple[object, str]:
-    """Show what is wrong with a draft and what to do, and whom it would reach."""
+def check(campaign_id: int) -> tuple[object, str, int]:
+    """Show what is wrong with a draft and what to do, and whom it would reach. Errors exit 1."""
     deliverability_status.refresh_if_due(utcnow())
     campaign = get_campaign(campaign_id)
     audience = audience_of(campaign)
@@ -32,6 +33,7 @@ def check(campaign_id: int) -> tuple[object, str]:
             "code": item.code,
             "level": "error" if item.is_error else "warning",
             "edition": item.language,
+            "line": item.line,
             "message": item.message % item.values,
             "advice": item.advice % item.values,
         }
@@ -47,12 +49,26 @@ def check(campaign_id: int) -> tuple[object, str]:
     for item in audience.lists:
         left_out = ", ".join(f"{number} {reason}" for reason, number in item.left_out.items())
         lines.append(f"  {item.mailing_list.slug}: {item.gets} get it; left out: {left_out}")
-    return data, "\n".join(lines)
+    return data, "\n".join(lines), int(any(item["level"] == "error" for item in found))
 
 
-def _line(item: dict[str, str | None]) -> str:
+def _line(item: Mapping[str, object]) -> str:
     edition = f" ({item['edition']})" if item["edition"] else ""
     return f"{item['level']}{edition}: {item['message']} {item['advice']}"
+
+
+@click.command("confirm-words")
+@_campaign_id
+@click.argument("words", nargs=-1, required=True)
+@click.option("--language", required=True, help="The edition in which they stand.")
+@report
+def confirm(campaign_id: int, words: tuple[str, ...], language: str) -> tuple[object, str]:
+    """Say that words which look like a placeholder are what readers shall see."""
+    for each in words:
+        edition = confirm_words(campaign_id, language, each, now=utcnow(), actor="console")
+    db.session.commit()
+    data = {"id": campaign_id, "language": language, "confirmed": edition.confirmed_words}
+    return data, f"Readers of campaign {campaign_id} shall see: {', '.join(edition.confirmed_words)}"
 
 
 @click.command("test")
@@ -107,4 +123,4 @@ def _act(act: Callable[..., Campaign], campaign_id: int, hint: str) -> tuple[obj
 
 
 #: What is added to the group of campaigns.
-COMMANDS = (check, test, pause, resume, cancel, unschedule)
+COMMANDS = (check, confirm, test, pause, resume, cancel, unschedule)

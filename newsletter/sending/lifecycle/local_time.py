@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from newsletter.config import current_settings
 from newsletter.errors import N_, NewsletterError
+from newsletter.moments import read_clock_time
 
 _MINUTE = timedelta(minutes=1)
 
@@ -44,13 +45,11 @@ def parse_local_time(text: str, *, fold: int | None = None) -> datetime:
     (``2027-10-31T03:30+02:00``) is clear by itself. Raises TimeUnreadable, TimeSkipped or TimeTwice.
     """
     try:
-        given = datetime.fromisoformat(text.strip().replace(" ", "T", 1))
-    except ValueError as error:
+        given = read_clock_time(text)
+        if given.tzinfo is not None:
+            return given.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
         raise TimeUnreadable from error
-    if given.tzinfo is not None:
-        return given.astimezone(UTC)
-    if len(text.strip()) <= len("2027-01-15"):  # a day alone would mean midnight, which nobody meant
-        raise TimeUnreadable
     local = given.replace(tzinfo=current_settings().timezone)
     first, second = (local.replace(fold=which).utcoffset() or timedelta() for which in (0, 1))
     if first < second:

@@ -44,10 +44,10 @@ class CompiledMessage:
         """Read what ``dump`` wrote."""
         head, _newline, body = stored.partition(b"\n")
         shape = json.loads(head)
-        pieces = []
+        pieces, start = [], 0
         for size in shape["sizes"]:
-            pieces.append(body[:size])
-            body = body[size:]
+            pieces.append(body[start : start + size])
+            start += size
         return cls(tuple(pieces), tuple(shape["holes"]))
 
 

@@ -1,16 +1,19 @@
 """Compiles an edition to MIME templates, and renders them for one recipient."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from email.header import Header
 from email.headerregistry import Address
 from email.utils import format_datetime
+from typing import NamedTuple
 
 from newsletter.campaigns import compose
 from newsletter.campaigns.models import Edition
 from newsletter.config import Settings, current_settings
 from newsletter.mail.dkim import dkim_signer
-from newsletter.mail.message import feedback_sender, sender_address, sender_domain
+from newsletter.mail.message import NO_ANSWERS, feedback_sender, sender_address, sender_domain
 from newsletter.mail.return_path import return_paths
 from newsletter.sending.message.mime_template import CompiledMessage, compile_message, placeholder
 from newsletter.subscribers import links as person_links
@@ -20,8 +23,9 @@ from newsletter.web.signed_tokens import SignedLink
 
 #: Edition, subscriber. The Message-ID is the same at every attempt of a delivery.
 MESSAGE_ID = SignedLink("message", "II")
+_HREF = re.compile(r'href="([^"]*)"')
 #: Stands in a URL while it is built; a placeholder would be percent-encoded.
-_TOKEN_PLACE = "place-of-the-token"
+_LINK_PLACE = "place-of-the-token"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,49 +62,69 @@ def compile_variants(edition: Edition, parts: compose.Parts) -> CompiledEdition:
     )
 
 
+class ListName(NamedTuple):
+    """What a mail on behalf of a list says of it."""
+
+    slug: str
+    name: str
+
+
 class Personalizer:
     """Renders the messages of one edition: holds its templates, signers and shared values."""
 
-    def __init__(self, edition: Edition, list_slugs: Mapping[int, str], now: datetime) -> None:
+    def __init__(self, edition: Edition, lists: Mapping[int, ListName]) -> None:
         chosen = current_settings()
         self._compiled = CompiledEdition.load(edition.compiled or b"")
         # Not the edition itself: reading its attributes in another thread would open a transaction.
         self._edition_id, self._campaign_id = edition.id, edition.campaign_id
-        self._slugs = list_slugs
+        self._lists = {
+            number: (item.slug.encode("ascii"), _phrase(item.name)) for number, item in lists.items()
+        }
         self._signers = {
             link: link.signer()
             for link in (HIT_TOKEN, MESSAGE_ID, person_links.UNSUBSCRIBE, person_links.PREFERENCES)
         }
-        self._shared_values = {
-            "date": format_datetime(now).encode("ascii"),
-            "anonymous_hit": HIT_TOKEN.make(edition.id, 0).encode("ascii"),
-        }
+        self._everybody = HIT_TOKEN.make(edition.id, 0).encode("ascii")
+        #: The second of the last copy, and how a header writes it.
+        self._second, self._date = -1, b""
         self._unsubscribe_token = return_paths().unsubscribe_token if _unsubscribe_mailto() else None
         self._domain = sender_domain(chosen)
         self._mode = chosen.tracking
-        self._signer, self._now = dkim_signer(chosen), now
+        self._signer = dkim_signer(chosen)
 
-    def render(self, subscriber_id: int, address: str, list_id: int, *, is_measured: bool) -> bytes:
-        """Return the message of one recipient, signed and ready to send."""
+    def render(
+        self, subscriber_id: int, address: str, list_id: int, *, is_measured: bool, now: datetime
+    ) -> bytes:
+        """Return one person's copy, ready for the wire at this moment."""
+        copy = self.render_unsigned(subscriber_id, address, list_id, is_measured=is_measured, now=now)
+        return self._signer.sign(copy, now=now) if self._signer else copy
+
+    def render_unsigned(
+        self, subscriber_id: int, address: str, list_id: int, *, is_measured: bool, now: datetime
+    ) -> bytes:
+        """Do as ``render``, without a signature."""
         edition_id, campaign_id = self._edition_id, self._campaign_id
         counted = is_measured or self._mode == "aggregate"
-        hit = (
-            self._token(HIT_TOKEN, edition_id, subscriber_id)
-            if is_measured
-            else self._shared_values["anonymous_hit"]
-        )
+        hit = self._token(HIT_TOKEN, edition_id, subscriber_id) if is_measured else self._everybody
+        slug, name = self._lists[list_id]
         values = {
             "to": address.encode("ascii"),
-            "date": self._shared_values["date"],
+            "date": self._dated(now),
             "message_id": self._token(MESSAGE_ID, edition_id, subscriber_id),
-            "list": self._slugs[list_id].encode("ascii"),
+            "list": slug,
+            "list_name": name,
             "unsubscribe": self._token(person_links.UNSUBSCRIBE, subscriber_id, list_id, campaign_id),
             "preferences": self._token(person_links.PREFERENCES, subscriber_id),
             "leave": self._unsubscribe_token(campaign_id, subscriber_id) if self._unsubscribe_token else b"",
             "hit": hit,
         }
-        message = (self._compiled.measured if counted else self._compiled.plain).render(values)
-        return self._signer.sign(message, now=self._now) if self._signer else message
+        return (self._compiled.measured if counted else self._compiled.plain).render(values)
+
+    def _dated(self, now: datetime) -> bytes:
+        second = int(now.timestamp())
+        if second != self._second:
+            self._second, self._date = second, format_datetime(now).encode("ascii")
+        return self._date
 
     def _token(self, link: SignedLink, *values: int) -> bytes:
         return link.encode(self._signers[link], *values)
@@ -128,7 +152,8 @@ def _headers(edition: Edition, chosen: Settings) -> list[tuple[str, str]]:
         ("Date", placeholder("date")),
         ("Message-ID", f"<{placeholder('message_id')}@{sender_domain(chosen)}>"),
         ("Content-Language", edition.language),
-        ("List-Id", f"<{placeholder('list')}.{sender_domain(chosen)}>"),
+        ("X-Auto-Response-Suppress", NO_ANSWERS),
+        ("List-Id", f"{placeholder('list_name')} <{placeholder('list')}.{sender_domain(chosen)}>"),
         ("List-Unsubscribe", ", ".join((f"<{unsubscribe}>", *_unsubscribe_mailto()))),
         ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click"),  # RFC 8058
         ("List-Help", f"<{chosen.base_url}/privacy?lang={edition.language}>"),
@@ -136,6 +161,15 @@ def _headers(edition: Edition, chosen: Settings) -> list[tuple[str, str]]:
         ("Feedback-ID", f"{edition.campaign_id}:{placeholder('list')}:campaign:{feedback_sender(chosen)}"),
         *_relay_headers(chosen),
     ]
+
+
+def _phrase(name: str) -> bytes:
+    """Return a name as it may stand before an address in brackets (RFC 2919, 2), on one line."""
+    name = " ".join(name.split())
+    if name.isascii() and "=?" not in name:
+        quoted = re.sub(r'(["\\])', r"\\\1", name)
+        return f'"{quoted}"'.encode("ascii")
+    return Header(name, "utf-8", maxlinelen=75).encode().replace("\n", "").encode("ascii")
 
 
 def _unsubscribe_mailto() -> list[str]:
@@ -150,8 +184,8 @@ def _relay_headers(chosen: Settings) -> list[tuple[str, str]]:
 
 
 def _subscriber_url(endpoint: str, name: str, language: str) -> str:
-    return current_settings().base_url + path_of(endpoint, token=_TOKEN_PLACE, lang=language).replace(
-        _TOKEN_PLACE, placeholder(name)
+    return current_settings().base_url + path_of(endpoint, token=_LINK_PLACE, lang=language).replace(
+        _LINK_PLACE, placeholder(name)
     )
 
 
@@ -165,12 +199,17 @@ def _with_subscriber_links(edition: Edition, part: str) -> str:
 
 
 def _with_tracked_links(html: str, links: tuple[str, ...]) -> str:
-    # Longest first, and the quotes with it: an address may begin with another.
-    numbered = sorted(enumerate(links, start=1), key=lambda item: -len(item[1]))
-    for number, address in numbered:
-        tracked = current_settings().base_url + click_path(placeholder("hit"), number)
-        html = html.replace(f'href="{_escape_attribute(address)}"', f'href="{tracked}"')
-    return html
+    numbers = {_escape_attribute(address): number for number, address in enumerate(links, start=1)}
+
+    def tracked(found: re.Match[str]) -> str:
+        number = numbers.get(found[1])
+        return (
+            f'href="{current_settings().base_url}{click_path(placeholder("hit"), number)}"'
+            if number
+            else found[0]
+        )
+
+    return _HREF.sub(tracked, html)
 
 
 def _without_pixel(html: str) -> str:

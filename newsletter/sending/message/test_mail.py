@@ -12,8 +12,8 @@ from newsletter.campaigns.models import Campaign, Edition
 from newsletter.db import db
 from newsletter.errors import N_, NewsletterError
 from newsletter.ledger import audit
-from newsletter.mail.outbox import enqueue
-from newsletter.sending.message.personalize import Personalizer, compile_variants
+from newsletter.mail.outbox import UNSIGNED, enqueue
+from newsletter.sending.message.personalize import ListName, Personalizer, compile_variants
 from newsletter.staff.models import Staff
 from newsletter.web.i18n import force_language, translate
 
@@ -37,7 +37,13 @@ def staff_addresses() -> Sequence[str]:
 
 
 def sample_message(
-    campaign: Campaign, edition: Edition, *, to: str, now: datetime, subject: str | None = None
+    campaign: Campaign,
+    edition: Edition,
+    *,
+    to: str,
+    now: datetime,
+    subject: str | None = None,
+    is_signed: bool = True,
 ) -> bytes:
     """Return an edition as a message to one address, without tracking and with nobody's links."""
     copy = Edition(
@@ -50,8 +56,9 @@ def sample_message(
     )
     copy.compiled = compile_variants(copy, compose(copy)).dump()
     first = lists_of(campaign)[0]
-    filler = Personalizer(copy, {first.id: first.slug}, now)
-    return filler.render(NO_SUBSCRIBER, to, first.id, is_measured=False)
+    personalizer = Personalizer(copy, {first.id: ListName(first.slug, first.name)})
+    write = personalizer.render if is_signed else personalizer.render_unsigned
+    return write(NO_SUBSCRIBER, to, first.id, is_measured=False, now=now)
 
 
 def send_test(
@@ -69,8 +76,8 @@ def send_test(
         with force_language(language):
             subject = translate(N_("Test: %(subject)s"), {"subject": edition.subject})
         for address in addresses:
-            message = sample_message(campaign, edition, to=address, now=now, subject=subject)
-            context = {"raw": message.decode("ascii")}
+            message = sample_message(campaign, edition, to=address, now=now, subject=subject, is_signed=False)
+            context = {UNSIGNED: message.decode("ascii")}
             enqueue(TEST_TEMPLATE, to=address, language=language, now=now, context=context)
     number = len(languages) * len(addresses)
     audit.record("test mail sent", actor=actor, now=now, object=f"campaign:{campaign.id}", mails=number)

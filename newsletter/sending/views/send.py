@@ -10,7 +10,7 @@ from flask_babel import gettext as _
 
 from newsletter.campaigns.checks import Finding
 from newsletter.campaigns.drafts import get_campaign
-from newsletter.campaigns.editing import get_edition
+from newsletter.campaigns.editing import confirm_words, get_edition
 from newsletter.campaigns.models import Campaign, CampaignStatus
 from newsletter.campaigns.previews import as_page
 from newsletter.campaigns.staff_views import fallbacks, head_of
@@ -102,6 +102,19 @@ def send(campaign_id: int) -> ResponseReturnValue:
         return _refused(campaign_id, error)
     db.session.commit()
     flash(_release_message(campaign))
+    return redirect(url_for(".page", campaign_id=campaign_id), 303)
+
+
+@bp.post("/<int:campaign_id>/words")
+@require_role(*WRITERS, by_list=True)
+def words(campaign_id: int) -> ResponseReturnValue:
+    language, confirmed = request.form.get("edition", ""), request.form.get("words", "")
+    try:
+        confirm_words(campaign_id, language, confirmed, now=utcnow(), actor=actor())
+    except NewsletterError as error:
+        return _refused(campaign_id, error)
+    db.session.commit()
+    flash(_("Readers will see “%(words)s”.", words=confirmed))
     return redirect(url_for(".page", campaign_id=campaign_id), 303)
 
 
@@ -249,6 +262,8 @@ def _finding(item: Finding) -> dict[str, Any]:
         "language": NATIVE_NAMES[item.language] if item.language else "",
         "message": translate(item.message, item.values),
         "advice": translate(item.advice, item.values) if item.advice else "",
+        "edition": item.language,
+        "confirmable": item.confirmable,
     }
 
 

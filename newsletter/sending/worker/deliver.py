@@ -22,7 +22,7 @@ from newsletter.mail.backends import open_transport
 from newsletter.mail.replies.models import Fault
 from newsletter.mail.return_path import return_paths
 from newsletter.mail.smtp.transport import Reply, Transport, TransportSteps
-from newsletter.sending.message.personalize import Personalizer
+from newsletter.sending.message.personalize import ListName, Personalizer
 from newsletter.sending.models import PENDING_STATUSES, Delivery
 from newsletter.sending.worker.batcher import DeliveryBatcher, Submission
 from newsletter.sending.worker.circuit_breaker import CircuitBreaker, pause_campaign
@@ -197,7 +197,11 @@ class SendingPass:
     ) -> TransportSteps[Reply]:
         try:
             message = self._personalizers[claimed.edition_id].render(
-                claimed.subscriber_id, claimed.address, claimed.list_id, is_measured=claimed.is_measured
+                claimed.subscriber_id,
+                claimed.address,
+                claimed.list_id,
+                is_measured=claimed.is_measured,
+                now=utcnow(),
             )
         except Exception:
             # What is wrong with one message must not hold up the others.
@@ -218,8 +222,8 @@ def _personalizers(campaign_id: int) -> dict[int, Personalizer]:
     editions = db.session.scalars(
         sa.select(Edition).where(Edition.campaign_id == campaign_id).options(sa.orm.undefer(Edition.compiled))
     ).all()
-    slugs = {item.id: item.slug for item in lists_of(editions[0].campaign)}
-    personalizers = {edition.id: Personalizer(edition, slugs, utcnow()) for edition in editions}
+    lists = {item.id: ListName(item.slug, item.name) for item in lists_of(editions[0].campaign)}
+    personalizers = {edition.id: Personalizer(edition, lists) for edition in editions}
     db.session.rollback()
     return personalizers
 

@@ -18,7 +18,7 @@ from flask import Flask
 from newsletter.mail.smtp.pipelining import ConnectionLost, SocketWait
 from newsletter.mail.smtp.transport import ConnectRequest, Transport
 
-Item = TypeVar("Turn")
+Item = TypeVar("Item")
 
 #: Seconds between two checks for time-outs of sockets.
 _TIMEOUT_CHECK_SECONDS = 0.1

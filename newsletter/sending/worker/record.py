@@ -41,14 +41,14 @@ def record_and_claim(
     ``skipped``; when the campaign is not being sent, or the lease has ended, it stays as it is. After an
     unconfirmed commit the same call may be repeated, after ``reset_claim``.
     """
-    values = _parameters(campaign_id, answers, people, now)
-    persons = [one for one in answers if _is_persons(one)]
+    values = _parameters(campaign_id, outcomes, people, now)
+    persons = [one for one in outcomes if _is_persons(one)]
     if is_sqlite() or persons:
         recorded, marked = _run_statements(values, persons, now)
     else:
         recorded, marked = _run_single_statement(values)
     claimed = {row[1]: ClaimedDelivery(*row) for row in marked}
-    late = [one for one in answers if one[0].subscriber_id not in recorded]
+    late = [one for one in outcomes if one[0].subscriber_id not in recorded]
     gone = [number for number in people if number not in claimed]
     if late:
         _record_late(campaign_id, late, now)

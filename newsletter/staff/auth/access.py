@@ -38,7 +38,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 UNDERTAKING_VERSION = 1
 _ACCESS_ATTRIBUTE = "staff_access"
 _ENDPOINTS_KEY = "newsletter.staff_endpoints"
-SESSION_TOKEN_KEY = "staff_session"
+SESSION_KEY = "staff_session"
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +232,7 @@ def start_session(account: Staff, *, now: datetime) -> None:
     session.clear()
     g.pop("csrf_token", None)  # Flask-WTF's, which it would go on using
     login_user(account)
-    session[SESSION_TOKEN_KEY] = sessions.create_session(
+    session[SESSION_KEY] = sessions.create_session(
         account, network=client_network(), agent=user_agent(), now=now
     )
 

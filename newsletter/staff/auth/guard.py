@@ -16,7 +16,7 @@ from newsletter.db import db
 from newsletter.errors import NotAllowed
 from newsletter.staff.auth import reauthenticate, sessions
 from newsletter.staff.auth.access import (
-    SESSION_TOKEN_KEY,
+    SESSION_KEY,
     Access,
     allowed_lists,
     clear_session_cookie,
@@ -86,7 +86,7 @@ def _require_setup_and_freshness(
 
 def _find_session(now: datetime) -> StaffSession | None:
     """Return the session this browser is signed in with; what is over leaves no trace in the cookie."""
-    token = session.get(SESSION_TOKEN_KEY, "")
+    token = session.get(SESSION_KEY, "")
     found = sessions.find_session(token, now=now) if token else None
     if found is None or not current_user.is_authenticated or current_user.id != found.staff_id:
         if current_user.is_authenticated:

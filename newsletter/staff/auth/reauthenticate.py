@@ -39,7 +39,7 @@ def verify_credentials(account: Staff, given: Mapping[str, str], *, now: datetim
 
     Raises one of AUTHENTICATION_ERRORS; the caller commits then too, for the audit entry.
     """
-    throttle.count_code_attempt(account)
+    throttle.count_code_attempt(account, is_passkey=bool(given.get("passkey")))
     if given.get("passkey"):
         challenge = webauthn_challenges.consume_challenge(webauthn_challenges.AUTHENTICATION, now=now)
         passkeys.authenticate(given["passkey"], challenge, now=now, owner=account)

@@ -33,7 +33,7 @@ ROLE_LABELS = {
     Role.ADMIN: N_("Administrator"),
 }
 #: The secret that waits for its first code, encrypted.
-_PENDING_SECRET_KEY = "offered_secret"
+_PENDING_KEY = "offered_secret"
 
 
 @bp.get("/")
@@ -109,7 +109,7 @@ def second_step_page() -> ResponseReturnValue:
 @require_role(*Role, unfinished=True, fresh=True)
 def set_up_second_step() -> ResponseReturnValue:
     now, account = utcnow(), access.current_staff(lock=True)
-    offered = session.get(_PENDING_SECRET_KEY)
+    offered = session.get(_PENDING_KEY)
     if offered is None:
         return redirect(url_for(".second_step"), 303)
     try:
@@ -117,7 +117,7 @@ def set_up_second_step() -> ResponseReturnValue:
         codes = two_factor.enable(account, offered, request.form.get("code", ""), now=now)
     except (CodeWrong, TooManyAttempts) as error:
         return _second_step_page({"code": translate(error.message)}), 422
-    session.pop(_PENDING_SECRET_KEY)
+    session.pop(_PENDING_KEY)
     notify_owner(account, "second_step", now=now)
     db.session.commit()
     return render_template("staff/recovery_codes.html", codes=codes)
@@ -136,9 +136,9 @@ def renew_recovery_codes() -> ResponseReturnValue:
 
 def _second_step_page(errors: dict[str, str]) -> str:
     account = access.current_staff()
-    if _PENDING_SECRET_KEY not in session:
-        session[_PENDING_SECRET_KEY] = two_factor.get_authenticator().generate_totp_secret()
-    values = two_factor.get_authenticator().fetch_setup_values(session[_PENDING_SECRET_KEY], account)
+    if _PENDING_KEY not in session:
+        session[_PENDING_KEY] = two_factor.get_authenticator().generate_totp_secret()
+    values = two_factor.get_authenticator().fetch_setup_values(session[_PENDING_KEY], account)
     return render_template(
         "staff/second_step.html",
         errors=errors,

@@ -1,5 +1,6 @@
 """Login and logout pages: one or two factors, invitations, password reset."""
 
+import secrets
 from datetime import datetime, timedelta
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, session, url_for
@@ -16,6 +17,7 @@ from newsletter.staff.accounts import (
     find_account,
     get_invitation,
     get_password_reset,
+    notify_owner,
     record_undertaking,
     reset_password,
     send_password_reset,
@@ -24,9 +26,10 @@ from newsletter.staff.auth import access, openid, passkeys, reauthenticate, thro
 from newsletter.staff.auth.access import open_to_all, require_role
 from newsletter.staff.auth.passkeys import PasskeyRefused
 from newsletter.staff.auth.passwords import PasswordRefused
-from newsletter.staff.auth.throttle import TooManyAttempts
+from newsletter.staff.auth.throttle import LoginEnded, TooManyAttempts
 from newsletter.staff.models import Role, Staff, StaffInvitation, StaffReset
 from newsletter.web.i18n import language, translate
+from newsletter.web.signed_tokens import hash_secret
 
 bp = Blueprint("staff", __name__, url_prefix="/staff")
 
@@ -80,17 +83,30 @@ def code() -> ResponseReturnValue:
 def enter_code() -> ResponseReturnValue:
     now = utcnow()
     account = _pending_account(now, lock=True)
+    pending = session[_PENDING_LOGIN_KEY]
     try:
+        throttle.count_login_code(pending["id"])
         reauthenticate.verify_credentials(
             account, {"proof": request.form.get("code", ""), **_posted_passkey()}, now=now
         )
-    except TooManyAttempts as error:
-        session.pop(_PENDING_LOGIN_KEY, None)
-        return _login_page({"form": _error_message(error)}), 429, {"Retry-After": "600"}
+    except (TooManyAttempts, LoginEnded) as error:
+        return _end_pending_login(account, error, now)
     except reauthenticate.AUTHENTICATION_ERRORS as error:
+        audit.record("code refused", actor="system", now=now, object=f"staff:{account.id}")
+        if not throttle.has_login_code_left(pending["id"]):
+            return _end_pending_login(account, LoginEnded(), now)
         db.session.commit()
         return _code_page(account, {"code": _error_message(error)}), 422
-    return complete_login(account, access.safe_next_url(session[_PENDING_LOGIN_KEY]["next"]))
+    return complete_login(account, access.safe_next_url(pending["next"]))
+
+
+def _end_pending_login(account: Staff, error: NewsletterError, now: datetime) -> ResponseReturnValue:
+    """Let a login begin anew, and tell the owner that somebody knows the password. Commits."""
+    session.pop(_PENDING_LOGIN_KEY, None)
+    if throttle.may_notify_owner(account):
+        notify_owner(account, "wrong_codes", now=now)
+    db.session.commit()
+    return _login_page({"form": _error_message(error)}), 429, {"Retry-After": "600"}
 
 
 @bp.post("/logout")
@@ -141,9 +157,9 @@ def ask_for_code(account: Staff, target: str) -> ResponseReturnValue:
     """Go on to the second step, and from there to ``target``."""
     session.clear()
     session[_PENDING_LOGIN_KEY] = {
+        "id": secrets.token_urlsafe(16),
         "account": account.id,
-        # A password that is replaced meanwhile ends this too.
-        "key": account.fs_uniquifier,
+        "key": _login_key(account),
         "at": utcnow().timestamp(),
         "next": target,
     }
@@ -155,10 +171,15 @@ def _pending_account(now: datetime, *, lock: bool = False) -> Staff:
     said = session.get(_PENDING_LOGIN_KEY)
     if said is not None and now.timestamp() < said["at"] + _PENDING_LOGIN_LIFETIME.total_seconds():
         account = db.session.get(Staff, said["account"], with_for_update=lock, populate_existing=lock)
-        if account is not None and account.active and account.fs_uniquifier == said["key"]:
+        if account is not None and account.active and _login_key(account) == said["key"]:
             return account
     session.pop(_PENDING_LOGIN_KEY, None)
     return abort(redirect(url_for(".login")))
+
+
+def _login_key(account: Staff) -> str:
+    """Return what ends a half-done login when the password or the sessions of its account are replaced."""
+    return hash_secret(f"{account.fs_uniquifier} {account.password}".encode())[:32]
 
 
 def _find_account(email: str) -> Staff | None:

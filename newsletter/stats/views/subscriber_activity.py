@@ -10,6 +10,7 @@ from newsletter.staff.auth.access import actor, require_role
 from newsletter.staff.models import Role
 from newsletter.stats.reports.subscriber_activity import read_activity
 from newsletter.stats.views.campaigns import CLASS_LABELS
+from newsletter.subscribers.consent.tracking import in_words
 from newsletter.subscribers.queries import UnknownSubscriber
 from newsletter.web.i18n import translate
 
@@ -42,5 +43,6 @@ def show() -> ResponseReturnValue:
         found=found,
         is_first=before is None,
         labels=labels,
+        tracking=translate(in_words(found.tracking)),
         as_of=utcnow(),
     )

@@ -29,6 +29,13 @@ TEXTS = {
 }
 
 
+#: Where whoever does not refuse is measured, this stands in the place of the question.
+TRACKING_TOLD = N_(
+    "We track opens and clicks of our newsletters. Your IP address is stored with them. The data is used"
+    " only to measure how well our communication works."
+)
+
+
 _SAME = sa.select(Wording).where(
     Wording.purpose == sa.bindparam("purpose"),
     Wording.language == sa.bindparam("language"),
@@ -49,11 +56,12 @@ def notices() -> Sequence[tuple[int, datetime]]:
 
 def wording_text(purpose: Purpose, language: str) -> str:
     """Return the label of a box as a page in this language shows it."""
-    return _translated(TEXTS[purpose], language)
+    return text_in(TEXTS[purpose], language)
 
 
 @cache
-def _translated(text: str, language: str) -> str:
+def text_in(text: str, language: str) -> str:
+    """Return a text in a language that need not be the one in force."""
     with force_language(language):
         return translate(text)
 

@@ -33,6 +33,8 @@ class Signup(Base):
     wording_id: Mapped[int] = mapped_column(ForeignKey("wordings.id"))
     #: The words of the tracking box; NULL where it was left empty.
     tracking_wording_id: Mapped[int | None] = mapped_column(ForeignKey("wordings.id"))
+    #: The person does not want to be measured; carried out when the link comes back.
+    refuses_tracking: Mapped[bool] = mapped_column(default=False)
     #: The cookie of the browser that signed up, as a hash; NULL where there was no browser.
     browser_hash: Mapped[str | None]
     #: The site its form stood on, for the funnel; NULL where there was no form.

@@ -11,10 +11,9 @@ from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.subscribers import links
 from newsletter.subscribers.addresses import mask
-from newsletter.subscribers.consent.texts import wording_text
-from newsletter.subscribers.consent.tracking import measured_states
+from newsletter.subscribers.consent.tracking import ALLOW, REFUSE, measured_states, question
 from newsletter.subscribers.lists import all_lists, get_lists
-from newsletter.subscribers.models import LinkPurpose, Purpose, Subscriber
+from newsletter.subscribers.models import LinkPurpose, Subscriber
 from newsletter.subscribers.one_time_links import send_link
 from newsletter.subscribers.public.blueprint import bp, gone, visit
 from newsletter.subscribers.self_service import unsubscribe
@@ -58,13 +57,20 @@ def save_preferences(token: str) -> ResponseReturnValue:
 def _read_choice(posted: MultiDict[str, str]) -> Choice:
     if posted.get("action") == "leave":
         return Choice(lists=())
-    tracking = posted.get("tracking") == "yes" if current_settings().tracking != "off" else None
     tongue = posted.get("mail_language")
     return Choice(
         lists=tuple(get_lists(posted.getlist("lists"))),
-        wants_tracking=tracking,
+        wants_tracking=_read_tracking(posted.get("tracking")),
         language=tongue if tongue in current_settings().languages else None,
     )
+
+
+def _read_tracking(posted: str | None) -> bool | None:
+    """Return what the box says, which allows or refuses by the mode in force."""
+    asked = question(language())
+    if asked is None:
+        return None
+    return posted == ALLOW if asked.value == ALLOW else posted != REFUSE
 
 
 def _show_preferences(
@@ -90,9 +96,8 @@ def _show_preferences(
         "public/preferences.html",
         masked=mask(subscriber.address),
         lists=lists,
-        tracking=subscriber.tracking in measured_states(),
-        tracking_available=current_settings().tracking != "off",
-        tracking_text=wording_text(Purpose.TRACKING, language()),
+        tracking=question(language()),
+        is_measured=subscriber.tracking in measured_states(),
         mail_language=supported_language(subscriber.language),
         mail_languages={code: NATIVE_NAMES[code] for code in current_settings().languages},
         saved=saved,

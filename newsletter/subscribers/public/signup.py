@@ -8,9 +8,9 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
 from newsletter.clock import utcnow
-from newsletter.config import current_settings
 from newsletter.subscribers.abuse import circuit_breaker, honeypot, proof_of_work
 from newsletter.subscribers.consent.texts import wording_text
+from newsletter.subscribers.consent.tracking import question
 from newsletter.subscribers.lists import all_lists
 from newsletter.subscribers.models import FunnelStep, MailingList, Purpose
 from newsletter.subscribers.public.blueprint import bp, visit
@@ -96,9 +96,7 @@ def _show_form(filled: FilledForm) -> str:
             "subscribers.subscribe", **{"lists": request.args.getlist("lists")} | embed_arguments()
         ),
         consent_text=wording_text(Purpose.NEWSLETTER, language()),
-        tracking_text=wording_text(Purpose.TRACKING, language())
-        if current_settings().tracking != "off"
-        else "",
+        tracking=question(language()),
         shown=honeypot.stamp(request.form, utcnow()),
         busy_minutes=-(-circuit_breaker.seconds_left(utcnow()) // 60) if circuit_breaker.is_open() else None,
     )

@@ -11,7 +11,7 @@ from datetime import datetime
 from newsletter.ledger import audit
 from newsletter.subscribers.addresses import Address
 from newsletter.subscribers.consent.evidence import Visit
-from newsletter.subscribers.consent.tracking import measured_states
+from newsletter.subscribers.consent.tracking import choose_tracking, measured_states
 from newsletter.subscribers.models import LinkPurpose, MailingList, Subscriber, SubscriptionStatus
 from newsletter.subscribers.one_time_links import send_link, use_link
 from newsletter.subscribers.self_service import unsubscribe
@@ -52,7 +52,7 @@ def save_choice(
     if leaving:
         unsubscribe.leave(subscriber, leaving, now=now, method="page", visit=visit)
     if choice.wants_tracking is False:
-        unsubscribe.choose_tracking(subscriber, granted=False, language=language, now=now, visit=visit)
+        choose_tracking(subscriber, granted=False, language=language, now=now, visit=visit)
     asked = [
         mailing_list
         for mailing_list in choice.lists
@@ -73,9 +73,7 @@ def confirm_choice(token: str, *, language: str, now: datetime, visit: Visit) ->
         subscriber.language = link.language
         audit.record("language changed", actor="person", now=now, object=f"subscriber:{subscriber.id}")
     if link.allows_tracking:
-        unsubscribe.choose_tracking(
-            subscriber, granted=True, language=language, now=now, visit=visit, method="mail"
-        )
+        choose_tracking(subscriber, granted=True, language=language, now=now, visit=visit, method="mail")
     return subscriber
 
 

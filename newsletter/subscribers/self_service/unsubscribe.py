@@ -16,15 +16,12 @@ from newsletter.durable import restore_journal
 from newsletter.durable.restore_journal import JournalEntry
 from newsletter.subscribers import links
 from newsletter.subscribers.consent.evidence import Visit, record_consent
-from newsletter.subscribers.consent.texts import shown_wording
 from newsletter.subscribers.models import (
     ConsentKind,
     MailingList,
-    Purpose,
     Subscriber,
     Subscription,
     SubscriptionStatus,
-    TrackingState,
 )
 from newsletter.subscribers.self_service.undo import send_receipt
 
@@ -106,32 +103,6 @@ def leave(
     if method in WITH_RECEIPT:
         send_receipt(subscriber, gone, now)
     return [subscription.mailing_list for subscription in gone]
-
-
-def choose_tracking(
-    subscriber: Subscriber,
-    *,
-    granted: bool,
-    language: str,
-    now: datetime,
-    visit: Visit,
-    method: str = "page",
-) -> None:
-    """Record what a person says about measuring; saying the same again changes nothing."""
-    state = TrackingState.GRANTED if granted else TrackingState.REFUSED
-    if subscriber.tracking is state:
-        return
-    subscriber.tracking, subscriber.tracking_chosen_at = state, now
-    record_consent(
-        ConsentKind.CONFIRMED if granted else ConsentKind.WITHDRAWN,
-        subscriber,
-        wording_id=shown_wording(Purpose.TRACKING, language, now).id if granted else None,
-        now=now,
-        method=method,
-        visit=visit,
-    )
-    if not granted:
-        _note(subscriber, restore_journal.REFUSED, now, {"method": method})
 
 
 def _note(subscriber: Subscriber, act: str, now: datetime, told: dict[str, Any]) -> None:

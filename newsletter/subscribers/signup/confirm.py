@@ -13,6 +13,7 @@ from newsletter.ledger import audit
 from newsletter.mail import outbox
 from newsletter.subscribers import links, personal_data
 from newsletter.subscribers.consent.evidence import Visit, record_consent
+from newsletter.subscribers.consent.tracking import choose_tracking
 from newsletter.subscribers.models import (
     ConsentKind,
     FunnelStep,
@@ -215,6 +216,10 @@ def _begin(
     if signup.tracking_wording_id is not None:
         subscriber.tracking, subscriber.tracking_chosen_at = TrackingState.GRANTED, now
         prove(wording_id=signup.tracking_wording_id)
+    if signup.refuses_tracking:
+        choose_tracking(
+            subscriber, granted=False, language=signup.language, now=now, visit=visit, method="form"
+        )
     signup.confirmed_at, signup.lists = now, lists
     db.session.flush()
 

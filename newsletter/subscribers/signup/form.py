@@ -8,6 +8,7 @@ from werkzeug.datastructures import MultiDict
 
 from newsletter.errors import AddressInvalid, NewsletterError
 from newsletter.subscribers.addresses import parse_address
+from newsletter.subscribers.consent.tracking import ALLOW, REFUSE
 from newsletter.subscribers.lists import UnknownList, ids_of
 from newsletter.subscribers.models import MailingList
 from newsletter.subscribers.signup.request import ConsentMissing, ListMissing, SignupForm
@@ -27,7 +28,7 @@ class FilledForm:
 def empty_form(lists: Sequence[MailingList]) -> FilledForm:
     """Return the form as it is first shown: both boxes empty, a list chosen only if there is one."""
     chosen = [lists[0].slug] if len(lists) == 1 else []
-    return FilledForm({"email": "", "lists": chosen, "consent": False, "tracking": False})
+    return FilledForm({"email": "", "lists": chosen, "consent": False, "tracking": ""})
 
 
 def read_form(posted: MultiDict[str, str], language: str, browser_hash: str | None = None) -> FilledForm:
@@ -37,7 +38,7 @@ def read_form(posted: MultiDict[str, str], language: str, browser_hash: str | No
             "email": posted.get("email", "")[:320],
             "lists": [slug for slug in posted.getlist("lists") if slug],
             "consent": posted.get("consent") == "yes",
-            "tracking": posted.get("tracking") == "yes",
+            "tracking": posted.get("tracking", ""),
         }
     )
     problems: dict[str, NewsletterError] = {}
@@ -61,7 +62,8 @@ def read_form(posted: MultiDict[str, str], language: str, browser_hash: str | No
             address=address,
             list_ids=list_ids,
             language=language,
-            wants_tracking=filled.values["tracking"],
+            wants_tracking=filled.values["tracking"] == ALLOW,
+            refuses_tracking=filled.values["tracking"] == REFUSE,
             browser_hash=browser_hash,
         )
     return filled

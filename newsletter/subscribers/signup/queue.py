@@ -234,6 +234,7 @@ def _line(request: Request) -> bytes:
         visit.form_url,
         request.wording,
         request.tracking_wording,
+        form.refuses_tracking,
     ]
     return json.dumps(values, separators=(",", ":")).encode("ascii") + b"\n"
 
@@ -254,8 +255,8 @@ def _requests(data: bytes) -> Iterator[Request]:
 
 
 def _read(line: bytes) -> Request:
-    at, method, address, list_ids, allowed, language, browser_hash, ip, agent, url, words, more = json.loads(
-        line
+    at, method, address, list_ids, allowed, language, browser_hash, ip, agent, url, words, more, *later = (
+        json.loads(line)
     )
     return Request(
         form=SignupForm(
@@ -263,6 +264,7 @@ def _read(line: bytes) -> Request:
             list_ids=list_ids,
             language=language,
             wants_tracking=more is not None,
+            refuses_tracking=later == [True],  # written by a program before this one it is not there
             browser_hash=browser_hash,
         ),
         at=datetime.fromisoformat(at),

@@ -49,6 +49,8 @@ class SignupForm:
     list_ids: Sequence[int]
     language: str
     wants_tracking: bool
+    #: The box of the mode that measures whoever does not refuse; said only when the link comes back.
+    refuses_tracking: bool = False
     #: The cookie given to the browser, as a hash; None where there is no browser.
     browser_hash: str | None = None
 

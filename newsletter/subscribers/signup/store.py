@@ -145,6 +145,7 @@ class _Batch:
                 "tracking_wording_id": words.id_of(
                     Purpose.TRACKING, ask.request, ask.request.tracking_wording
                 ),
+                "refuses_tracking": ask.request.form.refuses_tracking,
                 "browser_hash": ask.request.form.browser_hash,
                 "form_host": ask.form_host,
                 "created_at": ask.request.at,

@@ -11,6 +11,7 @@ from newsletter.config import current_settings
 from newsletter.staff.auth.access import allowed_lists, require_role
 from newsletter.staff.models import Role
 from newsletter.subscribers.consent.texts import wording_text
+from newsletter.subscribers.consent.tracking import question
 from newsletter.subscribers.lists import all_lists
 from newsletter.subscribers.models import FunnelStep, MailingList, Purpose
 from newsletter.subscribers.signup import funnel
@@ -99,8 +100,6 @@ def _form(lists: Sequence[MailingList], spoken: str, *, script: bool) -> str:
             "embed/form.html",
             lists=lists,
             consent_text=wording_text(Purpose.NEWSLETTER, spoken),
-            tracking_text=wording_text(Purpose.TRACKING, spoken)
-            if current_settings().tracking != "off"
-            else "",
+            tracking=question(spoken),
             script=script,
         )

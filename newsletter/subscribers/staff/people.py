@@ -15,8 +15,10 @@ from newsletter.staff.auth.access import actor, has_any_role, require_role
 from newsletter.staff.models import Role
 from newsletter.subscribers import search
 from newsletter.subscribers.consent.evidence import Visit
+from newsletter.subscribers.consent.tracking import in_words
 from newsletter.subscribers.lists import all_lists
-from newsletter.subscribers.models import MailingList, Subscriber, SubscriptionStatus, TrackingState
+from newsletter.subscribers.models import MailingList, Subscriber, SubscriptionStatus
+from newsletter.subscribers.objections import SCOPE_LABELS, objections_of
 from newsletter.subscribers.queries import UnknownSubscriber
 from newsletter.subscribers.self_service.unsubscribe import leave
 from newsletter.web.app import client_ip, parse_id, user_agent, write_transaction
@@ -30,11 +32,6 @@ STATUSES = {
     SubscriptionStatus.PENDING: N_("Not confirmed"),
     SubscriptionStatus.CONFIRMED: N_("Confirmed"),
     SubscriptionStatus.UNSUBSCRIBED: N_("Left"),
-}
-TRACKING = {
-    TrackingState.UNKNOWN: N_("Not asked"),
-    TrackingState.REFUSED: N_("Not allowed"),
-    TrackingState.GRANTED: N_("Allowed"),
 }
 
 
@@ -82,9 +79,13 @@ def person(subscriber_id: int) -> ResponseReturnValue:
     return render_template(
         "staff/person.html",
         person=_row(found),
-        tracking=translate(TRACKING[found.tracking]),
+        tracking=translate(in_words(found.tracking)),
         created_at=found.created_at,
         restricted_at=found.restricted_at,
+        objections=[
+            translate(SCOPE_LABELS.get(scope, scope))
+            for scope in objections_of([found.address_hash]).get(found.address_hash, [])
+        ],
         may_see_bounces=has_any_role(Role.PRIVACY),
     )
 
@@ -128,10 +129,11 @@ def _page(
     next_url: str | None = None,
 ) -> str:
     audit.record("subscribers listed", actor=actor(), now=utcnow(), count=len(found.people))
+    objecting = objections_of([row.address_hash for row in found.people])
     db.session.commit()
     return render_template(
         "staff/people.html",
-        people=[_row(row) for row in found.people],
+        people=[_row(row) | {"objects": row.address_hash in objecting} for row in found.people],
         text=text,
         after=found.next if text else None,
         next_url=next_url,

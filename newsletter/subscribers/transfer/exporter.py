@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +10,9 @@ import sqlalchemy as sa
 
 from newsletter.db import db, read_transactions
 from newsletter.ledger import audit
+from newsletter.subscribers.consent.tracking import measured_states
 from newsletter.subscribers.models import Consent, ConsentKind, MailingList, Subscriber, Subscription
+from newsletter.subscribers.objections import may_be_exported, objections_of
 from newsletter.web.csv_output import CsvWriter
 
 COLUMNS = (
@@ -21,32 +24,56 @@ COLUMNS = (
     "unsubscribed_at",
     "source",
     "tracking",
+    "measured",
+    "objections",
 )
 #: Subscriptions read at a time.
 PAGE = 1000
 
 
-def record_export(lists: Sequence[MailingList], *, now: datetime, actor: str) -> int:
-    """Note that personal data goes out, before any does; return how many subscriptions that is."""
-    number = db.session.scalar(sa.select(sa.func.count()).select_from(Subscription).where(_on(lists))) or 0
+@dataclass(frozen=True, slots=True)
+class ExportCount:
+    """How much goes out."""
+
+    subscriptions: int
+    #: Subscriptions whose person has objected to the purpose, or has had processing restricted.
+    left_out: int
+
+
+def record_export(lists: Sequence[MailingList], *, purpose: str, now: datetime, actor: str) -> ExportCount:
+    """Note that personal data goes out, for what and without whom, before any does."""
+    numbers = sa.select(sa.func.count()).select_from(Subscription).join(Subscription.subscriber)
+    every = db.session.scalar(numbers.where(_on(lists))) or 0
+    going = db.session.scalar(numbers.where(_on(lists), may_be_exported(purpose))) or 0
+    counted = ExportCount(going, every - going)
     slugs = [mailing_list.slug for mailing_list in lists]
-    audit.record("subscribers exported", actor=actor, now=now, lists=slugs, subscriptions=number)
-    return number
+    audit.record(
+        "subscribers exported",
+        actor=actor,
+        now=now,
+        lists=slugs,
+        purpose=purpose,
+        subscriptions=counted.subscriptions,
+        left_out_objected=counted.left_out,
+    )
+    return counted
 
 
-def csv_pages(lists: Sequence[MailingList]) -> Iterator[str]:
+def csv_pages(lists: Sequence[MailingList], purpose: str) -> Iterator[str]:
     """Yield the file piece by piece: the subscriptions to these lists, or to all when there are none.
+
+    ``purpose`` is one of EXPORT_PURPOSES: whoever has objected to it is left out.
 
     No transaction is open between two pieces, so a slow reader holds nothing up.
     """
     yield _csv([COLUMNS])
     last = 0
-    while rows := _page(lists, after=last):
+    while rows := _page(lists, purpose, after=last):
         yield _csv(rows.values())
         last = max(rows)
 
 
-def _page(lists: Sequence[MailingList], *, after: int) -> dict[int, list[str]]:
+def _page(lists: Sequence[MailingList], purpose: str, *, after: int) -> dict[int, list[str]]:
     """Return the cells of some subscriptions by their number."""
     columns = (
         Subscription.id,
@@ -58,15 +85,24 @@ def _page(lists: Sequence[MailingList], *, after: int) -> dict[int, list[str]]:
         Subscriber.address,
         Subscriber.language,
         Subscriber.tracking,
+        Subscriber.address_hash,
         MailingList.slug,
     )
     found = sa.select(*columns).join(Subscription.subscriber).join(Subscription.mailing_list)
-    page = found.where(Subscription.id > after, _on(lists)).order_by(Subscription.id).limit(PAGE)
+    wanted = found.where(Subscription.id > after, _on(lists), may_be_exported(purpose))
+    page = wanted.order_by(Subscription.id).limit(PAGE)
     with read_transactions():
         rows = db.session.execute(page).all()
         sources = _sources([row.subscriber_id for row in rows])
+        objections = objections_of([row.address_hash for row in rows])
         db.session.rollback()
-    return {row.id: _cells(row, sources.get((row.subscriber_id, row.list_id), "")) for row in rows}
+    return {
+        row.id: [
+            *_cells(row, sources.get((row.subscriber_id, row.list_id), "")),
+            " ".join(objections.get(row.address_hash, [])),
+        ]
+        for row in rows
+    }
 
 
 def _on(lists: Sequence[MailingList]) -> sa.ColumnElement[bool]:
@@ -96,6 +132,7 @@ def _cells(row: Any, source: str) -> list[str]:  # noqa: ANN401 - a row has no t
         _moment(row.unsubscribed_at),
         source,
         row.tracking.value,
+        "yes" if row.tracking in measured_states() else "no",
     ]
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, time
 
 from newsletter.config import current_settings
 from newsletter.errors import AddressInvalid
+from newsletter.moments import read_clock_time
 from newsletter.subscribers.addresses import Address, hash_address, parse_address
 from newsletter.subscribers.transfer.import_file import REQUIRED, Layout, Row
 
@@ -100,7 +101,7 @@ def _instant(text: str) -> datetime:
     else:
         return datetime.combine(day, time(), current_settings().timezone)
     try:
-        return datetime.fromisoformat(text)
+        return read_clock_time(text)
     except ValueError:
         raise RowRejected("consented_at is neither ISO 8601 nor a date such as 31.5.2024") from None
 

@@ -22,6 +22,9 @@ FINE = {
     "mx.kirjakauppa.example A": ["192.0.2.5"],
     "5.2.0.192.in-addr.arpa PTR": ["mx.kirjakauppa.example."],
     "uutiset.kirjakauppa.example A": ["192.0.2.80"],
+    f"_mta-sts.{DOMAIN} TXT": ["v=STSv1; id=1"],
+    f"_smtp._tls.{DOMAIN} TXT": ["v=TLSRPTv1; rua=mailto:tls@kirjakauppa.example"],
+    f"default._bimi.{DOMAIN} TXT": ["v=BIMI1; l=https://kirjakauppa.example/logo.svg"],
 }
 
 
@@ -54,12 +57,15 @@ def look(tmp_path, name_server):
 def test_all_is_well_where_dns_says_what_it_should(look):
     assert look({}) == {
         "spf": (Grade.FINE, "spf_fine"),
+        "envelope": (Grade.FINE, "envelope_same"),
         "dkim": (Grade.FINE, "dkim_fine"),
         "dmarc": (Grade.FINE, "dmarc_fine"),
         "ptr": (Grade.FINE, "ptr_fine"),
+        "ehlo": (Grade.NOTE, "ehlo_left"),
         "mx": (Grade.FINE, "mx_fine"),
         "tls": (Grade.FINE, "tls_fine"),
         "one_click": (Grade.FINE, "one_click_fine"),
+        "advice": (Grade.FINE, "advice_fine"),
     }
 
 
@@ -73,6 +79,31 @@ def test_all_is_well_where_dns_says_what_it_should(look):
         ("spf_broken", {f"{DOMAIN} TXT": ["v=spf1 include:nobody.example -all"]}),
         ("dkim_missing", {f"s1._domainkey.{DOMAIN} TXT": []}),
         ("dkim_missing", {f"s1._domainkey.{DOMAIN} TXT": ["v=DKIM1; p="]}),  # withdrawn
+        ("spf_open", {f"{DOMAIN} TXT": ["v=spf1 all"]}),
+        (
+            "spf_include_open",
+            {
+                f"{DOMAIN} TXT": ["v=spf1 ip4:192.0.2.5 include:r.example -all"],
+                "r.example TXT": ["v=spf1 +all"],
+            },
+        ),
+        (
+            "spf_include_open",
+            {f"{DOMAIN} TXT": ["v=spf1 redirect=r.example"], "r.example TXT": ["v=spf1 all"]},
+        ),
+        ("spf_term", {f"{DOMAIN} TXT": ["v=spf1 ipv4:192.0.2.5 -all"]}),
+        ("spf_term", {f"{DOMAIN} TXT": ["v=spf1 ip4:192.0.2.5 -all."]}),
+        ("spf_term", {f"{DOMAIN} TXT": ["v=spf1 ip4:192.0.2.500 -all"]}),
+        ("spf_void", {f"{DOMAIN} TXT": ["v=spf1 ip4:192.0.2.5 a:x.example a:y.example mx:z.example -all"]}),
+        ("spf_broken", {f"{DOMAIN} TXT": ["v=spf1 ip4:192.0.2.5 " + "mx " * 11 + "-all"]}),
+        ("spf_broken", {f"{DOMAIN} TXT": ["v=spf1 ip4:192.0.2.5 include:kirjakauppa.example -all"]}),
+        ("dkim_several", {f"s1._domainkey.{DOMAIN} TXT": ["v=DKIM1; p=AAAA", "v=DKIM1; p=BBBB"]}),
+        ("dkim_version", {f"s1._domainkey.{DOMAIN} TXT": ["v=DKIM2; p=AAAA"]}),
+        ("dkim_version", {f"s1._domainkey.{DOMAIN} TXT": ["p=AAAA; v=DKIM1"]}),
+        ("dkim_kind", {f"s1._domainkey.{DOMAIN} TXT": ["v=DKIM1; k=ed25519; p=AAAA"]}),
+        ("dkim_kind", {f"s1._domainkey.{DOMAIN} TXT": ["v=DKIM1; k=dsa; p=AAAA"]}),
+        ("dkim_service", {f"s1._domainkey.{DOMAIN} TXT": ["v=DKIM1; s=tlsrpt; p=AAAA"]}),
+        ("dkim_hash", {f"s1._domainkey.{DOMAIN} TXT": ["v=DKIM1; h=sha1; p=AAAA"]}),
         ("dkim_differs", {f"s1._domainkey.{DOMAIN} TXT": ["v=DKIM1; k=rsa; p=AAAA"]}),
         ("dmarc_missing", {f"_dmarc.{DOMAIN} TXT": []}),
         ("dmarc_missing", {f"_dmarc.{DOMAIN} TXT": ["v=DMARC1; p=none", "v=DMARC1; p=reject"]}),
@@ -88,7 +119,7 @@ def test_all_is_well_where_dns_says_what_it_should(look):
 def test_what_is_missing_or_wrong_is_named_and_nothing_else(look, word, zone):
     found = look(zone)
 
-    assert {item for item in found.values() if item[0] is not Grade.FINE} == {(Grade.FAILED, word)}
+    assert {item for item in found.values() if item[0] is Grade.FAILED} == {(Grade.FAILED, word)}
 
 
 @pytest.mark.parametrize(
@@ -111,6 +142,65 @@ def test_what_is_missing_or_wrong_is_named_and_nothing_else(look, word, zone):
 )
 def test_settings_and_the_mail_server_are_judged_as_well(look, code, found, settings):
     assert look({}, **settings)[code] == found
+
+
+BACK = {
+    "paluu.kirjakauppa.example TXT": ["v=spf1 ip4:192.0.2.5 -all"],
+    "paluu.kirjakauppa.example MX": ["10 mx.kirjakauppa.example."],
+}
+
+
+@pytest.mark.parametrize(
+    ("found", "zone"),
+    [
+        ((Grade.FINE, "envelope_fine"), BACK),
+        ((Grade.FAILED, "spf_missing"), BACK | {"paluu.kirjakauppa.example TXT": []}),
+        (
+            (Grade.FAILED, "spf_elsewhere"),
+            BACK | {"paluu.kirjakauppa.example TXT": ["v=spf1 ip4:192.0.2.6 -all"]},
+        ),
+        ((Grade.FAILED, "spf_open"), BACK | {"paluu.kirjakauppa.example TXT": ["v=spf1 +all"]}),
+        ((Grade.FAILED, "envelope_mx"), BACK | {"paluu.kirjakauppa.example MX": ["0 ."]}),
+        ((Grade.FAILED, "envelope_mx"), BACK | {"paluu.kirjakauppa.example MX": []}),
+    ],
+)
+def test_the_domain_that_mails_come_back_to_is_looked_at_as_well(look, found, zone):
+    seen = look(zone, bounce_address="palaute@paluu.kirjakauppa.example", sender_address=f"u@{DOMAIN}")
+
+    assert seen["envelope"] == found
+    assert seen["spf"] == (Grade.FINE, "spf_fine")
+
+
+def test_who_sends_through_a_relay_gets_its_includes_followed(look):
+    record = {f"{DOMAIN} TXT": ["v=spf1 include:relay.example -all"]}
+
+    assert look(record | {"relay.example TXT": ["v=spf1 ip4:198.51.100.0/24 -all"]}, mail_addresses="")[
+        "spf"
+    ] == (
+        Grade.NOTE,
+        "spf_there",
+    )
+    assert look(record, mail_addresses="")["spf"] == (Grade.FAILED, "spf_broken")
+    assert look(record | {"relay.example TXT": ["v=spf1 +all"]}, mail_addresses="")["spf"] == (
+        Grade.FAILED,
+        "spf_include_open",
+    )
+
+
+def test_two_names_that_are_not_there_are_worth_knowing(look):
+    record = {f"{DOMAIN} TXT": ["v=spf1 ip4:192.0.2.5 a:x.example a:y.example -all"]}
+
+    assert look(record)["spf"] == (Grade.NOTE, "spf_void")
+
+
+@pytest.mark.parametrize("name", ["_mta-sts", "_smtp._tls", "default._bimi", "_dmarc"])
+def test_what_nobody_asks_for_is_advice(look, name):
+    record = ["v=DMARC1; p=none"] if name == "_dmarc" else []
+
+    found = look({f"{name}.{DOMAIN} TXT": record})
+
+    assert found["advice"] == (Grade.NOTE, "advice_missing")
+    assert not any(grade is Grade.FAILED for grade, _word in found.values())
 
 
 def test_a_record_of_the_domain_above_counts_where_there_is_none(look):
@@ -140,6 +230,12 @@ def test_strict_alignment_is_held_to(look):
         ("example", "kirjakauppa.example", False),
         ("toinen.example", "kirjakauppa.example", False),
         ("kauppa.example", "kirjakauppa.example", False),
+        # By what can be registered, and not by dots.
+        ("posti.kirjakauppa.example", "uutiset.kirjakauppa.example", True),
+        ("co.uk", "kirjakauppa.co.uk", False),
+        ("toinen.co.uk", "kirjakauppa.co.uk", False),
+        ("posti.kirjakauppa.co.uk", "kirjakauppa.co.uk", True),
+        ("toinen.github.io", "kirjakauppa.github.io", False),
     ],
 )
 def test_one_signs_for_the_other_within_one_domain_only(signs, domain, relaxed):
@@ -153,7 +249,7 @@ def test_nobody_answering_is_not_the_same_as_there_being_nothing(look, name_serv
     found = look({})
 
     assert {code for code, (grade, word) in found.items() if (grade, word) == (Grade.UNKNOWN, "unanswered")} == {
-        "spf", "dkim", "dmarc", "ptr", "mx", "one_click",
+        "spf", "dkim", "dmarc", "ptr", "mx", "one_click", "advice",
     }  # fmt: skip
     assert not any(grade is Grade.FAILED for grade, _word in found.values())
 

@@ -3,6 +3,7 @@
 import email
 import email.policy
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from email.message import EmailMessage
 from urllib.parse import urlsplit
 
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 
 from newsletter.campaigns.models import Campaign, Edition
 from newsletter.db import db
-from newsletter.sending.message.personalize import Personalizer, compile_edition
+from newsletter.sending.message.personalize import ListName, Personalizer, compile_edition
 from newsletter.subscribers import links as person_links
 from newsletter.tracking.links import HIT_TOKEN
 from newsletter.tracking.models import Link
@@ -32,9 +33,9 @@ class Press:
         compile_edition(self.edition)
         db.session.flush()
 
-    def source(self, *, is_measured: bool) -> bytes:
-        filler = Personalizer(self.edition, {1: "uutiset"}, NOW)
-        return filler.render(7, "matti@example.com", 1, is_measured=is_measured)
+    def source(self, *, is_measured: bool, now: datetime = NOW) -> bytes:
+        personalizer = Personalizer(self.edition, {1: ListName("uutiset", "Uutiset, viikoittain")})
+        return personalizer.render(7, "matti@example.com", 1, is_measured=is_measured, now=now)
 
     def copy(self, *, is_measured: bool) -> EmailMessage:
         source = self.source(is_measured=is_measured)
@@ -176,7 +177,8 @@ def test_the_headers_of_a_copy(press):
         "Subject": "Maaliskuun uutiset",
         "Date": "Tue, 03 Mar 2026 09:30:00 +0000",
         "Content-Language": "fi",
-        "List-Id": f"<uutiset.{domain}>",
+        "X-Auto-Response-Suppress": "OOF, AutoReply",
+        "List-Id": f'"Uutiset, viikoittain" <uutiset.{domain}>',
         "List-Unsubscribe": f"<{link(copy, 'unsubscribe')}>",
         "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
         "List-Help": "<http://127.0.0.1:8000/privacy?lang=fi>",
@@ -184,6 +186,46 @@ def test_the_headers_of_a_copy(press):
         "Feedback-ID": f"{made.edition.campaign_id}:uutiset:campaign:kirjakauppa",
         "MIME-Version": "1.0",
     }
+
+
+def test_a_copy_has_the_date_of_its_handing_over(press):
+    made = press()
+
+    late = made.source(is_measured=True, now=NOW + timedelta(hours=3))
+
+    assert b"\r\nDate: Tue, 03 Mar 2026 12:30:00 +0000\r\n" in late
+    personalizer = Personalizer(made.edition, {1: ListName("uutiset", "Uutiset, viikoittain")})
+    dates = [
+        personalizer.render_unsigned(
+            7, "matti@example.com", 1, is_measured=False, now=NOW + timedelta(seconds=step)
+        )
+        for step in (0, 0.5, 1)
+    ]
+    assert [date.partition(b"Date: ")[2].partition(b"\r\n")[0][-14:-6] for date in dates] == [
+        b"09:30:00",
+        b"09:30:00",
+        b"09:30:01",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "phrase"),
+    [
+        ("Kesän uutiset", "=?utf-8?q?Kes=C3=A4n_uutiset?="),
+        ('"Ny" \\ nu', r'"\"Ny\" \\ nu"'),
+        ("=?utf-8?q?x?=", "=?utf-8?b?PT91dGYtOD9xP3g/PQ==?="),
+        ("Uutiset\r\nBcc: kaikki@example.com", '"Uutiset Bcc: kaikki@example.com"'),
+    ],
+)
+def test_the_list_is_called_by_its_name_on_one_line(press, name, phrase):
+    personalizer = Personalizer(press().edition, {1: ListName("uutiset", name)})
+
+    source = personalizer.render(7, "matti@example.com", 1, is_measured=False, now=NOW)
+
+    (line,) = [line for line in source.split(b"\r\n") if line.startswith(b"List-Id:")]
+    assert line.decode() == f"List-Id: {phrase} <uutiset.kirjakauppa.example>"
+    parsed = email.message_from_bytes(source, policy=email.policy.default)
+    assert parsed.get_all("Bcc") is None
 
 
 def test_every_header_stands_once(press):

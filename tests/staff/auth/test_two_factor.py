@@ -4,8 +4,12 @@ import re
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
 from newsletter.db import db
+from newsletter.ledger.audit import AuditEntry
+from newsletter.mail.models import OutboxMail
+from newsletter.staff import accounts
 from newsletter.staff.auth import two_factor
 from newsletter.staff.models import Role, Staff
 from tests.staff.conftest import sign_in_as
@@ -98,11 +102,81 @@ def test_ten_minutes_after_the_password_it_begins_anew(client, anna, log_in, clo
     assert client.get("/staff/login/code").location == "/staff/login"
 
 
-def test_guessing_codes_ends_soon(anna, log_in, submit):
+def test_after_five_wrong_codes_one_begins_anew_with_the_password(client, anna, log_in, submit):
     log_in()
-    answers = [submit("/staff/login/code", code=f"{number:06}").status_code for number in range(9)]
+    answers = [submit("/staff/login/code", code=f"{number:06}").status_code for number in range(5)]
 
-    assert answers == [422] * 8 + [429]
+    assert answers == [422] * 4 + [429]
+    assert client.get("/staff/login/code").location == "/staff/login"
+
+
+def test_a_kept_cookie_has_no_more_tries_than_the_browser(client, anna, log_in, submit):
+    log_in()
+    kept = client.get_cookie("staff").value
+    for number in range(5):
+        submit("/staff/login/code", code=f"{number:06}")
+    client.set_cookie("staff", kept)
+
+    assert submit("/staff/login/code", code=code_of(anna)).status_code == 429
+    assert client.get("/staff/campaigns").status_code == 302
+
+
+def from_network(client, number: int) -> None:
+    client.environ_base["REMOTE_ADDR"] = f"2001:db8:7:{number:x}::1"
+
+
+def guess_from_many_networks(client, log_in, submit, count: int) -> list[int]:
+    """Enter wrong codes after the right password, each from a network of its own."""
+    answers = []
+    for number in range(count):
+        from_network(client, number)
+        log_in()
+        answers.append(submit("/staff/login/code", code=f"{number:06}").status_code)
+    return answers
+
+
+def test_codes_guessed_from_everywhere_are_counted_together(client, anna, log_in, submit):
+    answers = guess_from_many_networks(client, log_in, submit, 21)
+
+    assert answers == [422] * 20 + [429]
+    log_in()
+    assert submit("/staff/login/code", code=code_of(anna)).status_code == 429
+
+
+def test_guesses_from_elsewhere_do_not_keep_the_owner_out(client, anna, log_in, submit, log_out):
+    log_in()
+    submit("/staff/login/code", code=code_of(anna))
+    log_out()
+    home = client.environ_base["REMOTE_ADDR"]
+    anna.totp_counter = None
+    db.session.commit()
+    guess_from_many_networks(client, log_in, submit, 21)
+
+    client.environ_base["REMOTE_ADDR"] = home
+    log_in()
+    assert submit("/staff/login/code", code=code_of(anna)).location == "/staff/"
+
+
+def test_each_wrong_code_is_in_the_audit_log_and_the_owner_is_told_once_a_day(anna, log_in, submit):
+    for tries in (5, 4):
+        log_in()
+        for number in range(tries):
+            submit("/staff/login/code", code=f"{number:06}")
+
+    acts = db.session.scalars(
+        sa.select(AuditEntry.action).where(AuditEntry.object == f"staff:{anna.id}")
+    ).all()
+    assert acts.count("code refused") == 8  # the ninth is not even looked at
+    mail = db.session.scalars(sa.select(OutboxMail)).one()
+    assert (mail.template, mail.address, mail.context["what"]) == ("staff_changed", anna.email, "wrong_codes")
+
+
+def test_a_new_password_ends_a_login_that_is_half_done(client, anna, log_in, now):
+    log_in()
+    accounts.change_password(anna, "uusi salasana on pitkä", now=now)
+    db.session.commit()
+
+    assert client.get("/staff/login/code").location == "/staff/login"
 
 
 def test_a_recovery_code_works_once(client, anna, log_in, submit, log_out):

@@ -11,6 +11,7 @@ from newsletter.subscribers.models import TrackingState
 from tests.subscribers.conftest import LOCAL
 from tests.subscribers.rows import every_row
 from tests.support.every_mail import make_every_mail, pages_behind
+from tests.support.mailbox import html_of
 
 #: What measuring records of a fetched picture or link, and nothing else does.
 MEASURED = {"events", "campaign_totals", "link_totals", "link_readers", "spool_offsets", "deliveries"}
@@ -50,6 +51,19 @@ def mails(
     start_campaign(make_campaign([finnish]).id, now=now, actor="staff:1")
     send_due()
     return [*made, outgoing.to("lukija@example.com")[0]]
+
+
+@pytest.mark.parametrize("engine", ["sqlite"])
+def test_no_mail_is_wider_than_the_smallest_phone(mails, browser):
+    page = browser.new_page(viewport={"width": 320, "height": 640})
+
+    wider = {}
+    for mail in mails:
+        page.set_content(html_of(mail))
+        wider[mail["Subject"]] = page.evaluate("document.documentElement.scrollWidth") - 320
+
+    page.close()
+    assert {subject: pixels for subject, pixels in wider.items() if pixels} == {}
 
 
 def test_ten_looks_at_every_link_of_every_mail_change_nothing(mails, client, stored):

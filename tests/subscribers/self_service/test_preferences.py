@@ -74,12 +74,12 @@ def test_each_list_shows_how_it_stands(client, make_subscriber, make_list, finni
         (TrackingState.GRANTED, "consent", ["tracking"]),
         (TrackingState.UNKNOWN, "consent", []),
         (TrackingState.REFUSED, "consent", []),
-        (TrackingState.UNKNOWN, "notice", ["tracking"]),
-        (TrackingState.REFUSED, "notice", []),
+        (TrackingState.UNKNOWN, "notice", []),
+        (TrackingState.REFUSED, "notice", ["tracking"]),
         (TrackingState.UNKNOWN, "aggregate", []),
     ],
 )
-def test_the_tracking_box_shows_whether_the_person_is_measured(
+def test_the_tracking_box_is_ticked_where_its_words_are_what_the_person_said(
     client, make_subscriber, change_settings, state, mode, ticked
 ):
     change_settings(tracking=mode)

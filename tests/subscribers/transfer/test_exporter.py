@@ -13,7 +13,7 @@ from newsletter.subscribers.transfer.importer import import_file
 from newsletter.web.csv_output import escape_formula
 from tests.support.clock import NOW
 
-HEADER = "address,language,list,status,confirmed_at,unsubscribed_at,source,tracking\r\n"
+HEADER = "address,language,list,status,confirmed_at,unsubscribed_at,source,tracking,measured,objections\r\n"
 
 
 @pytest.fixture
@@ -29,10 +29,10 @@ def test_every_subscription_is_one_row(run, make_subscriber, finnish, english, s
 
     at = "2026-03-03T09:30:00+00:00"
     assert run().stdout_bytes.decode() == (
-        HEADER + "eero@example.com,fi,suomeksi,pending,,,form,unknown\r\n"
-        f"meri@example.com,fi,suomeksi,confirmed,{at},,,granted\r\n"
-        f"meri@example.com,fi,in-english,confirmed,{at},,,granted\r\n"
-        f"aino@example.com,en,in-english,unsubscribed,{at},{at},,unknown\r\n"
+        HEADER + "eero@example.com,fi,suomeksi,pending,,,form,unknown,no,\r\n"
+        f"meri@example.com,fi,suomeksi,confirmed,{at},,,granted,yes,\r\n"
+        f"meri@example.com,fi,in-english,confirmed,{at},,,granted,yes,\r\n"
+        f"aino@example.com,en,in-english,unsubscribed,{at},{at},,unknown,no,\r\n"
     )
 
 
@@ -52,7 +52,7 @@ def test_the_source_is_what_the_import_said(run, finnish, tmp_path):
 
     (row,) = run().stdout.splitlines()[1:]
 
-    assert row == "meri@example.com,fi,suomeksi,confirmed,2024-05-30T21:00:00+00:00,,Messut 2024,unknown"
+    assert row == "meri@example.com,fi,suomeksi,confirmed,2024-05-30T21:00:00+00:00,,Messut 2024,unknown,no,"
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\0"])
@@ -75,7 +75,7 @@ def test_all_pages_together_are_complete(app, make_subscriber, finnish, monkeypa
     for address in addresses:
         make_subscriber(address, [finnish])
 
-    pages = list(csv_pages([]))
+    pages = list(csv_pages([], "newsletter"))
 
     assert [len(page.splitlines()) for page in pages] == [1, 2, 2, 1]
     assert [row.split(",")[0] for row in "".join(pages[1:]).splitlines()] == addresses
@@ -84,11 +84,16 @@ def test_all_pages_together_are_complete(app, make_subscriber, finnish, monkeypa
 def test_an_export_is_on_record_before_anything_goes_out(app, make_subscriber, finnish, english, stored):
     make_subscriber("meri@example.com", [finnish, english])
 
-    record_export([english], now=NOW, actor="staff:7")
+    record_export([english], purpose="record", now=NOW, actor="staff:7")
 
     (entry,) = stored(AuditEntry)
     assert (entry.action, entry.actor, entry.at) == ("subscribers exported", "staff:7", NOW)
-    assert entry.details == {"lists": ["in-english"], "subscriptions": 1}
+    assert entry.details == {
+        "lists": ["in-english"],
+        "purpose": "record",
+        "subscriptions": 1,
+        "left_out_objected": 0,
+    }
 
 
 def test_a_file_is_written_for_its_owner_alone(run, make_subscriber, finnish, tmp_path):
@@ -97,7 +102,12 @@ def test_a_file_is_written_for_its_owner_alone(run, make_subscriber, finnish, tm
 
     done = run("--out", str(out), "--json")
 
-    assert json.loads(done.stdout) == {"file": str(out), "subscriptions": 1}
+    assert json.loads(done.stdout) == {
+        "file": str(out),
+        "purpose": "newsletter",
+        "subscriptions": 1,
+        "left_out": 0,
+    }
     assert out.stat().st_mode & 0o777 == 0o600
     assert out.read_bytes().decode().startswith(HEADER + "meri@example.com,fi,")
 
