@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0020_verdicts"
-down_revision = "0017_staff_cleared"
+revision = "0022_verdicts"
+down_revision = "0021_periodic_runs"
 branch_labels = None
 depends_on = None
 
