@@ -4,38 +4,38 @@ from flask import Flask
 from jinja2 import StrictUndefined
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from newsletter.api import registration as api
-from newsletter.bounces import registration as bounces
-from newsletter.campaigns import registration as campaigns
+from newsletter.api.registration import register as register_api
+from newsletter.bounces.registration import register as register_bounces
+from newsletter.campaigns.registration import register as register_campaigns
 from newsletter.config import Settings, data_folder
 from newsletter.db import engine_options
-from newsletter.mail import registration as mail
-from newsletter.privacy import registration as privacy
-from newsletter.running import registration as running
-from newsletter.sending import registration as sending
-from newsletter.staff import registration as staff
-from newsletter.stats import registration as stats
-from newsletter.subscribers import registration as subscribers
-from newsletter.tracking import registration as tracking
-from newsletter.web import registration as web
+from newsletter.mail.registration import register as register_mail
+from newsletter.privacy.registration import register as register_privacy
+from newsletter.running.registration import register as register_running
+from newsletter.sending.registration import register as register_sending
+from newsletter.staff.registration import register as register_staff
+from newsletter.stats.registration import register as register_stats
+from newsletter.subscribers.registration import register as register_subscribers
+from newsletter.tracking.registration import register as register_tracking
 from newsletter.web.app import Application
+from newsletter.web.registration import register as register_web
 
 __all__ = ["create_app"]
 
-#: From the ground up: a package may use what stands before it.
+#: What each package adds, from the ground up: a package may use what stands before it.
 PACKAGES = (
-    web,
-    mail,
-    staff,
-    subscribers,
-    campaigns,
-    tracking,
-    sending,
-    bounces,
-    stats,
-    privacy,
-    api,
-    running,
+    register_web,
+    register_mail,
+    register_staff,
+    register_subscribers,
+    register_campaigns,
+    register_tracking,
+    register_sending,
+    register_bounces,
+    register_stats,
+    register_privacy,
+    register_api,
+    register_running,
 )
 
 
@@ -53,8 +53,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config.update(_flask_settings(chosen))
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    for package in PACKAGES:
-        package.register(app, chosen)
+    for register in PACKAGES:
+        register(app, chosen)
     if chosen.proxy_hops:
         hops = chosen.proxy_hops
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]

@@ -40,6 +40,7 @@ _LIMITS = (
     "code",
     "domain",
     "login",
+    "login-code",
     "openid",
     "passkey",
     "reset",
