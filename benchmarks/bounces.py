@@ -21,7 +21,7 @@ from sqlalchemy.engine import URL
 from benchmarks.engines import database
 from newsletter import create_app
 from newsletter.bounces.models import Bounce, Complaint
-from newsletter.bounces.parser import read
+from newsletter.bounces.parser import parse_message
 from newsletter.bounces.sources.mailbox import fetch_maildir
 from newsletter.campaigns.drafts import create_campaign
 from newsletter.campaigns.models import CampaignStatus
@@ -72,7 +72,7 @@ def measure(engine: str, folder: Path, url: URL, number: int) -> None:
         contents = [path.read_bytes() for path in (maildir / "new").iterdir()]
         began, used = time.monotonic(), time.process_time()
         for content in contents:
-            read(content)
+            parse_message(content)
         reading = time.process_time() - used
         began, used = time.monotonic(), time.process_time()
         taken = fetch_maildir(maildir, NOW)

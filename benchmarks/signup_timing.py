@@ -86,8 +86,10 @@ def _measure(engine: str, folder: Path, requests: int) -> bool:
 @contextmanager
 def _loading(app: Flask) -> Iterator[None]:
     told = threading.Event()
-    loader = threading.Thread(target=load_repeatedly, args=(app, queue.load, SIGNUP_LOAD_INTERVAL, told))
-    with queue.loading(Path(app.instance_path)):
+    loader = threading.Thread(
+        target=load_repeatedly, args=(app, queue.load_queued, SIGNUP_LOAD_INTERVAL, told)
+    )
+    with queue.loader_running(Path(app.instance_path)):
         loader.start()
         try:
             yield

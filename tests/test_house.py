@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from newsletter import retention
-from newsletter.bounces.models import Kind
+from newsletter.bounces.models import ReportKind
 from newsletter.db import Base, UtcDateTime, db
 from newsletter.mail.outbox import deliver_due
 from newsletter.privacy.audit_log.action_labels import ACTION_LABELS
@@ -63,7 +63,7 @@ NOT_EXPORTED = {
 #: What a row of these has to look like for the product to work with it.
 SHAPES: dict[str, dict[str, Any]] = {
     "audit": {"object": f"subscriber:{PERSON}"},
-    "bounces": {"kind": Kind.HARD},
+    "bounces": {"kind": ReportKind.HARD},
     "consents": {"kind": ConsentKind.CONFIRMED},
     "holds": {"ended_at": NOW},
     "outbox": {
@@ -224,7 +224,7 @@ def test_rd3_every_field_of_a_copy_has_a_name(canary):
 
 def test_rd3_every_state_in_a_copy_has_words():
     kinds = (
-        TrackingState, SubscriptionStatus, ConsentKind, DeliveryStatus, EventKind, MachineClass, Kind,
+        TrackingState, SubscriptionStatus, ConsentKind, DeliveryStatus, EventKind, MachineClass, ReportKind,
         RequestKind,
     )  # fmt: skip
     states = {state.value for kind in kinds for state in kind}

@@ -1,1 +1,1 @@
-"""REST: one module per resource, no rules of its own."""
+"""REST API: one module per resource; the rules are those of the domain packages."""

@@ -1,4 +1,4 @@
-"""The way into the API: a token, what it may do, how often, and writes that may be repeated."""
+"""Authentication of API requests: token, scope, rate limit, and idempotency of writes."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -23,87 +23,87 @@ from newsletter.subscribers.lists import UnknownList
 
 
 class ScopeMissing(NotAllowed):
-    """The token may call this, and not ask that of it."""
+    """The token may call this endpoint, but lacks the scope for that part of it."""
 
     message = N_("This token was not made for that.")
 
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-PER_TOKEN = "600/minute"  # noqa: S105 - a rate
-PER_STRANGER = "60/minute"
-_MARK = "api_scope"
+TOKEN_RATE_LIMIT = "600/minute"  # noqa: S105 - a rate
+ANONYMOUS_RATE_LIMIT = "60/minute"
+_SCOPE_ATTRIBUTE = "api_scope"
 
 
 def needs_scope(scope: str) -> Callable[[View], View]:
-    """Let only tokens of a scope in. An endpoint that names none is closed to all."""
+    """Require a scope for an endpoint. An endpoint without one is closed to all tokens."""
 
     def mark(view: View) -> View:
-        setattr(view, _MARK, scope)
+        setattr(view, _SCOPE_ATTRIBUTE, scope)
         return view
 
     return mark
 
 
-def scope_of(view: Callable[..., Any]) -> str | None:
-    """Return the scope an endpoint asks for."""
-    found: str | None = getattr(view, _MARK, None)
+def required_scope(view: Callable[..., Any]) -> str | None:
+    """Return the scope an endpoint requires."""
+    found: str | None = getattr(view, _SCOPE_ATTRIBUTE, None)
     return found
 
 
-def enter() -> Response | None:
-    """Check the token of a request before anything else is looked at."""
+def authenticate() -> Response | None:
+    """Authenticate and authorize a request before anything else is read; None lets it through."""
     now = utcnow()
     kind, _space, given = request.headers.get("Authorization", "").partition(" ")
     secret = given.strip()
     token = find_token(secret, now=now) if kind.lower() == "bearer" else None
     if token is None:
-        return _stranger()
-    if (refused := _count(token)) is not None:
+        return _unauthorized()
+    if (refused := _enforce_rate_limit(token)) is not None:
         return refused
-    scope = scope_of(current_app.view_functions[request.endpoint or ""])
+    scope = required_scope(current_app.view_functions[request.endpoint or ""])
     if scope not in token.scopes:
         return problem(403, _("This token was not made for that."), code="scope_missing")
     g.api_token = token
-    _note_use(token, now)
-    # A look is no write, whatever its method: each is made, and each is in the audit log.
+    _record_use(token, now)
+    # A POST that only reads is not replayed: each has its audit entry.
     is_write = request.method == "POST" and not scope.endswith(":read")
     return idempotency.begin(token, secret, now) if is_write else None
 
 
-def api_token() -> ApiToken:
+def current_token() -> ApiToken:
     """Return the token of this request."""
     found: ApiToken = g.api_token
     return found
 
 
 def actor() -> str:
-    """Name the token as the audit log does."""
-    return f"token:{api_token().id}"
+    """Return the actor of the audit log for this token."""
+    return f"token:{current_token().id}"
 
 
 def require_scope(scope: str) -> None:
-    """Raise ScopeMissing where part of a call takes one more scope, and the token lacks it."""
-    if scope not in api_token().scopes:
+    """Raise ScopeMissing when the token lacks an additional scope."""
+    if scope not in current_token().scopes:
         raise ScopeMissing
 
 
 def require_lists(slugs: Iterable[str]) -> None:
-    """Raise UnknownList for a list that the token may not touch: to it, there is none."""
-    allowed = api_token().lists
+    """Raise UnknownList for a list that the token may not access: to it, the list does not exist."""
+    allowed = current_token().lists
     for slug in slugs:
         if allowed is not None and slug not in allowed:
             raise UnknownList(slug=slug[:60])
 
 
-def require_whole() -> None:
-    """Refuse a token for some lists where a call is about all of them."""
-    if api_token().lists is not None:
+def require_all_lists() -> None:
+    """Abort with 403 for a token limited to some lists."""
+    if current_token().lists is not None:
         abort(403)
 
 
-def leave(response: Response) -> Response:
-    """Write down the answer of a write that may be repeated, and say what is left of the rate."""
+def finish_response(response: Response) -> Response:
+    """Store the response of an idempotent write, and add the headers of rate limit and ETag."""
     idempotency.finish(response)
     for name, value in g.pop("rate", {}).items():
         response.headers[name] = str(value)
@@ -113,15 +113,15 @@ def leave(response: Response) -> Response:
     return response
 
 
-def _stranger() -> Response:
-    limiter.enforce(PER_STRANGER, "api", limiter.client_key())
+def _unauthorized() -> Response:
+    limiter.enforce(ANONYMOUS_RATE_LIMIT, "api", limiter.client_key())
     response = problem(401, _("Send a token: Authorization: Bearer …"))
     response.headers["WWW-Authenticate"] = "Bearer"
     return response
 
 
-def _count(token: ApiToken) -> Response | None:
-    (rule,) = limiter.parse_rule(PER_TOKEN)
+def _enforce_rate_limit(token: ApiToken) -> Response | None:
+    (rule,) = limiter.parse_rule(TOKEN_RATE_LIMIT)
     used = limiter.increment(rule, "token", str(token.id))
     left = max(0, int(limiter.reset_time(rule, "token", str(token.id)) - time.time()))
     g.rate = {
@@ -136,7 +136,7 @@ def _count(token: ApiToken) -> Response | None:
     return problem(429, _("Too many attempts. Wait a moment and try again."))
 
 
-def _note_use(token: ApiToken, now: datetime) -> None:
+def _record_use(token: ApiToken, now: datetime) -> None:
     if was_recently_used(token, now=now):
         return
     is_reading = request.method in {"GET", "HEAD"}

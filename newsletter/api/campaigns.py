@@ -1,12 +1,12 @@
-"""``/api/v1/campaigns``: write, preview, send, and see what became of it."""
+"""``/api/v1/campaigns``: create, edit, preview and send campaigns, and read their figures."""
 
 from datetime import UTC, timedelta
 from typing import Any
 
-from newsletter.api.auth import actor, api_token, needs_scope, require_lists, require_scope
-from newsletter.api.resource import make_resource, refuses, require_match
+from newsletter.api.auth import actor, current_token, needs_scope, require_lists, require_scope
+from newsletter.api.resource import documents_problems, make_resource, require_if_match
 from newsletter.api.schemas import (
-    LARGEST_ID,
+    MAX_ID,
     CampaignIn,
     CampaignOut,
     CampaignsOut,
@@ -18,7 +18,7 @@ from newsletter.api.schemas import (
     SendIn,
 )
 from newsletter.campaigns.compose import compose
-from newsletter.campaigns.drafts import UnknownCampaign, create_campaign, get_campaign, lists_of
+from newsletter.campaigns.drafts import UnknownCampaign, create_campaign, get_campaign, get_campaign_lists
 from newsletter.campaigns.editing import get_edition, save_edition
 from newsletter.campaigns.models import Campaign, Edition
 from newsletter.clock import utcnow
@@ -32,13 +32,13 @@ bp = make_resource("campaigns", "Issues of a newsletter, from draft to sent, and
 
 @bp.get("/campaigns")
 @needs_scope("campaigns:read")
-@refuses(bp, 422)
+@documents_problems(bp, 422)
 @bp.arguments(Paging, location="query")
 @bp.response(200, CampaignsOut)
 def show_campaigns(asked: dict[str, Any]) -> dict[str, Any]:
     """Show campaigns, newest first."""
     limit = asked["limit"]
-    rows = page_of_campaigns(before=asked.get("after"), size=limit + 1, lists=api_token().lists)
+    rows = page_of_campaigns(before=asked.get("after"), size=limit + 1, lists=current_token().lists)
     shown = rows[:limit]
     return {
         "items": [_as_data(row) for row in shown],
@@ -48,7 +48,7 @@ def show_campaigns(asked: dict[str, Any]) -> dict[str, Any]:
 
 @bp.post("/campaigns")
 @needs_scope("campaigns:write")
-@refuses(bp, 400, 404, 409, 413, 415, 422)
+@documents_problems(bp, 400, 404, 409, 413, 415, 422)
 @bp.arguments(CampaignIn)
 @bp.response(201, CampaignOut)
 def write_campaign(sent: dict[str, Any]) -> dict[str, Any]:
@@ -62,21 +62,21 @@ def write_campaign(sent: dict[str, Any]) -> dict[str, Any]:
 
 @bp.get("/campaigns/<int:campaign_id>")
 @needs_scope("campaigns:read")
-@refuses(bp, 404)
+@documents_problems(bp, 404)
 @bp.response(200, CampaignOut)
 def show_campaign(campaign_id: int) -> dict[str, Any]:
     """Show one campaign and how far it is."""
-    return _as_data(_get(campaign_id))
+    return _as_data(_get_visible_campaign(campaign_id))
 
 
 @bp.get("/campaigns/<int:campaign_id>/preview")
 @needs_scope("campaigns:read")
-@refuses(bp, 404)
+@documents_problems(bp, 404)
 @bp.response(200, PreviewOut)
 def preview_campaign(campaign_id: int) -> dict[str, Any]:
     """Show a campaign as it will look."""
     editions = []
-    for edition in _get(campaign_id).editions:
+    for edition in _get_visible_campaign(campaign_id).editions:
         parts = compose(edition)
         editions.append(
             {
@@ -91,22 +91,22 @@ def preview_campaign(campaign_id: int) -> dict[str, Any]:
 
 @bp.get("/campaigns/<int:campaign_id>/editions/<language>")
 @needs_scope("campaigns:read")
-@refuses(bp, 404)
+@documents_problems(bp, 404)
 @bp.response(200, EditionOut)
 def show_edition(campaign_id: int, language: str) -> Edition:
     """Show what is written in one language. Its ETag is what a change has to name."""
-    return get_edition(_get(campaign_id), language)
+    return get_edition(_get_visible_campaign(campaign_id), language)
 
 
 @bp.put("/campaigns/<int:campaign_id>/editions/<language>")
 @needs_scope("campaigns:write")
-@refuses(bp, 400, 404, 412, 413, 415, 422, 428)
+@documents_problems(bp, 400, 404, 412, 413, 415, 422, 428)
 @bp.arguments(EditionIn)
 @bp.response(200, EditionOut)
 def write_edition(sent: dict[str, Any], campaign_id: int, language: str) -> Edition:
     """Write over what has been read of a draft: nobody else's words are lost unseen."""
-    edition = get_edition(_get(campaign_id, lock=True), language)
-    require_match(EditionOut(), edition, must=True)
+    edition = get_edition(_get_visible_campaign(campaign_id, lock=True), language)
+    require_if_match(EditionOut(), edition, must=True)
     saved = save_edition(campaign_id, language, version=edition.version, **sent, now=utcnow(), actor=actor())
     db.session.commit()
     return saved
@@ -114,14 +114,14 @@ def write_edition(sent: dict[str, Any], campaign_id: int, language: str) -> Edit
 
 @bp.post("/campaigns/<int:campaign_id>/send")
 @needs_scope("campaigns:send")
-@refuses(bp, 400, 404, 409, 412, 413, 415, 422)
+@documents_problems(bp, 400, 404, 409, 412, 413, 415, 422)
 @bp.arguments(SendIn, required=False)
 @bp.response(202, CampaignOut)
 def send_campaign(asked: dict[str, Any], campaign_id: int) -> dict[str, Any]:
     """Send a draft, now or later, to who is confirmed on its lists; under SECOND_PERSON, ask for it."""
     if asked["despite_preflight"]:
         require_scope("campaigns:override")
-    require_match(CampaignOut(), _as_data(_get(campaign_id, lock=True)))
+    require_if_match(CampaignOut(), _as_data(_get_visible_campaign(campaign_id, lock=True)))
     hours = asked["over_hours"]
     sent = release_campaign(
         campaign_id,
@@ -137,33 +137,33 @@ def send_campaign(asked: dict[str, Any], campaign_id: int) -> dict[str, Any]:
 
 @bp.get("/campaigns/<int:campaign_id>/figures")
 @needs_scope("figures:read")
-@refuses(bp, 404)
+@documents_problems(bp, 404)
 @bp.response(200, FiguresOut)
 def show_figures(campaign_id: int) -> dict[str, Any]:
     """Show what became of a campaign, in totals only."""
-    return campaign_figures(_get(campaign_id), utcnow()).as_dict()
+    return campaign_figures(_get_visible_campaign(campaign_id), utcnow()).as_dict()
 
 
-def _get(campaign_id: int, *, lock: bool = False) -> Campaign:
-    if campaign_id > LARGEST_ID:
+def _get_visible_campaign(campaign_id: int, *, lock: bool = False) -> Campaign:
+    if campaign_id > MAX_ID:
         raise UnknownCampaign(id=campaign_id)
     found = get_campaign(campaign_id, lock=lock)
-    if not _may_see(found):
+    if not _is_visible(found):
         raise UnknownCampaign(id=campaign_id)
     return found
 
 
-def _may_see(campaign: Campaign) -> bool:
-    """A token for some lists sees campaigns that went to no others."""
-    allowed = api_token().lists
-    return allowed is None or {row.slug for row in lists_of(campaign)} <= set(allowed)
+def _is_visible(campaign: Campaign) -> bool:
+    """Return whether the token may see a campaign: one limited to lists, only if it goes to no others."""
+    allowed = current_token().lists
+    return allowed is None or {row.slug for row in get_campaign_lists(campaign)} <= set(allowed)
 
 
 def _as_data(campaign: Campaign) -> dict[str, Any]:
     return {
         "id": campaign.id,
         "status": campaign.status.value,
-        "lists": [row.slug for row in lists_of(campaign)],
+        "lists": [row.slug for row in get_campaign_lists(campaign)],
         "subject": campaign.subject,
         "languages": [edition.language for edition in campaign.editions],
         "created_at": campaign.created_at,

@@ -1,4 +1,4 @@
-"""``newsletter webhooks …``: whom we tell of what happens."""
+"""``newsletter webhooks …``: manage outgoing webhooks."""
 
 from collections.abc import Sequence
 from datetime import timedelta

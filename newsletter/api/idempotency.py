@@ -1,7 +1,7 @@
-"""Writes that a program may repeat: under a key of its own each is done once, and answered as before.
+"""Idempotency keys: a write with a key is executed once, and its response replayed for a day.
 
-An answer may name a person, and is kept for a day, through their erasure. So we keep what we cannot
-read: everything is enciphered or hashed with the program's token, of which we have a hash alone.
+A stored response may hold personal data and outlive an erasure within that day. So keys and requests are
+hashed and responses encrypted with the secret of the API token, of which we store only a hash.
 """
 
 import base64
@@ -18,16 +18,16 @@ from newsletter.api.problems import problem
 from newsletter.db import db, execute_dml, insert_or_ignore
 from newsletter.staff.models import ApiToken
 
-REMEMBERED = timedelta(hours=24)
-_LONGEST_KEY = 200
+KEY_LIFETIME = timedelta(hours=24)
+_MAX_KEY_LENGTH = 200
 
 
 def begin(token: ApiToken, secret: str, now: datetime) -> Response | None:
-    """Answer a repeated write as it was answered before; let a new one through under its key."""
+    """Return the stored response of a repeated write, or a problem; None for a new one."""
     key = request.headers.get("Idempotency-Key", "")
     if not key:
         return None
-    if len(key) > _LONGEST_KEY or not key.isprintable():
+    if len(key) > _MAX_KEY_LENGTH or not key.isprintable():
         words = _("An idempotency key has at most 200 characters.")
         return problem(400, words, code="idempotency_key_invalid")
     name = _hash(secret, b"key", key.encode())
@@ -54,7 +54,7 @@ def begin(token: ApiToken, secret: str, now: datetime) -> Response | None:
 
 
 def finish(response: Response) -> None:
-    """Write down the answer of a write that may be repeated."""
+    """Store the response of a write with a key."""
     kept = g.pop("repeatable", None)
     if kept is None or response.status_code >= 500:  # noqa: PLR2004
         return
@@ -62,15 +62,15 @@ def finish(response: Response) -> None:
     mine = sa.update(IdempotentRequest).where(
         IdempotentRequest.token_id == token_id, IdempotentRequest.key == name
     )
-    db.session.rollback()  # of a refusal nothing stays, and the key may be used again
+    db.session.rollback()  # discard what a refused write left in the session
     body = _cipher(secret).encrypt(response.get_data()).decode()
     execute_dml(mine.values(status=response.status_code, body=body))
     db.session.commit()
 
 
-def forget_old(now: datetime) -> int:
-    """Forget writes that nobody will repeat any more, and return how many."""
-    return execute_dml(sa.delete(IdempotentRequest).where(IdempotentRequest.created_at < now - REMEMBERED))
+def delete_expired(now: datetime) -> int:
+    """Delete keys older than KEY_LIFETIME, and return how many. Does not commit."""
+    return execute_dml(sa.delete(IdempotentRequest).where(IdempotentRequest.created_at < now - KEY_LIFETIME))
 
 
 def _hash(secret: str, purpose: bytes, content: bytes) -> str:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from newsletter.api.auth import actor, api_token, needs_scope, require_lists, require_whole
-from newsletter.api.resource import make_resource, refuses
+from newsletter.api.auth import actor, current_token, needs_scope, require_all_lists, require_lists
+from newsletter.api.resource import documents_problems, make_resource
 from newsletter.api.schemas import ListIn, ListOut, ListsOut
 from newsletter.clock import utcnow
 from newsletter.db import db
@@ -15,17 +15,17 @@ bp = make_resource("lists", "Newsletters, each in one language.")
 
 @bp.get("/lists")
 @needs_scope("lists:read")
-@refuses(bp)
+@documents_problems(bp)
 @bp.response(200, ListsOut)
 def show_lists() -> dict[str, list[MailingList]]:
     """Show all lists."""
-    allowed = api_token().lists
+    allowed = current_token().lists
     return {"items": [row for row in all_lists() if allowed is None or row.slug in allowed]}
 
 
 @bp.get("/lists/<slug>")
 @needs_scope("lists:read")
-@refuses(bp, 404)
+@documents_problems(bp, 404)
 @bp.response(200, ListOut)
 def show_list(slug: str) -> MailingList:
     """Show one list."""
@@ -35,12 +35,12 @@ def show_list(slug: str) -> MailingList:
 
 @bp.post("/lists")
 @needs_scope("lists:write")
-@refuses(bp, 400, 409, 413, 415, 422)
+@documents_problems(bp, 400, 409, 413, 415, 422)
 @bp.arguments(ListIn)
 @bp.response(201, ListOut)
 def make_list(sent: dict[str, Any]) -> MailingList:
     """Make a list."""
-    require_whole()
+    require_all_lists()
     made = create_list(**sent, now=utcnow(), actor=actor())
     db.session.commit()
     return made

@@ -1,4 +1,4 @@
-"""What the API remembers: writes that a program may repeat, and whom it tells of what happens."""
+"""Tables of the API: idempotency keys, webhooks and their messages."""
 
 from datetime import datetime
 
@@ -9,47 +9,47 @@ from newsletter.db import Base
 
 
 class IdempotentRequest(Base):
-    """A write with a key of the program's own: sent twice, it is done once. Kept for a day.
+    """A write with an Idempotency-Key: sent twice, it is executed once. Kept for a day.
 
-    Only the program's token can read any of it (``repeats``).
+    The response is encrypted with a key that only the token's secret yields (``idempotency``).
     """
 
     __tablename__ = "idempotent_requests"
 
     token_id: Mapped[int] = mapped_column(ForeignKey("api_tokens.id", ondelete="CASCADE"), primary_key=True)
-    #: A keyed hash of it: programs put into a key what they like.
+    #: Keyed hash of the key, as clients may put personal data into it.
     key: Mapped[str] = mapped_column(primary_key=True)
-    #: Covers method, path and body: the same key for something else is a mistake.
+    #: Keyed hash of method, path and body: another request with the same key is refused.
     fingerprint: Mapped[str]
-    #: NULL until the answer has been written down.
+    #: HTTP status; NULL until the response is stored.
     status: Mapped[int | None]
-    #: Enciphered.
+    #: The encrypted response.
     body: Mapped[str | None]
     created_at: Mapped[datetime]
 
 
 class Webhook(Base):
-    """An address of another program that wants to be told."""
+    """An outgoing webhook."""
 
     __tablename__ = "webhooks"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     url: Mapped[str]
-    #: Signs what is sent there; encrypted, as it has to be known to be used.
+    #: The signing secret; encrypted, as its plain text is needed for signing.
     secret: Mapped[str]
-    #: What it wants to hear of.
+    #: The subscribed events.
     events: Mapped[list[str]] = mapped_column(JSON)
-    #: Who made it: "console" or "staff:7".
+    #: The actor that created it: "console" or "staff:7".
     made_by: Mapped[str]
     created_at: Mapped[datetime]
-    #: NULL while it is told.
+    #: NULL while it is active.
     ended_at: Mapped[datetime | None]
-    #: How far in the sealed ledger of consents it has been told.
+    #: Position in the hash chain of the consent ledger up to which messages were enqueued.
     position: Mapped[int]
 
 
 class WebhookMessage(Base):
-    """One thing that one address is told, tried until it is taken. It names people by number alone."""
+    """One event for one webhook, retried until it is accepted. Refers to people by id only."""
 
     __tablename__ = "webhook_messages"
     __table_args__ = (
@@ -64,17 +64,17 @@ class WebhookMessage(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     webhook_id: Mapped[int] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
-    #: The same at every try, so that the other side can tell a repetition.
+    #: The same in every attempt, so that the receiver can detect duplicates.
     message_id: Mapped[str] = mapped_column(unique=True)
     event: Mapped[str]
-    #: What it is about, as "consent:7" or "campaign:3": nothing is told twice.
+    #: Such as "consent:7" or "campaign:3"; unique by webhook and event.
     object: Mapped[str]
     body: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(index=True)
     attempts: Mapped[int] = mapped_column(default=0)
-    #: When to try; NULL once it was taken or given up. A worker moves it on before it tries.
+    #: The next attempt; NULL once accepted or given up. A worker advances it before each attempt.
     due_at: Mapped[datetime | None]
-    #: NULL until the other side took it.
+    #: NULL until the receiver accepted it.
     delivered_at: Mapped[datetime | None]
-    #: The last answer; NULL when none was heard.
+    #: HTTP status of the last attempt; NULL without a response.
     reply_code: Mapped[int | None]

@@ -1,4 +1,4 @@
-"""The OpenAPI document of the API, and a page to read it without any other site."""
+"""The OpenAPI document of the API, and a self-hosted page to read it."""
 
 from typing import Any
 
@@ -14,17 +14,17 @@ bp = Blueprint("api_document", __name__, url_prefix="/api/v1")
 RESOURCES = (lists.bp, subscribers.bp, campaigns.bp, suppressions.bp, rights_requests.bp)
 
 
-class OurApi(Api):  # type: ignore[misc] # flask-smorest has no types
-    """flask-smorest without its error pages: it would turn every page of the site into JSON."""
+class NewsletterApi(Api):  # type: ignore[misc] # flask-smorest has no types
+    """flask-smorest without its error handlers, which would turn every page of the site into JSON."""
 
     def _register_error_handlers(self) -> None:
-        """Leave errors to the resources."""
+        """Register none: the resources have their own."""
 
 
 def init_app(app: Flask) -> None:
-    """Add the resources and their document."""
+    """Register the resources and their document."""
     app.config.update(API_TITLE="Newsletter", API_VERSION="v1", OPENAPI_VERSION="3.1.0")
-    api = OurApi(app)
+    api = NewsletterApi(app)
     for resource in RESOURCES:
         api.register_blueprint(resource)
     bearer = {"type": "http", "scheme": "bearer", "description": "newsletter tokens create …"}
@@ -36,36 +36,36 @@ def init_app(app: Flask) -> None:
 
 @bp.get("/openapi.json")
 def openapi() -> ResponseReturnValue:
-    return jsonify(document())
+    return jsonify(build_document())
 
 
 @bp.get("/docs")
 def docs() -> ResponseReturnValue:
-    described = document()
+    described = build_document()
     return render_template("api/docs.html", document=described, operations=list(_operations(described)))
 
 
-def document() -> dict[str, Any]:
-    """Return the OpenAPI document, with the scope each operation asks for."""
+def build_document() -> dict[str, Any]:
+    """Return the OpenAPI document with the scope of each operation."""
     made: dict[str, Any] = current_app.extensions["newsletter.api"].spec.to_dict()
-    made["paths"] |= {"/api/v1/subscriptions": {"post": _SIGNUP}}
+    made["paths"] |= {"/api/v1/subscriptions": {"post": _SIGNUP_OPERATION}}
     made["servers"] = [{"url": current_settings().base_url}]
     for rule in current_app.url_map.iter_rules():
-        scope = auth.scope_of(current_app.view_functions[rule.endpoint])
+        scope = auth.required_scope(current_app.view_functions[rule.endpoint])
         path = made["paths"].get(rule.rule.replace("<int:", "{").replace("<", "{").replace(">", "}"), {})
         for method in (rule.methods or set()) & {"GET", "POST", "PUT"}:
             if scope is not None and method.lower() in path:
                 operation = path[method.lower()]
                 operation["security"] = [{"token": [scope]}]
                 if method == "POST" and not scope.endswith(":read"):
-                    operation.setdefault("parameters", []).append(_IDEMPOTENCY)
+                    operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY_HEADER)
                 if "412" in operation["responses"]:
                     must = "428" in operation["responses"]
-                    operation.setdefault("parameters", []).append(_IF_MATCH | {"required": must})
+                    operation.setdefault("parameters", []).append(_IF_MATCH_HEADER | {"required": must})
     return made
 
 
-_SIGNUP = {
+_SIGNUP_OPERATION = {
     "summary": "Ask for a subscription, as the form does",
     "description": "For other sites: no token, the form's limits, one answer for all addresses.",
     "tags": ["api_subscribers"],
@@ -95,7 +95,7 @@ _SIGNUP = {
     },
 }
 
-_IDEMPOTENCY = {
+_IDEMPOTENCY_KEY_HEADER = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
@@ -103,7 +103,7 @@ _IDEMPOTENCY = {
     "description": "Sent again within a day with the same body, the write is done once.",
 }
 
-_IF_MATCH = {
+_IF_MATCH_HEADER = {
     "name": "If-Match",
     "in": "header",
     "required": False,

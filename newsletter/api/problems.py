@@ -1,6 +1,6 @@
-"""Problem documents (RFC 9457): how the API says no.
+"""Problem documents (RFC 9457): the error responses of the API.
 
-``code`` is stable and meant for programs; ``detail`` is a sentence in the language asked for.
+``code`` is stable, for programs; ``detail`` is a sentence in the requested language.
 """
 
 import json
@@ -17,7 +17,7 @@ from newsletter.errors import NewsletterError
 from newsletter.web.app import STATUS
 from newsletter.web.i18n import translate
 
-CODES = {
+PROBLEM_CODES = {
     400: "bad_request",
     401: "token_missing",
     403: "not_allowed",
@@ -36,12 +36,12 @@ CODES = {
 def problem(
     status: int, detail: str, errors: Mapping[str, Any] | None = None, *, code: str | None = None
 ) -> Response:
-    """Return a problem document; ``errors`` has a sentence for each field that is wrong."""
+    """Return a problem document; ``errors`` has messages by field."""
     document: dict[str, object] = {
         "type": "about:blank",
         "title": HTTP_STATUS_CODES[status],
         "status": status,
-        "code": code or CODES.get(status, "error"),
+        "code": code or PROBLEM_CODES.get(status, "error"),
         "detail": detail,
     }
     if errors:
@@ -50,7 +50,7 @@ def problem(
 
 
 def from_http_error(error: HTTPException) -> Response:
-    """Turn an error of the protocol into a problem document."""
+    """Return the problem document of an HTTP error."""
     texts = {
         400: _("The request is not valid JSON."),
         401: _("Send a token: Authorization: Bearer …"),
@@ -66,22 +66,22 @@ def from_http_error(error: HTTPException) -> Response:
     }
     status = error.code or 500
     detail = texts.get(status, _("Something went wrong. Try again later."))
-    response = problem(status, detail, _fields(error))
+    response = problem(status, detail, _field_errors(error))
     for name, value in error.get_headers():
         if name.lower() in {"allow", "retry-after", "www-authenticate"}:
             response.headers[name] = value
     return response
 
 
-def from_refusal(error: NewsletterError) -> Response:
-    """Turn a refusal of the product into a problem document, its code made of its kind."""
+def from_newsletter_error(error: NewsletterError) -> Response:
+    """Return the problem document of a NewsletterError; its code is the class name in snake case."""
     status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 422)
     code = re.sub(r"(?<!^)(?=[A-Z])", "_", type(error).__name__).lower()
     return problem(status, translate(error.message, error.values), code=code)
 
 
-def _fields(error: HTTPException) -> dict[str, Any]:
-    """Return what marshmallow found wrong, by field; nothing that was sent is repeated."""
+def _field_errors(error: HTTPException) -> dict[str, Any]:
+    """Return marshmallow's messages by field; submitted values are not repeated."""
     messages = (getattr(error, "data", None) or {}).get("messages", {})
     found: dict[str, Any] = {}
     for place in messages.values():

@@ -1,4 +1,4 @@
-"""What every resource of the API has: the gate, problem documents, and its place in the document."""
+"""Base of the API resources: authentication, problem documents, conditional requests."""
 
 from typing import Any
 
@@ -9,20 +9,20 @@ from marshmallow import Schema
 from werkzeug.exceptions import HTTPException
 
 from newsletter.api import auth
-from newsletter.api.problems import from_http_error, from_refusal
+from newsletter.api.problems import from_http_error, from_newsletter_error
 from newsletter.api.schemas import ProblemOut
 from newsletter.errors import NewsletterError
 
 
 class StrictParser(FlaskParser):  # type: ignore[misc] # flask-smorest has no types
-    """Takes nothing for absent that is there: not in a query, and not in a body that is no JSON."""
+    """Request parser that ignores nothing: no unknown query field, and no body that is not JSON."""
 
-    # Else a query may hold what the schema does not know, and a mistyped filter filters nothing.
+    # By default unknown query fields are ignored, so a mistyped filter would filter nothing.
     DEFAULT_UNKNOWN_BY_LOCATION = FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION | {"query": None}
 
     def load_json(self, req: Request, schema: Schema) -> Any:  # noqa: ANN401 - whatever was sent
-        """Read the body, if there is one."""
-        # Else a campaign whose day came as a form would go out at once: curl says "form" unless told.
+        """Parse the body, if there is one; abort with 415 or 400."""
+        # Ignoring a form body (curl's default) would send a scheduled campaign at once.
         if req.get_data() and not req.is_json:
             abort(415)
         try:
@@ -32,7 +32,7 @@ class StrictParser(FlaskParser):  # type: ignore[misc] # flask-smorest has no ty
 
 
 class Resource(Blueprint):  # type: ignore[misc] # the same
-    """A resource that reads strictly."""
+    """Blueprint with the strict parser."""
 
     ARGUMENTS_PARSER = StrictParser()
 
@@ -40,18 +40,18 @@ class Resource(Blueprint):  # type: ignore[misc] # the same
 def make_resource(name: str, description: str) -> Blueprint:
     """Return the blueprint of a resource under /api/v1."""
     bp = Resource(f"api_{name}", __name__, url_prefix="/api/v1", description=description)
-    bp.before_request(auth.enter)
-    bp.after_request(auth.leave)
+    bp.before_request(auth.authenticate)
+    bp.after_request(auth.finish_response)
     bp.register_error_handler(HTTPException, from_http_error)
-    bp.register_error_handler(NewsletterError, from_refusal)
+    bp.register_error_handler(NewsletterError, from_newsletter_error)
     return bp
 
 
-def require_match(schema: Schema, seen: Any, *, must: bool = False) -> None:  # noqa: ANN401 - smorest's data
-    """Hold a write to what the program has seen of it: ``If-Match`` names the ETag of its GET.
+def require_if_match(schema: Schema, seen: Any, *, must: bool = False) -> None:  # noqa: ANN401 - smorest's data
+    """Check If-Match against the ETag of the resource (RFC 9110, 13.1.1).
 
-    ``seen`` is what that GET would show now, and has to be locked. Another ETag is a 412, and with
-    ``must`` none at all a 428.
+    ``seen`` is what its GET would return now, and has to be locked. Aborts with 412 for another ETag, and,
+    with ``must``, with 428 for none.
     """
     if not request.headers.get("If-Match"):
         if must:
@@ -63,8 +63,8 @@ def require_match(schema: Schema, seen: Any, *, must: bool = False) -> None:  # 
         abort(412)
 
 
-def refuses(bp: Blueprint, *statuses: int) -> Any:  # noqa: ANN401 - a decorator of smorest's
-    """Say in the document which problems an endpoint answers with, besides those of every endpoint."""
+def documents_problems(bp: Blueprint, *statuses: int) -> Any:  # noqa: ANN401 - a decorator of smorest's
+    """Document the problems of an endpoint, in addition to those of every endpoint."""
 
     def document(view: Any) -> Any:  # noqa: ANN401
         for status in (401, 403, 429, *statuses):

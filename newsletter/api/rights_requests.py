@@ -1,16 +1,16 @@
-"""``/api/v1/requests``: what people ask about their data, as the rights desk keeps it.
+"""``/api/v1/requests``: rights requests of data subjects (GDPR Art. 15 to 21).
 
-Another system can enter what reached it and follow what becomes of it. The answer itself, an
-erasure or a refusal, stays one deliberate press of a person at the desk.
+Another system can enter requests that reached it and follow their status. Fulfilling or refusing one is
+left to staff.
 """
 
 from typing import Any
 
 import sqlalchemy as sa
 
-from newsletter.api.auth import actor, needs_scope, require_whole
-from newsletter.api.resource import make_resource, refuses
-from newsletter.api.schemas import LARGEST_ID, RequestIn, RequestOut, RequestsIn, RequestsOut
+from newsletter.api.auth import actor, needs_scope, require_all_lists
+from newsletter.api.resource import documents_problems, make_resource
+from newsletter.api.schemas import MAX_ID, RequestIn, RequestOut, RequestsIn, RequestsOut
 from newsletter.clock import utcnow
 from newsletter.config import current_settings
 from newsletter.db import db
@@ -24,13 +24,13 @@ bp = make_resource("requests", "What people ask about their data: access, erasur
 
 @bp.get("/requests")
 @needs_scope("requests:read")
-@refuses(bp, 422)
+@documents_problems(bp, 422)
 @bp.arguments(RequestsIn, location="query")
 @bp.response(200, RequestsOut)
 @write_transaction
 def show_requests(asked: dict[str, Any]) -> dict[str, Any]:
     """Show requests, oldest first, all or those of one status."""
-    require_whole()
+    require_all_lists()
     found = sa.select(RightsRequest).where(RightsRequest.id > asked.get("after", 0))
     if "status" in asked:
         found = found.where(RightsRequest.status == RequestStatus(asked["status"]))
@@ -46,12 +46,12 @@ def show_requests(asked: dict[str, Any]) -> dict[str, Any]:
 
 @bp.post("/requests")
 @needs_scope("requests:write")
-@refuses(bp, 400, 409, 413, 415, 422)
+@documents_problems(bp, 400, 409, 413, 415, 422)
 @bp.arguments(RequestIn)
 @bp.response(201, RequestOut)
 def enter_request(sent: dict[str, Any]) -> dict[str, Any]:
     """Enter a request that reached another system. Its due date begins now."""
-    require_whole()
+    require_all_lists()
     made = register.record_request(
         RequestKind(sent["kind"]),
         sent["address"],
@@ -68,13 +68,13 @@ def enter_request(sent: dict[str, Any]) -> dict[str, Any]:
 
 @bp.get("/requests/<int:number>")
 @needs_scope("requests:read")
-@refuses(bp, 404)
+@documents_problems(bp, 404)
 @bp.response(200, RequestOut)
 @write_transaction
 def show_request(number: int) -> dict[str, Any]:
     """Show one request and what became of it."""
-    require_whole()
-    if number > LARGEST_ID:
+    require_all_lists()
+    if number > MAX_ID:
         raise register.UnknownRequest
     found = register.get_request(number)
     audit.record("request read", actor=actor(), now=utcnow(), object=f"request:{number}")

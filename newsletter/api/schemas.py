@@ -1,4 +1,4 @@
-"""What goes in and out of the API, as the OpenAPI document shows it."""
+"""Schemas of API requests and responses, as shown in the OpenAPI document."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,14 +12,14 @@ from newsletter.privacy.models import RequestKind, RequestStatus
 from newsletter.privacy.requests.register import SCOPE_LABELS, STAFF_CHANNELS
 from newsletter.sending.lifecycle.send_window import MAX_SPREAD
 
-#: Line breaks and tabs are text; the rest means something else to a database, a mail or a terminal.
-_CONTROLS = {chr(code) for code in (*range(32), 127)} - {"\n", "\r", "\t"}
-#: Larger numbers are no ids of ours, and PostgreSQL would refuse them.
-LARGEST_ID = 2**31 - 1
+#: Control characters except line breaks and tabs; refused in text.
+_CONTROL_CHARACTERS = {chr(code) for code in (*range(32), 127)} - {"\n", "\r", "\t"}
+#: The largest id of a PostgreSQL integer column.
+MAX_ID = 2**31 - 1
 
 
-class Strict(Schema):
-    """Takes no field that it does not know: a mistyped one must not be silently ignored."""
+class StrictSchema(Schema):
+    """Schema that refuses unknown fields, so that a mistyped one is not ignored silently."""
 
     class Meta:
         """For marshmallow."""
@@ -35,29 +35,29 @@ class Moment(fields.AwareDateTime):
         self.DESERIALIZATION_FUNCS = {"iso": read_clock_time}
 
 
-def text(longest: int, **more: Any) -> fields.String:  # noqa: ANN401 - marshmallow's own
-    """Return a field of text that a database can keep."""
-    return fields.String(validate=[validate.Length(min=1, max=longest), _storable], **more)
+def text_field(longest: int, **more: Any) -> fields.String:  # noqa: ANN401 - marshmallow's own
+    """Return a string field of 1 to ``longest`` characters, without control characters."""
+    return fields.String(validate=[validate.Length(min=1, max=longest), _check_storable], **more)
 
 
-def _storable(value: str) -> None:
-    if not set(value).isdisjoint(_CONTROLS):
+def _check_storable(value: str) -> None:
+    if not set(value).isdisjoint(_CONTROL_CHARACTERS):
         raise ValidationError("No control characters.")
-    # JSON can write half a character of UTF-16 for itself; no database and no mail can.
+    # JSON escapes can hold lone surrogates, which no database or mail accepts.
     if any("\ud800" <= letter <= "\udfff" for letter in value):
         raise ValidationError("No half characters.")
 
 
-def _spoken(value: str) -> None:
+def _check_language(value: str) -> None:
     if value not in current_settings().languages:
         raise ValidationError("Not one of our languages.")
 
 
-class Paging(Strict):
-    """Pages go by key, so that they neither skip nor repeat when rows come and go."""
+class Paging(StrictSchema):
+    """Keyset pagination, stable while rows are inserted and deleted."""
 
     after = fields.Integer(
-        validate=validate.Range(min=0, max=LARGEST_ID),
+        validate=validate.Range(min=0, max=MAX_ID),
         metadata={"description": "The number of the last one of the page before: its `next`."},
     )
     limit = fields.Integer(load_default=50, validate=validate.Range(min=1, max=200))
@@ -74,14 +74,14 @@ class ListOut(Schema):
     created_at = fields.AwareDateTime(required=True)
 
 
-class ListIn(Strict):
+class ListIn(StrictSchema):
     """A list to be made."""
 
-    slug = text(60, required=True)
-    name = text(200, required=True)
-    language = text(2, required=True)
-    topics = fields.String(load_default="", validate=[validate.Length(max=500), _storable])
-    frequency = fields.String(load_default="", validate=[validate.Length(max=200), _storable])
+    slug = text_field(60, required=True)
+    name = text_field(200, required=True)
+    language = text_field(2, required=True)
+    topics = fields.String(load_default="", validate=[validate.Length(max=500), _check_storable])
+    frequency = fields.String(load_default="", validate=[validate.Length(max=200), _check_storable])
 
 
 class ListsOut(Schema):
@@ -101,7 +101,7 @@ class SubscriptionOut(Schema):
 
 
 class SubscriberOut(Schema):
-    """A person."""
+    """A subscriber."""
 
     id = fields.Integer(required=True)
     address = fields.String(required=True)
@@ -119,7 +119,7 @@ class SubscriberOut(Schema):
 class SubscribersIn(Paging):
     """Which people."""
 
-    list = fields.String(validate=[validate.Length(min=1, max=60), _storable])
+    list = fields.String(validate=[validate.Length(min=1, max=60), _check_storable])
 
 
 class SubscribersOut(Schema):
@@ -130,21 +130,21 @@ class SubscribersOut(Schema):
 
 
 class ProofOut(Schema):
-    """What proves a consent, fact by fact."""
+    """The proof of consent of one subscriber."""
 
     address = fields.String(required=True)
     is_held = fields.Boolean(required=True)
     facts = fields.List(fields.Dict(), required=True)
 
 
-class EndIn(Strict):
+class EndIn(StrictSchema):
     """Which subscriptions to end; all without it."""
 
-    lists = fields.List(text(60), load_default=None, allow_none=True, validate=validate.Length(max=100))
+    lists = fields.List(text_field(60), load_default=None, allow_none=True, validate=validate.Length(max=100))
 
 
 class RequestOut(Schema):
-    """A line of the register of requests. The address goes when the person does."""
+    """A rights request. The address is null after an erasure."""
 
     id = fields.Integer(required=True)
     kind = fields.String(required=True, validate=validate.OneOf([kind.value for kind in RequestKind]))
@@ -173,16 +173,19 @@ class RequestsOut(Schema):
     next = fields.Integer(required=True, allow_none=True)
 
 
-class RequestIn(Strict):
+class RequestIn(StrictSchema):
     """A request that reached another system."""
 
     kind = fields.String(required=True, validate=validate.OneOf([kind.value for kind in RequestKind]))
-    address = fields.String(required=True, validate=[validate.Length(min=1, max=320), _storable])
+    address = fields.String(required=True, validate=[validate.Length(min=1, max=320), _check_storable])
     channel = fields.String(required=True, validate=validate.OneOf(STAFF_CHANNELS))
     language = fields.String(
-        load_default=None, allow_none=True, validate=[_spoken], metadata={"description": "Of the answer."}
+        load_default=None,
+        allow_none=True,
+        validate=[_check_language],
+        metadata={"description": "Of the answer."},
     )
-    details = fields.String(load_default="", validate=[validate.Length(max=4000), _storable])
+    details = fields.String(load_default="", validate=[validate.Length(max=4000), _check_storable])
     scopes = fields.List(
         fields.String(validate=validate.OneOf(list(SCOPE_LABELS))),
         load_default=list,
@@ -200,26 +203,26 @@ class EditionOut(Schema):
     body = fields.String(required=True, metadata={"description": "Markdown."})
 
 
-class EditionIn(Strict):
+class EditionIn(StrictSchema):
     """What an edition is to say."""
 
-    subject = text(250, required=True)
-    preview = fields.String(load_default="", validate=[validate.Length(max=250), _storable])
-    body = text(100_000, required=True, metadata={"description": "Markdown."})
+    subject = text_field(250, required=True)
+    preview = fields.String(load_default="", validate=[validate.Length(max=250), _check_storable])
+    body = text_field(100_000, required=True, metadata={"description": "Markdown."})
 
 
-def _within_a_year(moment: datetime) -> None:
+def _check_within_a_year(moment: datetime) -> None:
     if abs(moment - utcnow()) > timedelta(days=366):
         raise ValidationError("More than a year away.")
 
 
-class SendIn(Strict):
-    """How to send; without it, at once to all."""
+class SendIn(StrictSchema):
+    """When and how to send; by default at once, to all."""
 
     at = Moment(
         load_default=None,
         allow_none=True,
-        validate=_within_a_year,
+        validate=_check_within_a_year,
         metadata={"description": "When to begin, with an offset; at most a year ahead. Without it: now."},
     )
     over_hours = fields.Integer(
@@ -259,14 +262,16 @@ class CampaignOut(Schema):
     )
 
 
-class CampaignIn(Strict):
+class CampaignIn(StrictSchema):
     """A campaign to be written."""
 
-    lists = fields.List(text(60), required=True, validate=validate.Length(min=1, max=100))
-    subject = text(250, required=True)
-    body = text(200_000, required=True, metadata={"description": "Markdown."})
-    preview = fields.String(load_default="", validate=[validate.Length(max=250), _storable])
-    language = fields.String(load_default=None, allow_none=True, validate=[validate.Length(max=2), _storable])
+    lists = fields.List(text_field(60), required=True, validate=validate.Length(min=1, max=100))
+    subject = text_field(250, required=True)
+    body = text_field(200_000, required=True, metadata={"description": "Markdown."})
+    preview = fields.String(load_default="", validate=[validate.Length(max=250), _check_storable])
+    language = fields.String(
+        load_default=None, allow_none=True, validate=[validate.Length(max=2), _check_storable]
+    )
 
 
 class CampaignsOut(Schema):
@@ -277,7 +282,7 @@ class CampaignsOut(Schema):
 
 
 class EditionPreview(Schema):
-    """An edition as it will be sent, with marks where each person's own links go."""
+    """An edition as it will be sent, with placeholders for personal links."""
 
     language = fields.String(required=True)
     subject = fields.String(required=True)
@@ -325,14 +330,14 @@ class FiguresOut(Schema):
     as_of = fields.String(required=True)
 
 
-class AddressIn(Strict):
-    """An address, in a body: it must stand in no URL, and so in no log."""
+class AddressIn(StrictSchema):
+    """An address, in the body: it must not be in a URL, and so in no log."""
 
-    address = fields.String(required=True, validate=[validate.Length(min=1, max=320), _storable])
+    address = fields.String(required=True, validate=[validate.Length(min=1, max=320), _check_storable])
 
 
 class SuppressionOut(Schema):
-    """Whether and why an address may not be written to."""
+    """Whether and why an address is suppressed."""
 
     is_suppressed = fields.Boolean(required=True)
     reason = fields.String(required=True, allow_none=True)
@@ -340,7 +345,7 @@ class SuppressionOut(Schema):
 
 
 class ProblemOut(Schema):
-    """Why not (RFC 9457)."""
+    """A problem document (RFC 9457)."""
 
     type = fields.String(required=True)
     title = fields.String(required=True)

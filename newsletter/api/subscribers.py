@@ -1,6 +1,6 @@
-"""``/api/v1/subscribers``: people, their subscriptions, and the proof of their consent.
+"""``/api/v1/subscribers``: subscribers, their subscriptions, and the proof of their consent.
 
-Every look at a person goes into the audit log.
+Every read of a person is written to the audit log.
 """
 
 from typing import Any
@@ -8,10 +8,10 @@ from typing import Any
 import sqlalchemy as sa
 from flask import request
 
-from newsletter.api.auth import actor, api_token, needs_scope, require_lists
-from newsletter.api.resource import make_resource, refuses, require_match
+from newsletter.api.auth import actor, current_token, needs_scope, require_lists
+from newsletter.api.resource import documents_problems, make_resource, require_if_match
 from newsletter.api.schemas import (
-    LARGEST_ID,
+    MAX_ID,
     AddressIn,
     EndIn,
     ProofOut,
@@ -25,12 +25,12 @@ from newsletter.ledger import audit
 from newsletter.privacy.proof.consent import proof_as_dict, read_proof
 from newsletter.subscribers.addresses import parse_address
 from newsletter.subscribers.consent.evidence import Visit
-from newsletter.subscribers.consent.tracking import measured_states
+from newsletter.subscribers.consent.tracking import states_allowing_tracking
 from newsletter.subscribers.lists import get_lists
 from newsletter.subscribers.models import MailingList, Subscriber, Subscription
-from newsletter.subscribers.objections import objections_of
+from newsletter.subscribers.objections import find_objections
 from newsletter.subscribers.queries import UnknownSubscriber
-from newsletter.subscribers.self_service.unsubscribe import leave
+from newsletter.subscribers.self_service.unsubscribe import unsubscribe_from
 from newsletter.web.app import client_ip, user_agent, write_transaction
 
 bp = make_resource("subscribers", "People, their subscriptions, and the proof of their consent.")
@@ -38,7 +38,7 @@ bp = make_resource("subscribers", "People, their subscriptions, and the proof of
 
 @bp.get("/subscribers")
 @needs_scope("subscribers:read")
-@refuses(bp, 404, 422)
+@documents_problems(bp, 404, 422)
 @bp.arguments(SubscribersIn, location="query")
 @bp.response(200, SubscribersOut)
 @write_transaction
@@ -46,14 +46,14 @@ def show_subscribers(asked: dict[str, Any]) -> dict[str, Any]:
     """Show people, oldest first, all or those of one list."""
     if "list" in asked:
         require_lists([asked["list"]])
-    found = _visible().order_by(Subscriber.id).limit(asked["limit"] + 1)
+    found = _visible_subscribers().order_by(Subscriber.id).limit(asked["limit"] + 1)
     if "after" in asked:
         found = found.where(Subscriber.id > asked["after"])
     if "list" in asked:
-        found = found.where(_on([get_lists([asked["list"]])[0].slug]))
+        found = found.where(_on_lists([get_lists([asked["list"]])[0].slug]))
     rows = db.session.scalars(found).unique().all()
     shown = rows[: asked["limit"]]
-    objections = objections_of([row.address_hash for row in shown])
+    objections = find_objections([row.address_hash for row in shown])
     audit.record("subscribers listed", actor=actor(), now=utcnow(), count=len(shown))
     db.session.commit()
     return {
@@ -64,34 +64,34 @@ def show_subscribers(asked: dict[str, Any]) -> dict[str, Any]:
 
 @bp.post("/subscribers/search")
 @needs_scope("subscribers:read")
-@refuses(bp, 400, 404, 413, 415, 422)
+@documents_problems(bp, 400, 404, 413, 415, 422)
 @bp.arguments(AddressIn)
 @bp.response(200, SubscriberOut)
 def find_subscriber(sent: dict[str, Any]) -> dict[str, Any]:
     """Find the person with an address, which then stands in no log of a proxy."""
     key = parse_address(sent["address"]).key
-    found = db.session.scalar(_visible().where(Subscriber.address_key == key))
-    return _shown(found)
+    found = db.session.scalar(_visible_subscribers().where(Subscriber.address_key == key))
+    return _show_audited(found)
 
 
 @bp.get("/subscribers/<int:subscriber_id>")
 @needs_scope("subscribers:read")
-@refuses(bp, 404)
+@documents_problems(bp, 404)
 @bp.response(200, SubscriberOut)
 @write_transaction
 def show_subscriber(subscriber_id: int) -> dict[str, Any]:
     """Show one person."""
-    return _shown(_find(subscriber_id))
+    return _show_audited(_find(subscriber_id))
 
 
 @bp.get("/subscribers/<int:subscriber_id>/proof")
 @needs_scope("subscribers:read")
-@refuses(bp, 404)
+@documents_problems(bp, 404)
 @bp.response(200, ProofOut)
 @write_transaction
 def show_proof(subscriber_id: int) -> dict[str, Any]:
     """Show what proves the consent of one person."""
-    found = _require(_find(subscriber_id))
+    found = _require_found(_find(subscriber_id))
     proof = read_proof(found.address, actor=actor(), now=utcnow())
     db.session.commit()
     return proof_as_dict(proof)
@@ -99,31 +99,31 @@ def show_proof(subscriber_id: int) -> dict[str, Any]:
 
 @bp.post("/subscribers/<int:subscriber_id>/unsubscribe")
 @needs_scope("subscribers:write")
-@refuses(bp, 400, 404, 409, 412, 413, 415, 422)
+@documents_problems(bp, 400, 404, 409, 412, 413, 415, 422)
 @bp.arguments(EndIn)
 @bp.response(200, SubscriberOut)
 def end_subscriptions(sent: dict[str, Any], subscriber_id: int) -> dict[str, Any]:
     """End subscriptions of one person, at their wish. Done twice it changes nothing."""
-    found = _require(_find(subscriber_id, lock=True))
-    require_match(SubscriberOut(), _alone(found))
-    slugs = sent["lists"] if sent["lists"] is not None else api_token().lists
+    found = _require_found(_find(subscriber_id, lock=True))
+    require_if_match(SubscriberOut(), _as_data_with_objections(found))
+    slugs = sent["lists"] if sent["lists"] is not None else current_token().lists
     if slugs is not None:
         require_lists(slugs)
         list_ids = [mailing_list.id for mailing_list in get_lists(slugs)]
     else:
         list_ids = None
-    leave(found, list_ids, now=utcnow(), method="staff", visit=_visit())
+    unsubscribe_from(found, list_ids, now=utcnow(), method="staff", visit=_visit())
     db.session.commit()
-    return _alone(found)
+    return _as_data_with_objections(found)
 
 
-def _visible() -> sa.Select[Subscriber]:
-    allowed = api_token().lists
+def _visible_subscribers() -> sa.Select[Subscriber]:
+    allowed = current_token().lists
     statement = sa.select(Subscriber).options(sa.orm.selectinload(Subscriber.subscriptions))
-    return statement if allowed is None else statement.where(_on(allowed))
+    return statement if allowed is None else statement.where(_on_lists(allowed))
 
 
-def _on(slugs: list[str]) -> sa.ColumnElement[bool]:
+def _on_lists(slugs: list[str]) -> sa.ColumnElement[bool]:
     lists = sa.select(MailingList.id).where(MailingList.slug.in_(slugs))
     return (
         sa.exists()
@@ -133,41 +133,41 @@ def _on(slugs: list[str]) -> sa.ColumnElement[bool]:
 
 
 def _find(subscriber_id: int, *, lock: bool = False) -> Subscriber | None:
-    if subscriber_id > LARGEST_ID:
+    if subscriber_id > MAX_ID:
         return None
-    statement = _visible().where(Subscriber.id == subscriber_id)
+    statement = _visible_subscribers().where(Subscriber.id == subscriber_id)
     return db.session.scalar(statement.with_for_update(of=Subscriber) if lock else statement)
 
 
-def _require(found: Subscriber | None) -> Subscriber:
+def _require_found(found: Subscriber | None) -> Subscriber:
     if found is None:
         raise UnknownSubscriber
     return found
 
 
-def _shown(found: Subscriber | None) -> dict[str, Any]:
-    person = _require(found)
+def _show_audited(found: Subscriber | None) -> dict[str, Any]:
+    person = _require_found(found)
     audit.record("subscriber shown", actor=actor(), now=utcnow(), object=f"subscriber:{person.id}")
     db.session.commit()
-    return _alone(person)
+    return _as_data_with_objections(person)
 
 
 def _visit() -> Visit:
     return Visit(ip=client_ip(), user_agent=user_agent(), form_url=request.base_url)
 
 
-def _alone(person: Subscriber) -> dict[str, Any]:
-    return _as_data(person, objections_of([person.address_hash]).get(person.address_hash, []))
+def _as_data_with_objections(person: Subscriber) -> dict[str, Any]:
+    return _as_data(person, find_objections([person.address_hash]).get(person.address_hash, []))
 
 
 def _as_data(person: Subscriber, objections: list[str]) -> dict[str, Any]:
-    allowed = api_token().lists
+    allowed = current_token().lists
     return {
         "id": person.id,
         "address": person.address,
         "language": person.language,
         "tracking": person.tracking.value,
-        "is_measured": person.tracking in measured_states(),
+        "is_measured": person.tracking in states_allowing_tracking(),
         "objections": objections,
         "is_restricted": person.restricted_at is not None,
         "created_at": person.created_at,

@@ -1,9 +1,9 @@
-"""``/api/v1/suppressions``: addresses that must not be written to. They are kept as hashes alone."""
+"""``/api/v1/suppressions``: suppressed addresses, kept as hashes only."""
 
 from typing import Any
 
-from newsletter.api.auth import actor, needs_scope, require_whole
-from newsletter.api.resource import make_resource, refuses
+from newsletter.api.auth import actor, needs_scope, require_all_lists
+from newsletter.api.resource import documents_problems, make_resource
 from newsletter.api.schemas import AddressIn, SuppressionOut
 from newsletter.clock import utcnow
 from newsletter.db import db
@@ -17,34 +17,34 @@ bp = make_resource("suppressions", "Addresses that must not be written to again.
 
 @bp.post("/suppressions/search")
 @needs_scope("suppressions:read")
-@refuses(bp, 400, 413, 415, 422)
+@documents_problems(bp, 400, 413, 415, 422)
 @bp.arguments(AddressIn)
 @bp.response(200, SuppressionOut)
 def find(sent: dict[str, Any]) -> dict[str, Any]:
     """Ask whether an address may be written to."""
-    return _answer(_key(sent))
+    return _status_of(_read_address_key(sent))
 
 
 @bp.post("/suppressions")
 @needs_scope("suppressions:write")
-@refuses(bp, 400, 409, 413, 415, 422)
+@documents_problems(bp, 400, 409, 413, 415, 422)
 @bp.arguments(AddressIn)
 @bp.response(200, SuppressionOut)
 def ban(sent: dict[str, Any]) -> dict[str, Any]:
     """Ban an address at its owner's wish: no mail at all, until staff lift it. Done twice it is done once."""
-    key, now = _key(sent), utcnow()
+    key, now = _read_address_key(sent), utcnow()
     suppress(key, SuppressionReason.BANNED, now)
     audit.record("address banned", actor=actor(), now=now)
     db.session.commit()
-    return _answer(key)
+    return _status_of(key)
 
 
-def _key(sent: dict[str, Any]) -> str:
-    require_whole()
+def _read_address_key(sent: dict[str, Any]) -> str:
+    require_all_lists()
     return parse_address(sent["address"]).key
 
 
-def _answer(key: str) -> dict[str, Any]:
+def _status_of(key: str) -> dict[str, Any]:
     found = find_suppression(key)
     return {
         "is_suppressed": found is not None,

@@ -1,7 +1,7 @@
-"""The one way out to other sites: hosts that the operator named, and never a private network (SS-7).
+"""HTTPS client of webhooks: only hosts named by the operator, never a private network (SSRF, SS-7).
 
-The name is looked up once and that very address is connected to, so that a name which points
-elsewhere a moment later leads nowhere. Redirects are not followed.
+The host is resolved once and the connection goes to the checked address, so a DNS change in between has
+no effect (DNS rebinding). Redirects are not followed.
 """
 
 import http.client
@@ -14,29 +14,29 @@ from urllib.parse import urlsplit
 from newsletter.config import current_settings
 from newsletter.errors import N_, NewsletterError
 
-SECONDS = 10.0
+TIMEOUT_SECONDS = 10.0
 
 
 class TargetRefused(NewsletterError):
-    """Not a place that we call."""
+    """The URL is not allowed for webhooks."""
 
     message = N_("This address is not called: it must be https, on a host of WEBHOOK_HOSTS, and public.")
 
 
-def is_public(address: str) -> bool:
-    """Tell whether an IP address is anywhere but in a private or special network."""
+def is_public_ip(address: str) -> bool:
+    """Return whether an IP address is global unicast, also when embedded in an IPv6 address."""
     ip = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
         if inner is not None:
             return inner.is_global and ip.ipv4_mapped is not None
-        if ip in ipaddress.ip_network("64:ff9b::/96"):  # NAT64 leads to any IPv4 address
+        if ip in ipaddress.ip_network("64:ff9b::/96"):  # NAT64 (RFC 6052) reaches any IPv4 address
             return False
     return ip.is_global and not ip.is_multicast
 
 
 def require_target(url: str) -> None:
-    """Raise TargetRefused for an address that we do not call, before any look-up."""
+    """Raise TargetRefused for a URL that is not allowed; without a DNS look-up."""
     try:
         parts = urlsplit(url)
         _ = parts.port
@@ -56,17 +56,17 @@ def post(
     body: bytes,
     headers: Mapping[str, str],
     *,
-    may_connect: Callable[[str], bool] = is_public,
+    may_connect: Callable[[str], bool] = is_public_ip,
     context: ssl.SSLContext | None = None,
 ) -> int:
-    """Post to an address and return the status; raise TargetRefused, OSError or HTTPException."""
+    """POST to a URL and return the status; raise TargetRefused, OSError or HTTPException."""
     require_target(url)
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or 443
     found = {str(row[4][0]) for row in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
     if not found or not all(map(may_connect, found)):
         raise TargetRefused
-    connection = _Pinned(host, port, min(found), context or ssl.create_default_context())
+    connection = _PinnedConnection(host, port, min(found), context or ssl.create_default_context())
     try:
         target = parts.path or "/"
         connection.request("POST", f"{target}?{parts.query}" if parts.query else target, body, dict(headers))
@@ -75,14 +75,14 @@ def post(
         connection.close()
 
 
-class _Pinned(http.client.HTTPSConnection):
-    """A connection to an IP address that was checked, with the certificate of the host's name."""
+class _PinnedConnection(http.client.HTTPSConnection):
+    """A connection to a checked IP address that verifies the certificate of the host name."""
 
     def __init__(self, host: str, port: int, ip: str, context: ssl.SSLContext) -> None:
-        super().__init__(host, port, timeout=SECONDS, context=context)
+        super().__init__(host, port, timeout=TIMEOUT_SECONDS, context=context)
         self._ip, self._tls = ip, context
 
     def connect(self) -> None:
-        """Connect where we looked, and nowhere else."""
-        plain = socket.create_connection((self._ip, self.port), SECONDS)
+        """Connect to the checked address."""
+        plain = socket.create_connection((self._ip, self.port), TIMEOUT_SECONDS)
         self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)

@@ -1,7 +1,7 @@
-"""Webhooks: other programs are told what happened, by the Standard Webhooks convention.
+"""Outgoing webhooks, by the Standard Webhooks specification.
 
-What there is to tell stands in our own tables already; a job turns it into messages, one for each
-address and fact, and tries each until it is taken. People are named by number alone.
+A job turns events of our tables into messages, one for each webhook and event, and another attempts each
+until it is accepted. Messages refer to people by id only.
 """
 
 import base64
@@ -20,21 +20,21 @@ from cryptography.fernet import Fernet, MultiFernet
 
 from newsletter.api import webhook_http
 from newsletter.api.models import Webhook, WebhookMessage
-from newsletter.bounces.models import CAME_BACK, Bounce, Complaint
+from newsletter.bounces.models import BOUNCE_KINDS, Bounce, Complaint
 from newsletter.campaigns.models import Campaign, CampaignStatus
 from newsletter.config import current_settings
 from newsletter.db import db, execute_dml, insert_or_ignore
 from newsletter.errors import N_, NewsletterError, NotFound
 from newsletter.ledger import audit
 from newsletter.ledger.hash_chain import Seal
-from newsletter.subscribers.consent.evidence import CHAIN
+from newsletter.subscribers.consent.evidence import CONSENT_CHAIN
 from newsletter.subscribers.models import Consent, ConsentKind, MailingList, Purpose
-from newsletter.subscribers.objections import new_objections
+from newsletter.subscribers.objections import list_objections_since
 
 log = logging.getLogger(__name__)
 
-#: The facts of the ledger, as other programs know them.
-OF_CONSENT = {
+#: The event of each kind of row in the consent ledger.
+CONSENT_EVENTS = {
     ConsentKind.ASKED: "subscriber.subscribed",
     ConsentKind.CONFIRMED: "subscriber.confirmed",
     ConsentKind.WITHDRAWN: "subscriber.unsubscribed",
@@ -42,20 +42,20 @@ OF_CONSENT = {
 CAMPAIGN_FINISHED = "campaign.finished"
 BOUNCED, COMPLAINED = "subscriber.bounced", "subscriber.complained"
 OBJECTED = "subscriber.objected"
-EVENTS = (*OF_CONSENT.values(), CAMPAIGN_FINISHED, BOUNCED, COMPLAINED, OBJECTED)
-BATCH = 200
-#: Gaps between tries, as the convention proposes; after the last one the message is given up.
-RETRY_AFTER = tuple(
+EVENTS = (*CONSENT_EVENTS.values(), CAMPAIGN_FINISHED, BOUNCED, COMPLAINED, OBJECTED)
+BATCH_SIZE = 200
+#: Delays between attempts, as the specification suggests; after the last one the message is given up.
+RETRY_DELAYS = tuple(
     timedelta(seconds=seconds) for seconds in (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
 )
-KEPT = timedelta(days=30)
-#: What came back longer ago is news no more, even after the workers have been away.
-_NEWS = timedelta(days=3)
-Post = Callable[..., int]
+KEEP_FOR = timedelta(days=30)
+#: Older bounces and complaints are not sent, even after an outage of the workers.
+_MAX_REPORT_AGE = timedelta(days=3)
+PostFunction = Callable[..., int]
 
 
 class WebhookInvalid(NewsletterError):
-    """It has to want something that there is."""
+    """Unknown events, or none."""
 
     message = N_("Choose from these events: %(events)s")
 
@@ -67,7 +67,7 @@ class UnknownWebhook(NotFound):
 
 
 def create_webhook(url: str, events: Iterable[str], *, now: datetime, actor: str) -> tuple[Webhook, str]:
-    """Begin to tell an address, and return its secret, shown once. Raises TargetRefused or WebhookInvalid."""
+    """Create a webhook; return it and its secret, shown once. Raises TargetRefused or WebhookInvalid."""
     chosen = sorted(set(events))
     if not chosen or set(chosen) - set(EVENTS):
         raise WebhookInvalid(events=", ".join(EVENTS))
@@ -79,7 +79,8 @@ def create_webhook(url: str, events: Iterable[str], *, now: datetime, actor: str
         events=chosen,
         made_by=actor,
         created_at=now,
-        position=db.session.scalar(sa.select(sa.func.max(Seal.position)).where(Seal.chain == CHAIN)) or 0,
+        position=db.session.scalar(sa.select(sa.func.max(Seal.position)).where(Seal.chain == CONSENT_CHAIN))
+        or 0,
     )
     db.session.add(made)
     db.session.flush()
@@ -101,7 +102,7 @@ def get_webhook(number: int) -> Webhook:
 
 
 def end_webhook(number: int, *, now: datetime, actor: str) -> None:
-    """Tell an address nothing more, and forget what it has not been told. Raises UnknownWebhook."""
+    """End a webhook and delete its undelivered messages. Raises UnknownWebhook."""
     found = get_webhook(number)
     found.ended_at = found.ended_at or now
     execute_dml(sa.delete(WebhookMessage).where(WebhookMessage.webhook_id == number))
@@ -109,7 +110,7 @@ def end_webhook(number: int, *, now: datetime, actor: str) -> None:
 
 
 def replay(number: int, *, since: datetime, now: datetime) -> int:
-    """Tell an address again what it was told since a moment, and return how much. Raises UnknownWebhook."""
+    """Send the messages created since an instant again; return how many. Raises UnknownWebhook."""
     get_webhook(number)
     theirs = (WebhookMessage.webhook_id == number, WebhookMessage.created_at >= since)
     return execute_dml(
@@ -117,25 +118,25 @@ def replay(number: int, *, since: datetime, now: datetime) -> int:
     )
 
 
-def collect(now: datetime) -> int:
-    """Write down what each address has to be told, and return how much. Commits after each."""
+def enqueue_messages(now: datetime) -> int:
+    """Enqueue the messages of all webhooks; return how many. Commits after each webhook."""
     written = 0
     for webhook in all_webhooks():
         if webhook.ended_at is None:
-            written += _collect_consents(webhook, now) + _collect_campaigns(webhook, now)
-            written += _collect_reports(webhook, now) + _collect_objections(webhook, now)
+            written += _enqueue_consents(webhook, now) + _enqueue_campaigns(webhook, now)
+            written += _enqueue_reports(webhook, now) + _enqueue_objections(webhook, now)
             db.session.commit()
-    execute_dml(sa.delete(WebhookMessage).where(WebhookMessage.created_at < now - KEPT))
+    execute_dml(sa.delete(WebhookMessage).where(WebhookMessage.created_at < now - KEEP_FOR))
     db.session.commit()
     return written
 
 
-def deliver(now: datetime, *, post: Post = webhook_http.post) -> int:
-    """Try what is due, and return how much was taken. Commits before and after each."""
+def deliver(now: datetime, *, post: PostFunction = webhook_http.post) -> int:
+    """Attempt the due messages; return how many were accepted. Commits before and after each."""
     taken = 0
     while (found := _claim(now)) is not None:
         message, webhook = found
-        status = _try(message, webhook, now, post)
+        status = _attempt(message, webhook, now, post)
         message.reply_code = status
         if status is not None and 200 <= status < 300:  # noqa: PLR2004
             message.delivered_at, message.due_at = now, None
@@ -146,20 +147,20 @@ def deliver(now: datetime, *, post: Post = webhook_http.post) -> int:
 
 
 def sign(secret: bytes, message_id: str, timestamp: int, body: bytes) -> str:
-    """Return the signature of the convention."""
+    """Return the Standard Webhooks signature."""
     signed = f"{message_id}.{timestamp}.".encode() + body
     return "v1," + base64.b64encode(hmac.digest(secret, signed, "sha256")).decode()
 
 
-def _collect_consents(webhook: Webhook, now: datetime) -> int:
-    # The seals give one order to what several processes wrote at once: nothing is passed over.
+def _enqueue_consents(webhook: Webhook, now: datetime) -> int:
+    # The hash chain orders rows that several processes wrote concurrently, so none is skipped.
     rows = db.session.execute(
         sa.select(Seal.position, Consent, MailingList.slug)
         .outerjoin(Consent, Consent.id == Seal.row_id)
         .outerjoin(MailingList, MailingList.id == Consent.list_id)
-        .where(Seal.chain == CHAIN, Seal.position > webhook.position)
+        .where(Seal.chain == CONSENT_CHAIN, Seal.position > webhook.position)
         .order_by(Seal.position)
-        .limit(BATCH)
+        .limit(BATCH_SIZE)
     ).all()
     written = 0
     for position, consent, slug in rows:
@@ -167,11 +168,13 @@ def _collect_consents(webhook: Webhook, now: datetime) -> int:
         if consent is None or consent.purpose is not Purpose.NEWSLETTER or consent.subscriber_id is None:
             continue  # erased meanwhile, or about tracking
         data = {"subscriber_id": consent.subscriber_id, "list": slug, "method": consent.method}
-        written += _write(webhook, OF_CONSENT[consent.kind], f"consent:{consent.id}", consent.at, data, now)
+        written += _enqueue(
+            webhook, CONSENT_EVENTS[consent.kind], f"consent:{consent.id}", consent.at, data, now
+        )
     return written
 
 
-def _collect_campaigns(webhook: Webhook, now: datetime) -> int:
+def _enqueue_campaigns(webhook: Webhook, now: datetime) -> int:
     told = sa.exists().where(
         WebhookMessage.webhook_id == webhook.id,
         WebhookMessage.event == CAMPAIGN_FINISHED,
@@ -180,12 +183,12 @@ def _collect_campaigns(webhook: Webhook, now: datetime) -> int:
     finished = db.session.scalars(
         sa.select(Campaign).where(
             Campaign.status == CampaignStatus.SENT,
-            Campaign.finished_at >= max(webhook.created_at, now - KEPT),
+            Campaign.finished_at >= max(webhook.created_at, now - KEEP_FOR),
             ~told,
         )
     ).unique()
     return sum(
-        _write(
+        _enqueue(
             webhook,
             CAMPAIGN_FINISHED,
             f"campaign:{campaign.id}",
@@ -197,7 +200,7 @@ def _collect_campaigns(webhook: Webhook, now: datetime) -> int:
     )
 
 
-def _collect_reports(webhook: Webhook, now: datetime) -> int:
+def _enqueue_reports(webhook: Webhook, now: datetime) -> int:
     written = 0
     kinds: tuple[tuple[str, type[Bounce | Complaint], str], ...]
     kinds = ((BOUNCED, Bounce, "bounce"), (COMPLAINED, Complaint, "complaint"))
@@ -210,31 +213,33 @@ def _collect_reports(webhook: Webhook, now: datetime) -> int:
             WebhookMessage.object == sa.literal(f"{name}:").concat(sa.cast(table.id, sa.String)),
         )
         news = sa.select(table).where(
-            table.received_at >= max(webhook.created_at, now - _NEWS), table.subscriber_id.is_not(None), ~told
+            table.received_at >= max(webhook.created_at, now - _MAX_REPORT_AGE),
+            table.subscriber_id.is_not(None),
+            ~told,
         )
         if table is Bounce:
-            news = news.where(Bounce.kind.in_(CAME_BACK))
+            news = news.where(Bounce.kind.in_(BOUNCE_KINDS))
         row: Bounce | Complaint
-        for row in db.session.scalars(news.order_by(table.id).limit(BATCH)):  # type: ignore[assignment]
+        for row in db.session.scalars(news.order_by(table.id).limit(BATCH_SIZE)):  # type: ignore[assignment]
             data: dict[str, Any] = {"subscriber_id": row.subscriber_id, "campaign_id": row.campaign_id}
             if isinstance(row, Bounce):
                 data |= {"kind": row.kind.value, "status": row.status}
-            written += _write(webhook, event, f"{name}:{row.id}", row.received_at, data, now)
+            written += _enqueue(webhook, event, f"{name}:{row.id}", row.received_at, data, now)
     return written
 
 
-def _collect_objections(webhook: Webhook, now: datetime) -> int:
+def _enqueue_objections(webhook: Webhook, now: datetime) -> int:
     if OBJECTED not in webhook.events:
         return 0
     written = 0
-    for subscriber_id, scope, at in new_objections(max(webhook.created_at, now - _NEWS)):
+    for subscriber_id, scope, at in list_objections_since(max(webhook.created_at, now - _MAX_REPORT_AGE)):
         about = f"objection:{subscriber_id}:{scope}:{at:%Y%m%d%H%M%S}"  # one lifted and made again is news
         data = {"subscriber_id": subscriber_id, "scope": scope}
-        written += _write(webhook, OBJECTED, about, at, data, now)
+        written += _enqueue(webhook, OBJECTED, about, at, data, now)
     return written
 
 
-def _write(
+def _enqueue(
     webhook: Webhook, event: str, about: str, at: datetime, data: dict[str, Any], now: datetime
 ) -> int:
     if event not in webhook.events:
@@ -253,7 +258,7 @@ def _write(
 
 
 def _claim(now: datetime) -> tuple[WebhookMessage, Webhook] | None:
-    """Take one message: its next try is set before this one, so that no two workers make it."""
+    """Return a due message. Its next attempt is set and committed first, so no two workers send it."""
     due = (
         sa.select(WebhookMessage)
         .where(WebhookMessage.due_at <= now)
@@ -265,7 +270,7 @@ def _claim(now: datetime) -> tuple[WebhookMessage, Webhook] | None:
     if message is None:
         db.session.rollback()
         return None
-    gap = RETRY_AFTER[message.attempts] if message.attempts < len(RETRY_AFTER) else None
+    gap = RETRY_DELAYS[message.attempts] if message.attempts < len(RETRY_DELAYS) else None
     message.attempts += 1
     message.due_at = now + gap if gap is not None else None
     webhook = get_webhook(message.webhook_id)
@@ -273,7 +278,7 @@ def _claim(now: datetime) -> tuple[WebhookMessage, Webhook] | None:
     return message, webhook
 
 
-def _try(message: WebhookMessage, webhook: Webhook, now: datetime, post: Post) -> int | None:
+def _attempt(message: WebhookMessage, webhook: Webhook, now: datetime, post: PostFunction) -> int | None:
     body, stamp = message.body.encode(), int(now.timestamp())
     headers = {
         "Content-Type": "application/json",

@@ -1,1 +1,1 @@
-"""Bounces and complaints: what comes back is believed only with our token, and blamed on the right side."""
+"""Bounces and complaints: reports are parsed, matched to a sent mail by its signed token, and applied."""

@@ -1,6 +1,6 @@
-"""What a report changes: the delivery, the campaign's figures, and whether we go on writing there.
+"""Applies a report: updates the delivery, the campaign's totals, and suppressions.
 
-A mailbox that is full, a filter, a late or automatic mail never cost anybody their subscription.
+A full mailbox, a filter, a delayed or automatic mail never ends a subscription.
 """
 
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 
-from newsletter.bounces.models import CAME_BACK, Kind
-from newsletter.bounces.parser import Reading
-from newsletter.bounces.personal_data import forget
+from newsletter.bounces.models import BOUNCE_KINDS, ReportKind
+from newsletter.bounces.parser import Report
+from newsletter.bounces.personal_data import anonymize
 from newsletter.bounces.soft_bounces import has_bounced_too_often
 from newsletter.campaigns.models import CampaignTotals
 from newsletter.db import db, dialect, table_of
@@ -25,58 +25,61 @@ from newsletter.sending.worker.leasing import add_to_totals
 from newsletter.sending.worker.prepared import PreparedStatement
 from newsletter.subscribers.consent.evidence import Visit
 from newsletter.subscribers.models import Signup, Subscriber, Subscription, SuppressionReason
-from newsletter.subscribers.self_service.unsubscribe import leave, lists_of_link
-from newsletter.subscribers.signup.confirm import withdraw_requests
+from newsletter.subscribers.self_service.unsubscribe import lists_of_token, unsubscribe_from
+from newsletter.subscribers.signup.confirm import delete_pending_signups
 from newsletter.subscribers.suppressions import suppress
 
-#: A report comes from a mail server, which stands for nobody's browser.
-NOWHERE = Visit(ip="")
-#: Single mails that went to the subscriber's own address, and not to one they wanted to change to.
-_TO_SUBSCRIBER = {"confirm", "activated", "already_subscribed", "left", "fresh_link"}
-#: How a mail that came back looks among those that a server refused at once.
-_REFUSED, _FOR_NOW = 550, 450
-#: A complaint comes also about a mail that came back from one of several mailboxes behind an address.
-_ACCEPTED_BEFORE = {DeliveryStatus.ACCEPTED, DeliveryStatus.BOUNCED}
-#: How the audit log names that a person has another address; one put right at the desk is confirmed first.
-_MOVE = "address changed"
-_BEGINNING = datetime.min.replace(tzinfo=UTC)
+#: Reports come from mail servers, so the evidence has no client address.
+NO_VISIT = Visit(ip="")
+#: Templates sent to the subscriber's current address, not to a requested new one.
+_SUBSCRIBER_TEMPLATES = {"confirm", "activated", "already_subscribed", "left", "fresh_link"}
+#: Reply codes shown for bounced single mails: permanent, transient.
+_PERMANENT_CODE, _TRANSIENT_CODE = 550, 450
+#: Also BOUNCED: an alias may bounce for one of its mailboxes and be complained about by another.
+_MAY_COMPLAIN_FROM = {DeliveryStatus.ACCEPTED, DeliveryStatus.BOUNCED}
+#: The audit action of a changed address; a rectified one is confirmed first, too.
+_ADDRESS_CHANGED_ACTION = "address changed"
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 
-_ROWS = table_of(Delivery)
-_THIS = sa.and_(
-    _ROWS.c.campaign_id == sa.bindparam("campaign"), _ROWS.c.subscriber_id == sa.bindparam("person")
+_DELIVERIES = table_of(Delivery)
+_BY_KEY = sa.and_(
+    _DELIVERIES.c.campaign_id == sa.bindparam("campaign"),
+    _DELIVERIES.c.subscriber_id == sa.bindparam("person"),
 )
-# Made once: building a statement costs more than running it.
-_TOTALS = (
+# Built once: building a statement costs more than running it.
+_LOCK_TOTALS = (
     sa.select(CampaignTotals.campaign_id)
     .where(CampaignTotals.campaign_id == sa.bindparam("campaign"))
     .with_for_update()
 )
-_COPY = (
-    sa.select(_ROWS.c.list_id, _ROWS.c.status, _ROWS.c.accepted_at, _ROWS.c.is_measured)
-    .where(_THIS)
+_LOCK_DELIVERY = (
+    sa.select(
+        _DELIVERIES.c.list_id, _DELIVERIES.c.status, _DELIVERIES.c.accepted_at, _DELIVERIES.c.is_measured
+    )
+    .where(_BY_KEY)
     .with_for_update()
 )
-_MARK = (
-    sa.update(_ROWS)
-    .where(_THIS)
+_SET_STATUS = (
+    sa.update(_DELIVERIES)
+    .where(_BY_KEY)
     .values(
-        status=sa.bindparam("new_status", type_=_ROWS.c.status.type),
-        accepted_at=sa.bindparam("new_accepted_at", type_=_ROWS.c.accepted_at.type),
+        status=sa.bindparam("new_status", type_=_DELIVERIES.c.status.type),
+        accepted_at=sa.bindparam("new_accepted_at", type_=_DELIVERIES.c.accepted_at.type),
         leased_by=None,
         leased_until=None,
     )
 )
-_MOVED = (
+_ADDRESS_CHANGED_SINCE = (
     sa.select(AuditEntry.id)
     .where(
         AuditEntry.object == sa.bindparam("object"),
-        AuditEntry.action == _MOVE,
+        AuditEntry.action == _ADDRESS_CHANGED_ACTION,
         AuditEntry.at >= sa.bindparam("since"),
     )
     .limit(1)
 )
-_PROVED = (
+_CONFIRMED_SINCE = (
     sa.select(Subscription.id)
     .where(
         Subscription.subscriber_id == sa.bindparam("person"),
@@ -87,16 +90,16 @@ _PROVED = (
 
 
 _STATEMENTS: dict[str, sa.Select[Any] | sa.Update] = {
-    "totals": _TOTALS,
-    "mark": _MARK,
-    "moved": _MOVED,
-    "proved": _PROVED,
+    "totals": _LOCK_TOTALS,
+    "mark": _SET_STATUS,
+    "moved": _ADDRESS_CHANGED_SINCE,
+    "proved": _CONFIRMED_SINCE,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Copy:
-    """A campaign's copy to one person, as its delivery stands."""
+class DeliveryState:
+    """A campaign's delivery to one subscriber, as locked."""
 
     campaign_id: int
     subscriber_id: int
@@ -107,82 +110,84 @@ class Copy:
 
 
 @dataclass(frozen=True, slots=True)
-class About:
-    """The mail that a report is about, locked. A single mail to staff has no subscriber."""
+class ReportedMail:
+    """The mail a report is about, locked. A single mail to staff has no subscriber."""
 
     sent: SentMail
     subscriber_id: int | None
-    copy: Copy | None = None
+    delivery: DeliveryState | None = None
     mail: OutboxMail | None = None
 
 
-def find_about(sent: SentMail) -> About | None:
-    """Return the mail that was sent; None when it is no longer here."""
+def find_reported_mail(sent: SentMail) -> ReportedMail | None:
+    """Return the sent mail, locked; None when it has been deleted."""
     if sent.campaign_id == OUTBOX_CAMPAIGN:
         mail = db.session.get(OutboxMail, sent.number, with_for_update=True, populate_existing=True)
-        return About(sent, mail.subscriber_id, mail=mail) if mail else None
-    # The campaign's totals first, as everybody locks them: so that no two wait for each other.
+        return ReportedMail(sent, mail.subscriber_id, mail=mail) if mail else None
+    # The totals are locked first, as everywhere, against deadlocks.
     if not _run("totals", campaign=sent.campaign_id):
         return None
     this = {"campaign": sent.campaign_id, "person": sent.number}
-    row = db.session.connection().execute(_COPY, this).first()
-    return About(sent, sent.number, Copy(sent.campaign_id, sent.number, *row)) if row else None
-
-
-def carry_out(reading: Reading, about: About, *, now: datetime) -> None:
-    """Do what a report says, in the caller's transaction. It has not been seen before."""
-    if reading.kind in CAME_BACK:
-        _came_back(reading, about, now)
-    elif reading.kind is Kind.COMPLAINT:
-        _complained(about, now)
-    elif reading.kind is Kind.UNSUBSCRIBE:
-        _leave(about, now)
-
-
-def _came_back(reading: Reading, about: About, now: datetime) -> None:
-    if about.copy is not None:
-        _mark(about.copy, DeliveryStatus.BOUNCED, now)
-    if about.mail is not None:
-        _mark_mail(about.mail, reading)
-    gives_up = reading.kind is Kind.HARD or (
-        reading.kind is Kind.SOFT
-        and about.copy is not None
-        and has_bounced_too_often(about.copy.subscriber_id, about.copy.accepted_at or now)
+    row = db.session.connection().execute(_LOCK_DELIVERY, this).first()
+    return (
+        ReportedMail(sent, sent.number, DeliveryState(sent.campaign_id, sent.number, *row)) if row else None
     )
-    subscriber = _subscriber(about) if gives_up else None
+
+
+def apply_report(reading: Report, about: ReportedMail, *, now: datetime) -> None:
+    """Apply a report, in the caller's transaction. The caller has excluded duplicates."""
+    if reading.kind in BOUNCE_KINDS:
+        _apply_bounce(reading, about, now)
+    elif reading.kind is ReportKind.COMPLAINT:
+        _apply_complaint(about, now)
+    elif reading.kind is ReportKind.UNSUBSCRIBE:
+        _apply_unsubscribe(about, now)
+
+
+def _apply_bounce(reading: Report, about: ReportedMail, now: datetime) -> None:
+    if about.delivery is not None:
+        _update_delivery(about.delivery, DeliveryStatus.BOUNCED, now)
+    if about.mail is not None:
+        _mark_mail_failed(about.mail, reading)
+    gives_up = reading.kind is ReportKind.HARD or (
+        reading.kind is ReportKind.SOFT
+        and about.delivery is not None
+        and has_bounced_too_often(about.delivery.subscriber_id, about.delivery.accepted_at or now)
+    )
+    subscriber = _lock_current_subscriber(about) if gives_up else None
     if subscriber is None:
         return
-    if about.mail is not None and not _drop_requests(subscriber):
-        return  # who asked for it never confirmed anything, and is no longer here
+    if about.mail is not None and not _delete_signups(subscriber):
+        return  # the subscriber had nothing but pending signups, and is erased
     if not _run("proved", person=subscriber.id, since=_sent_at(about)):
         suppress(subscriber.address_key, SuppressionReason.BOUNCED, now)
 
 
-def _complained(about: About, now: datetime) -> None:
-    if about.copy is not None:
-        _mark(about.copy, DeliveryStatus.COMPLAINED, now)
-    subscriber = _subscriber(about)
+def _apply_complaint(about: ReportedMail, now: datetime) -> None:
+    if about.delivery is not None:
+        _update_delivery(about.delivery, DeliveryStatus.COMPLAINED, now)
+    subscriber = _lock_current_subscriber(about)
     if subscriber is None:
         return
     suppress(subscriber.address_key, SuppressionReason.COMPLAINED, now)
-    leave(subscriber, None, now=now, method="complaint", visit=NOWHERE)
-    _drop_requests(subscriber)
+    unsubscribe_from(subscriber, None, now=now, method="complaint", visit=NO_VISIT)
+    _delete_signups(subscriber)
 
 
-def _leave(about: About, now: datetime) -> None:
-    subscriber = _subscriber(about)
-    if subscriber is None or about.copy is None:
+def _apply_unsubscribe(about: ReportedMail, now: datetime) -> None:
+    subscriber = _lock_current_subscriber(about)
+    if subscriber is None or about.delivery is None:
         return
-    campaign_id, list_id = about.copy.campaign_id, about.copy.list_id
-    lists = [item.id for item in lists_of_link(subscriber, list_id, campaign_id)]
-    leave(subscriber, lists, now=now, method="mail", visit=NOWHERE, campaign_id=campaign_id)
+    campaign_id, list_id = about.delivery.campaign_id, about.delivery.list_id
+    lists = [item.id for item in lists_of_token(subscriber, list_id, campaign_id)]
+    unsubscribe_from(subscriber, lists, now=now, method="mail", visit=NO_VISIT, campaign_id=campaign_id)
 
 
-def _mark(copy: Copy, status: DeliveryStatus, now: datetime) -> None:
-    """Mark a delivery and count it once for what became of it; accepted it was in any case."""
-    # Nobody knew whether it had been taken, or the answer is still on its way to us: now we know.
+def _update_delivery(copy: DeliveryState, status: DeliveryStatus, now: datetime) -> None:
+    """Set the status of a delivery and count it once; it counts as accepted in any case."""
+    # Its reply was never read, or is not read yet; the report proves that it was accepted.
     was_doubtful = copy.status in {DeliveryStatus.UNCERTAIN, DeliveryStatus.SENDING}
-    comes_from = _ACCEPTED_BEFORE if status is DeliveryStatus.COMPLAINED else {DeliveryStatus.ACCEPTED}
+    comes_from = _MAY_COMPLAIN_FROM if status is DeliveryStatus.COMPLAINED else {DeliveryStatus.ACCEPTED}
     if not was_doubtful and copy.status not in comes_from:
         return
     if was_doubtful:
@@ -193,37 +198,41 @@ def _mark(copy: Copy, status: DeliveryStatus, now: datetime) -> None:
     add_to_totals(copy.campaign_id, **{status.value: 1})
 
 
-def _mark_mail(mail: OutboxMail, reading: Reading) -> None:
-    """Put a single mail among those that did not arrive, for staff to see."""
+def _mark_mail_failed(mail: OutboxMail, reading: Report) -> None:
+    """Mark a single mail as failed, so that staff see it."""
     if mail.status in {MailStatus.ACCEPTED, MailStatus.UNCERTAIN}:
         mail.status = MailStatus.FAILED
         is_full = reading.reason in {"full", "full_text"}
-        mail.reply_code = 552 if is_full else 554 if reading.kind is Kind.OURS else _code(reading.kind)
+        mail.reply_code = (
+            552 if is_full else 554 if reading.kind is ReportKind.OURS else _reply_code_of(reading.kind)
+        )
         db.session.flush()
 
 
-def _code(kind: Kind) -> int:
-    return _REFUSED if kind is Kind.HARD else _FOR_NOW
+def _reply_code_of(kind: ReportKind) -> int:
+    return _PERMANENT_CODE if kind is ReportKind.HARD else _TRANSIENT_CODE
 
 
-def _subscriber(about: About) -> Subscriber | None:
-    """Return whose address the mail went to, if that is still their address."""
-    if about.subscriber_id is None or (about.mail is not None and about.mail.template not in _TO_SUBSCRIBER):
+def _lock_current_subscriber(about: ReportedMail) -> Subscriber | None:
+    """Return the subscriber, locked, if the mail went to their current address; else None."""
+    if about.subscriber_id is None or (
+        about.mail is not None and about.mail.template not in _SUBSCRIBER_TEMPLATES
+    ):
         return None
     subscriber = db.session.get(Subscriber, about.subscriber_id, with_for_update=True)
     if subscriber is None:
         return None
-    # The old address came back: that says nothing of the one they have changed to since.
+    # A bounce of the old address says nothing about the one it was changed to since.
     moved = _run("moved", object=f"subscriber:{subscriber.id}", since=_sent_at(about))
     return None if moved else subscriber
 
 
-def _sent_at(about: About) -> datetime:
-    """Return when the mail went out; the earliest moment where nobody wrote it down."""
+def _sent_at(about: ReportedMail) -> datetime:
+    """Return when the mail was sent, by the earliest known instant."""
     if about.mail is not None:
         return about.mail.created_at
-    assert about.copy is not None  # noqa: S101 - it is one of the two
-    return about.copy.accepted_at or _BEGINNING
+    assert about.delivery is not None  # noqa: S101 - it is one of the two
+    return about.delivery.accepted_at or _EARLIEST
 
 
 def _run(name: str, **values: object) -> list[tuple[Any, ...]]:
@@ -235,16 +244,16 @@ def _prepared(name: str, dialect: Dialect) -> PreparedStatement:
     return PreparedStatement(_STATEMENTS[name], dialect)
 
 
-def _drop_requests(subscriber: Subscriber) -> bool:
-    """Take back what waits for a mailbox that will not answer; tell whether the person is still here."""
+def _delete_signups(subscriber: Subscriber) -> bool:
+    """Delete the pending signups of a person; return whether the subscriber still exists."""
     waiting = sa.select(Signup).where(Signup.subscriber_id == subscriber.id, Signup.confirmed_at.is_(None))
     signups = list(db.session.scalars(waiting))
     if not signups:
         return True
-    withdraw_requests(signups)
+    delete_pending_signups(signups)
     if db.session.scalar(sa.select(Subscriber.id).where(Subscriber.id == subscriber.id)) is None:
         db.session.expunge(subscriber)
-        forget([subscriber.id])
+        anonymize([subscriber.id])
         return False
     db.session.expire(subscriber, ["subscriptions"])
     return True

@@ -3,7 +3,7 @@
 import re
 from email.message import Message
 
-from newsletter.bounces.models import Kind
+from newsletter.bounces.models import ReportKind
 
 #: At the beginning of a subject.
 _SUBJECT = re.compile(
@@ -43,14 +43,14 @@ _MARKS = (
 )  # fmt: skip
 
 
-def automatic_kind(message: Message, subject: str, said: str, *, by_server: bool) -> Kind | None:
+def automatic_kind(message: Message, subject: str, said: str, *, by_server: bool) -> ReportKind | None:
     """Return AUTO_REPLY or CHALLENGE where a mailbox answered by itself; None for anything else.
 
     Mail servers mark their bounces as automatic too, so of theirs only the subject counts.
     """
     is_away = _SUBJECT.search(subject) or _SURELY.search(subject)
     if by_server:
-        return Kind.AUTO_REPLY if is_away else None
+        return ReportKind.AUTO_REPLY if is_away else None
     submitted = str(message.get("auto-submitted", "")).strip().lower()
     precedence = str(message.get("precedence", "")).strip().lower()
     marked = (
@@ -59,7 +59,7 @@ def automatic_kind(message: Message, subject: str, said: str, *, by_server: bool
         or any(message.get(name) for name in _MARKS)
     )
     if any(name.lower().startswith("x-challenge") for name in message) or _CHALLENGE.search(subject):
-        return Kind.CHALLENGE
+        return ReportKind.CHALLENGE
     if not is_away and _CHALLENGE.search(said[:1500]) and (marked or "http" in said):
-        return Kind.CHALLENGE
-    return Kind.AUTO_REPLY if marked or is_away else None
+        return ReportKind.CHALLENGE
+    return ReportKind.AUTO_REPLY if marked or is_away else None

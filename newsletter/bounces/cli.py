@@ -10,18 +10,18 @@ from flask.cli import AppGroup
 from sqlalchemy.exc import OperationalError
 
 from newsletter.bounces import queries
-from newsletter.bounces.receive import take_in
+from newsletter.bounces.receive import receive_message
 from newsletter.bounces.rejudge import rejudge
-from newsletter.bounces.reputation_guard import stop_if_needed
+from newsletter.bounces.reputation_guard import pause_if_needed
 from newsletter.bounces.sources import mailbox
-from newsletter.bounces.sources.lmtp import Listener
+from newsletter.bounces.sources.lmtp import LmtpServer
 from newsletter.cli.report import report
 from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.mail.replies.rules import VERSION
 
-#: A mail server that runs us keeps the message and comes back (sysexits.h).
-_COME_BACK = 75
+#: Exit code EX_TEMPFAIL (sysexits.h): the mail server keeps the message and retries.
+_EX_TEMPFAIL = 75
 
 bounces = AppGroup("bounces", help="Mails that came back, and complaints.")
 
@@ -34,11 +34,11 @@ def read(file: BinaryIO, recipient: tuple[str, ...]) -> tuple[object, str]:
     """Take in one message from a file or, for a mail server's pipe, from standard input."""
     now = utcnow()
     try:
-        reading, outcome = take_in(file.read(), source="pipe", now=now, recipients=recipient)
+        reading, outcome = receive_message(file.read(), source="pipe", now=now, recipients=recipient)
         db.session.commit()
-        stop_if_needed(now)
+        pause_if_needed(now)
     except OperationalError:
-        sys.exit(_COME_BACK)
+        sys.exit(_EX_TEMPFAIL)
     data = {
         "kind": reading.kind.value,
         "status": reading.status,
@@ -64,7 +64,7 @@ def listen(host: str, port: int) -> None:
     """Take in mail by SMTP or LMTP on a loopback address, until stopped."""
     app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001 - Flask's documented way into threads
     db.session.rollback()
-    with Listener(app, host, port) as listener:
+    with LmtpServer(app, host, port) as listener:
         click.echo(f"Listening on {host}, port {listener.server_address[1]}.")
         try:
             listener.serve_forever()
@@ -102,7 +102,7 @@ def rejudge_all(*, dry_run: bool, everything: bool) -> tuple[object, str]:
 @report
 def show(days: int) -> tuple[object, str]:
     """Count what came back in the last days, by class."""
-    counts = {kind.value: number for kind, number in queries.by_kind(utcnow(), days)}
+    counts = {kind.value: number for kind, number in queries.count_by_kind(utcnow(), days)}
     data = {"days": days, "counts": counts}
     return data, "\n".join(f"{name:<12} {number}" for name, number in counts.items()) or "Nothing came back."
 
@@ -112,7 +112,7 @@ def show(days: int) -> tuple[object, str]:
 @report
 def unread(out: Path | None) -> tuple[object, str]:
     """List what could not be read, or names no mail of ours; with --out write the messages into a folder."""
-    rows = queries.unreadable(size=1000, with_raw=out is not None)
+    rows = queries.list_unreadable(size=1000, with_raw=out is not None)
     if out is not None:
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
         for row in rows:

@@ -1,4 +1,4 @@
-"""What came back: one row a report, whatever way it took."""
+"""Tables of bounces and complaints: one row per report, from whatever source."""
 
 import enum
 from datetime import datetime
@@ -12,71 +12,71 @@ from newsletter.db import Base
 from newsletter.retention import person_reference, personal_data
 
 
-class Kind(enum.Enum):
-    """What a report says; only the first three say that a mail came back."""
+class ReportKind(enum.Enum):
+    """The kind of a report; HARD, SOFT and OURS are bounces."""
 
-    #: There is no such mailbox: never write there again.
+    #: The mailbox does not exist: the address is suppressed.
     HARD = "hard"
-    #: The mailbox is full, the server was away for days: it may work next time.
+    #: Temporary: the mailbox is full, the server was unavailable.
     SOFT = "soft"
-    #: We or our mail are not wanted there: nothing the person can do about.
+    #: Rejected because of the sender or content: policy, filter, block list.
     OURS = "ours"
-    #: On its way, late.
+    #: Delayed; the server keeps trying.
     DELAYED = "delayed"
-    #: It arrived, or was opened; somebody's server likes to say so.
+    #: A success notification or read receipt.
     NOTICE = "notice"
-    #: Out of office and its like.
+    #: An automatic reply, such as out of office.
     AUTO_REPLY = "auto_reply"
-    #: "Prove that you are human": nobody answers.
+    #: A challenge-response filter; nobody answers it.
     CHALLENGE = "challenge"
-    #: The person wants to leave, by the mail address in the header.
+    #: An unsubscribe by the mail address in List-Unsubscribe (RFC 2369).
     UNSUBSCRIBE = "unsubscribe"
-    #: The person called it spam; such a report stands among the complaints.
+    #: The person reported it as spam; stored as a Complaint.
     COMPLAINT = "complaint"
     UNREADABLE = "unreadable"
 
 
-#: The mail did not arrive after all.
-CAME_BACK = (Kind.HARD, Kind.SOFT, Kind.OURS)
-#: What a person or a machine wrote for themselves: nothing of it is kept.
-CONVERSATION = (Kind.AUTO_REPLY, Kind.CHALLENGE, Kind.NOTICE)
+#: Kinds that say that the mail was not delivered.
+BOUNCE_KINDS = (ReportKind.HARD, ReportKind.SOFT, ReportKind.OURS)
+#: Kinds written for a person, not for us: their content is not stored.
+CONTENT_NOT_KEPT = (ReportKind.AUTO_REPLY, ReportKind.CHALLENGE, ReportKind.NOTICE)
 
 
 class Bounce(Base):
-    """One report on one mail. The same report a second time makes no second row."""
+    """One report about one mail. The unique digest excludes duplicates."""
 
     __tablename__ = "bounces"
     __table_args__ = (sa.Index("ix_bounces_campaign_id", "campaign_id", "kind"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     received_at: Mapped[datetime] = mapped_column(index=True)
-    #: How it came: "maildir", "imap", "smtp", "pipe", or the name of a relay.
+    #: "maildir", "imap", "smtp", "pipe", or the name of a relay.
     source: Mapped[str]
-    kind: Mapped[Kind]
-    #: NULL for a single mail, and for what names no mail of ours.
+    kind: Mapped[ReportKind]
+    #: NULL for a single mail, and for an unmatched report.
     campaign_id: Mapped[int | None]
-    #: NULL for mails to staff, and for what names no mail of ours.
+    #: NULL for mails to staff, and for an unmatched report.
     subscriber_id: Mapped[int | None] = mapped_column(index=True, info=person_reference(retention.DELIVERY))
-    #: The single mail it is about; NULL for a campaign's.
+    #: The single mail it is about; NULL for a campaign.
     outbox_id: Mapped[int | None]
     #: The enhanced status (RFC 3463); NULL where none was given.
     status: Mapped[str | None]
-    #: Which line of the table decided.
+    #: The key of the rule that decided (``classify.RULES``).
     reason: Mapped[str | None]
     #: By which version of the table; NULL where nothing was judged, and before there were versions.
     rules: Mapped[int | None]
     #: Stage, code and speaker, which the judgement rests on beside the text; NULL where nothing was judged.
     said: Mapped[dict[str, Any] | None]
-    #: What the server said. It may name the person; addresses are cut out.
+    #: The text of the server, without addresses; it may still name the person.
     text: Mapped[str | None] = mapped_column(info=personal_data(retention.DELIVERY))
-    #: Of what it says on which mail, so that a report counts once.
+    #: Hash of mail and content, so that a report counts once.
     digest: Mapped[str] = mapped_column(unique=True)
-    #: The message as it came, each byte a character; NULL once its time is over.
+    #: The message, one character per byte (Latin-1); NULL after its retention period.
     raw: Mapped[str | None] = mapped_column(deferred=True, info=personal_data(retention.RAW_BOUNCE))
 
 
 class Complaint(Base):
-    """Somebody pressed "this is spam" on one mail."""
+    """A spam complaint about one mail (feedback loop)."""
 
     __tablename__ = "complaints"
     __table_args__ = (sa.Index("ix_complaints_campaign_id", "campaign_id"),)

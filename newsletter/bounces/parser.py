@@ -1,6 +1,6 @@
-"""What a message says: a report, a complaint, an automatic reply, or nothing we understand.
+"""Parser of incoming messages: delivery status (RFC 3464), feedback (RFC 5965), automatic replies, free text.
 
-Nothing here looks anything up or changes anything, and no message, however broken, raises.
+Without look-ups or side effects; no message, however malformed, raises.
 """
 
 import html
@@ -16,28 +16,28 @@ from flufl.bounce import all_failures
 
 from newsletter.bounces.automatic import automatic_kind
 from newsletter.bounces.judging import judge
-from newsletter.bounces.models import Kind
+from newsletter.bounces.models import ReportKind
 from newsletter.bounces.quoted import without_quoted
 from newsletter.errors import N_
 from newsletter.mail.replies.classify import status_in
 from newsletter.mail.replies.models import Said, Stage
 
-# It logs every detector it tries, and addresses among what it logs.
+# It logs each detector it tries, including addresses.
 logging.getLogger("flufl.bounce").disabled = True
 
-#: The rest of a message is the newsletter itself, or somebody's attachment.
-LONGEST = 300_000
+#: The rest of a message is the returned newsletter or an attachment.
+MAX_MESSAGE_BYTES = 300_000
 #: Of prose; the reason stands at its beginning.
 LONGEST_JUDGED = 4000
-_LONGEST_SAID = 60_000
-_LONGEST_TEXT = 500
-#: Where a server names the mail that comes back, or the address it came back to.
-_NAMING = (
+_MAX_BODY_LENGTH = 60_000
+_MAX_TEXT_LENGTH = 500
+#: Headers that may hold the token of the returned mail.
+_IDENTIFYING_HEADERS = (
     "to", "cc", "delivered-to", "x-original-to", "envelope-to", "x-rcpt-to", "x-envelope-to", "return-path",
     "x-failed-recipients", "references", "in-reply-to", "x-original-message-id",
     "message-id", "x-ms-exchange-inbox-rules-loop",
 )  # fmt: skip
-_SERVERS = (
+_MAIL_SERVER_NAMES = (
     "mailer-daemon", "postmaster", "mail delivery", "mailer_daemon", "mail system", "microsoftexchange",
     "mailerdaemon", "mail-daemon", "maildelivery", "mail administrator",
 )  # fmt: skip
@@ -51,7 +51,7 @@ _RETURNED = re.compile(
     r"oleveransbart|mislukt|no se puede|impossibile|mancata consegna|не доставлен|недоставлен|退信|配信不能)",
     re.IGNORECASE,
 )
-_LATE = re.compile(
+_DELAY_SUBJECT = re.compile(
     r"\b(?:warning|delay(?:ed)?|still being retried|deferred|verzögert|retardé|viivästy\w*|fördröj\w*)\b",
     re.IGNORECASE,
 )
@@ -60,18 +60,20 @@ _UNSUBSCRIBE = re.compile(
     r"désabonn\w*|opt.?out)",
     re.IGNORECASE,
 )
-_STATUS = re.compile(r"(?<![\d.])[245]\.\d{1,3}\.\d{1,3}(?![\d.])")
-_ORIGINAL = re.compile(rb"^(?:Return-Path|Message-ID):[^\n]*(?:\n[ \t][^\n]*)*", re.MULTILINE | re.IGNORECASE)
+_STATUS_PATTERN = re.compile(r"(?<![\d.])[245]\.\d{1,3}\.\d{1,3}(?![\d.])")
+_ORIGINAL_HEADERS = re.compile(
+    rb"^(?:Return-Path|Message-ID):[^\n]*(?:\n[ \t][^\n]*)*", re.MULTILINE | re.IGNORECASE
+)
 #: Outlook.com's own form of a complaint (JMRP): the mail itself, with this on top.
 _JMRP = "x-hmxmroriginalrecipient"
 _ARRIVED = {"delivered", "relayed", "expanded"}
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """What a message says. ``naming`` has the text in which our token must stand."""
+class Report:
+    """A parsed message. ``naming`` has the texts that may hold our token."""
 
-    kind: Kind
+    kind: ReportKind
     status: str | None = None
     reason: str | None = None
     text: str = ""
@@ -83,33 +85,33 @@ class Reading:
     asks_to_leave: bool = False
 
 
-def read(content: bytes) -> Reading:
-    """Return what a message says; ``UNREADABLE`` where we do not understand it."""
-    content = content[:LONGEST]
+def parse_message(content: bytes) -> Report:
+    """Parse a message; the kind is UNREADABLE when it is not understood."""
+    content = content[:MAX_MESSAGE_BYTES]
     try:
         message = message_from_bytes(content)
-        found = _read(message)
-        naming = _names(message, content)
-    except Exception:  # noqa: BLE001 - a stranger wrote it, and two parsers of others work on it
-        return Reading(Kind.UNREADABLE, naming=[content.decode("latin-1")])
+        found = _parse(message)
+        naming = _identifying_texts(message, content)
+    except Exception:  # noqa: BLE001 - untrusted input in two third-party parsers
+        return Report(ReportKind.UNREADABLE, naming=[content.decode("latin-1")])
     return replace(found, naming=naming, asks_to_leave=_asks_to_leave(message))
 
 
-def judged(said: Said, naming: list[str] | None = None) -> Reading:
+def judged(said: Said, naming: list[str] | None = None) -> Report:
     """Return what the judge makes of what was said, with all that is written down of it."""
     kind, rule = judge(said)
     status = said.status or status_in(said.text)
-    return Reading(kind, status, rule, _cut(said.text), naming=naming or [], said=said)
+    return Report(kind, status, rule, _truncate(said.text), naming=naming or [], said=said)
 
 
-def _read(message: Message) -> Reading:
+def _parse(message: Message) -> Report:
     outer = list(_own_parts(message))
     parts = {part.get_content_type(): part for part in [*reversed(list(message.walk())), *reversed(outer)]}
     if "message/feedback-report" in parts:
-        return _read_feedback(parts["message/feedback-report"])
-    said = without_quoted(_text_of(outer))
+        return _parse_feedback_report(parts["message/feedback-report"])
+    said = without_quoted(_body_text(outer))
     if "message/delivery-status" in parts:
-        found = _read_status(parts["message/delivery-status"], said)
+        found = _parse_delivery_status(parts["message/delivery-status"], said)
         if found is not None:
             return found
     if "message/disposition-notification" in parts:
@@ -118,12 +120,12 @@ def _read(message: Message) -> Reading:
         return complaint("abuse")
     subject = _header(message, "subject")
     by_server = bool(
-        message.get("x-failed-recipients") or _is_by_server(message) or _RETURNED.search(subject)
+        message.get("x-failed-recipients") or _is_from_mail_server(message) or _RETURNED.search(subject)
     )
     kind = automatic_kind(message, subject, said, by_server=by_server)
     if kind is not None:
-        return Reading(kind, reason=kind.value)
-    return _read_plain(message, said, is_from_server=by_server or _has_no_sender(message))
+        return Report(kind, reason=kind.value)
+    return _parse_free_text(message, said, is_from_server=by_server or _has_no_sender(message))
 
 
 def _own_parts(message: Message) -> Iterator[Message]:
@@ -139,59 +141,65 @@ def _asks_to_leave(message: Message) -> bool:
     return bool(message.get("x-apple-unsubscribe") or _UNSUBSCRIBE.search(_header(message, "subject")))
 
 
-def complaint(feedback_type: object, naming: list[str] | None = None) -> Reading:
+def complaint(feedback_type: object, naming: list[str] | None = None) -> Report:
     """Return what a mailbox provider passes on (RFC 5965, RFC 6591), by its name for it."""
     word = re.sub(r"[^a-z-]", "", str(feedback_type or "abuse").lower())[:40]
     said = Said(Stage.COMPLAINT, word=word)
     kind, _rule = judge(said)
-    return Reading(kind, reason="feedback", feedback_type=word, naming=naming or [], said=said)
+    return Report(kind, reason="feedback", feedback_type=word, naming=naming or [], said=said)
 
 
-def _read_feedback(part: Message) -> Reading:
-    return complaint(_fields(part).get("feedback-type", "abuse"))
+def _parse_feedback_report(part: Message) -> Report:
+    return complaint(_first_fields(part).get("feedback-type", "abuse"))
 
 
-def _read_disposition(part: Message, said: str) -> Reading:
+def _read_disposition(part: Message, said: str) -> Report:
     """Tell a read receipt from the refusal of a mailbox's own filter (RFC 8098; RFC 5429, 2.2)."""
-    disposition = _fields(part).get("disposition", "").lower()
+    disposition = _first_fields(part).get("disposition", "").lower()
     mode, _semicolon, done = disposition.partition(";")
     if mode.startswith("automatic-action") and "deleted" in done:
-        return judged(Said(Stage.REPORT, _telling(said), word="mdn/deleted"))
-    return Reading(Kind.NOTICE, reason="read_receipt")
+        return judged(Said(Stage.REPORT, _reason_line(said), word="mdn/deleted"))
+    return Report(ReportKind.NOTICE, reason="read_receipt")
 
 
-def _read_status(part: Message, prose: str) -> Reading | None:
-    """Read a delivery status notification (RFC 3464): the first recipient that failed counts."""
+def _parse_delivery_status(part: Message, prose: str) -> Report | None:
+    """Parse a delivery status notification (RFC 3464): the first failed recipient counts."""
     found = None
-    for fields in _blocks(part):
+    for fields in _field_groups(part):
         action = fields.get("action", "").split("(")[0].split(";")[0].strip().lower()
-        status = _STATUS.search(fields.get("status", ""))
+        status = _STATUS_PATTERN.search(fields.get("status", ""))
         if not action and not status:
-            continue  # what is said of the message as a whole
+            continue  # per-message fields
         number = status.group(0) if status else None
         text = _diagnostic(fields)
         kind = _on_its_way(action, number, text)
         if kind is None:
             # Some say why for people only.
-            text = text or (_telling(prose) if number is None or number.endswith(".0.0") else "")
+            text = text or (_reason_line(prose) if number is None or number.endswith(".0.0") else "")
             return judged(Said(Stage.REPORT, _clean(text), status=number, word=f"action/{action[:40]}"))
-        found = found or Reading(kind, number, kind.value, _cut(text))
+        found = found or Report(kind, number, kind.value, _truncate(text))
     return found
 
 
-def _on_its_way(action: str, number: str | None, text: str) -> Kind | None:
+def _on_its_way(action: str, number: str | None, text: str) -> ReportKind | None:
     """Return DELAYED or NOTICE for what has not failed; None for what has, whatever it is called."""
     if action == "failed":
         return None
     if action in _ARRIVED:
-        return Kind.NOTICE
+        return ReportKind.NOTICE
     if action == "delayed":
-        return Kind.DELAYED
+        return ReportKind.DELAYED
     if action == "expired" or (number is not None and number[0] == "5") or (number is None and text):
         return None
     if number is None:
-        return Kind.UNREADABLE
-    return Kind.NOTICE if number[0] == "2" else None if action in {"error", "rejected"} else Kind.DELAYED
+        return ReportKind.UNREADABLE
+    return (
+        ReportKind.NOTICE
+        if number[0] == "2"
+        else None
+        if action in {"error", "rejected"}
+        else ReportKind.DELAYED
+    )
 
 
 def _diagnostic(fields: dict[str, str]) -> str:
@@ -200,63 +208,63 @@ def _diagnostic(fields: dict[str, str]) -> str:
     return text.strip() if semicolon and " " not in kind.strip() else said.strip()
 
 
-def _read_plain(message: Message, said: str, *, is_from_server: bool) -> Reading:
-    """Read what follows no standard, as long as a mail server wrote it."""
+def _parse_free_text(message: Message, said: str, *, is_from_server: bool) -> Report:
+    """Parse a bounce without a standard format, if a mail server wrote it."""
     late, failed = all_failures(message)
     status = status_in(said)
-    is_late = is_from_server and _LATE.search(_header(message, "subject"))
+    is_late = is_from_server and _DELAY_SUBJECT.search(_header(message, "subject"))
     if is_late or (late and not failed) or (not failed and is_from_server and (status or "")[:1] == "4"):
-        return Reading(Kind.DELAYED, status, "delayed", _telling(said))
+        return Report(ReportKind.DELAYED, status, "delayed", _reason_line(said))
     if not (failed or is_from_server):
-        return Reading(Kind.UNREADABLE)
+        return Report(ReportKind.UNREADABLE)
     found = judged(Said(Stage.REPORT, _clean(said[:LONGEST_JUDGED])))
     if found.reason == "other" and not (failed or status):
-        return Reading(Kind.UNREADABLE)
-    return replace(found, text=_telling(said))
+        return Report(ReportKind.UNREADABLE)
+    return replace(found, text=_reason_line(said))
 
 
-def _is_by_server(message: Message) -> bool:
+def _is_from_mail_server(message: Message) -> bool:
     sender = _header(message, "from").lower()
-    return any(name in sender for name in _SERVERS)
+    return any(name in sender for name in _MAIL_SERVER_NAMES)
 
 
 def _has_no_sender(message: Message) -> bool:
     return _header(message, "return-path").strip() == "<>"
 
 
-def _blocks(part: Message) -> Iterator[dict[str, str]]:
-    """Yield the groups of fields of a delivery status, which the parser keeps as messages of their own."""
+def _field_groups(part: Message) -> Iterator[dict[str, str]]:
+    """Yield the field groups of a delivery status; the email parser keeps them as messages."""
     payload = part.get_payload()
     if isinstance(payload, list):
-        yield from (_named(block) for block in payload if isinstance(block, Message))
+        yield from (_decode_fields(block) for block in payload if isinstance(block, Message))
         return
-    for block in re.split(r"\r?\n\s*\r?\n", _decoded(part)):
-        yield _named(message_from_bytes(block.strip().encode("utf-8", "surrogateescape")))
+    for block in re.split(r"\r?\n\s*\r?\n", _decode_part(part)):
+        yield _decode_fields(message_from_bytes(block.strip().encode("utf-8", "surrogateescape")))
 
 
-def _named(block: Message) -> dict[str, str]:
-    # As they came: beyond ASCII, what the parser gives out is question marks.
+def _decode_fields(block: Message) -> dict[str, str]:
+    # Raw values: the parser replaces what is not ASCII.
     pairs = ((name, str(value).encode("utf-8", "surrogateescape")) for name, value in block.raw_items())
     return {name.lower(): " ".join(value.decode("utf-8", "replace").split()) for name, value in pairs}
 
 
-def _fields(part: Message) -> dict[str, str]:
-    return next(_blocks(part), {})
+def _first_fields(part: Message) -> dict[str, str]:
+    return next(_field_groups(part), {})
 
 
-def _names(message: Message, content: bytes) -> list[str]:
-    """Return the headers that may hold our token: of the message, and of the mail that came back in it."""
-    outer = [str(value) for name, value in message.items() if name.lower() in _NAMING]
+def _identifying_texts(message: Message, content: bytes) -> list[str]:
+    """Return the headers that may hold our token: of the message, and of the returned mail in it."""
+    outer = [str(value) for name, value in message.items() if name.lower() in _IDENTIFYING_HEADERS]
     body = content.partition(b"\n\n" if b"\r\n\r\n" not in content else b"\r\n\r\n")[2]
-    inner = [line.decode("latin-1") for line in _ORIGINAL.findall(body)]
+    inner = [line.decode("latin-1") for line in _ORIGINAL_HEADERS.findall(body)]
     reported = re.findall(r"(?mi)^Original-Mail-From:[^\n]*", body.decode("latin-1"))
     return outer + reported + inner
 
 
-def _text_of(parts: list[Message]) -> str:
+def _body_text(parts: list[Message]) -> str:
     texts = [part for part in parts if part.get_content_maintype() == "text"]
     plain = [part for part in texts if part.get_content_subtype() == "plain"] or texts
-    said = "\n".join(_decoded(part) for part in plain[:2])[:_LONGEST_SAID]
+    said = "\n".join(_decode_part(part) for part in plain[:2])[:_MAX_BODY_LENGTH]
     if not (plain and plain[0].get_content_subtype() == "html"):
         return said
     return html.unescape(
@@ -264,7 +272,7 @@ def _text_of(parts: list[Message]) -> str:
     )
 
 
-def _decoded(part: Message) -> str:
+def _decode_part(part: Message) -> str:
     payload = part.get_payload(decode=True)
     if not isinstance(payload, bytes):
         return ""
@@ -288,15 +296,15 @@ def _header(message: Message, name: str) -> str:
         return value
 
 
-def _telling(said: str) -> str:
-    """Return the line of a free text that names the reason, or its beginning."""
+def _reason_line(said: str) -> str:
+    """Return the lines of a free text that have a status or code, else its beginning."""
     lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
     telling = [line for line in lines if status_in(line) or re.search(r"(?<!\d)[45]\d\d[ -]", line)]
-    return _cut(" ".join(telling[:2] or lines[:4]))
+    return _truncate(" ".join(telling[:2] or lines[:4]))
 
 
-def _cut(text: str) -> str:
-    return _clean(text)[:_LONGEST_TEXT]
+def _truncate(text: str) -> str:
+    return _clean(text)[:_MAX_TEXT_LENGTH]
 
 
 def _clean(text: str) -> str:
@@ -304,7 +312,7 @@ def _clean(text: str) -> str:
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
-#: What a reading that is not in the table of classes is for, in plain words.
+#: Explanations of reasons that are not in ``classify.RULES``.
 OTHER_REASONS = {
     "delayed": N_("On its way, late."),
     "notice": N_("It arrived."),

@@ -1,4 +1,4 @@
-"""What came back says of a person: how it is exported, how it is erased, and how it ages."""
+"""Personal data of bounces and complaints: export, erasure and retention."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,26 +12,26 @@ from newsletter.db.batching import People
 from newsletter.db.id_bitmap import in_people
 from newsletter.subscribers.models import Subscriber
 
-_NOTHING = {"subscriber_id": None, "raw": None}
+_ANONYMIZED = {"subscriber_id": None, "raw": None}
 
 
 def export(subscriber: Subscriber) -> dict[str, Any]:
-    """Return what came back of a person's mails, and what they called spam."""
-    bounces = _of(Bounce, subscriber)
-    complaints = _of(Complaint, subscriber)
+    """Return the bounces and complaints of a person."""
+    bounces = _rows_of(Bounce, subscriber)
+    complaints = _rows_of(Complaint, subscriber)
     return {
         "bounces": [
-            _shared(row) | {"kind": row.kind.value, "reply_status": row.status, "reply_text": row.text}
+            _common_fields(row) | {"kind": row.kind.value, "reply_status": row.status, "reply_text": row.text}
             for row in bounces
         ],
-        "complaints": [_shared(row) | {"kind": row.feedback_type} for row in complaints],
+        "complaints": [_common_fields(row) | {"kind": row.feedback_type} for row in complaints],
     }
 
 
 def erase(people: People) -> dict[str, int]:
-    """Delete what came back from these people, in the caller's transaction; return how many rows went.
+    """Delete the bounces and complaints of these people, in the caller's transaction; return the counts.
 
-    What names no mail of ours may name a person all the same: it goes where it names one of these.
+    Unmatched reports that contain the address of one of them are deleted as well.
     """
     deleted = sum(
         execute_dml(sa.delete(table).where(in_people(table.subscriber_id, people)))
@@ -45,24 +45,25 @@ def erase(people: People) -> dict[str, int]:
     return {"bounces": deleted + execute_dml(sa.delete(Bounce).where(stray, named))}
 
 
-def erase_strays(before: datetime) -> int:
-    """Delete all that named no mail of ours: among many people, looking for each takes too long."""
+def erase_unmatched(before: datetime) -> int:
+    """Delete all unmatched reports up to an instant; for many people, searching each takes too long."""
     stray = sa.and_(Bounce.subscriber_id.is_(None), Bounce.received_at <= before)
     return execute_dml(sa.delete(Bounce).where(stray))
 
 
-def forget(subscriber_ids: list[int]) -> None:
-    """Leave of what came back only that something did: who asked for a mail is no longer known here."""
+def anonymize(subscriber_ids: list[int]) -> None:
+    """Blank content and person of the reports of these subscribers, and keep the rows for counts."""
     execute_dml(
-        sa.update(Bounce).where(Bounce.subscriber_id.in_(subscriber_ids)).values(text=None, **_NOTHING)
+        sa.update(Bounce).where(Bounce.subscriber_id.in_(subscriber_ids)).values(text=None, **_ANONYMIZED)
     )
-    execute_dml(sa.update(Complaint).where(Complaint.subscriber_id.in_(subscriber_ids)).values(_NOTHING))
+    execute_dml(sa.update(Complaint).where(Complaint.subscriber_id.in_(subscriber_ids)).values(_ANONYMIZED))
 
 
-def forget_old(now: datetime) -> int:
-    """Delete the messages themselves when their time is over (RP-6), and what names nobody. Commits.
+def delete_expired(now: datetime) -> int:
+    """Delete messages past KEEP_BOUNCES_DAYS (RP-6), and unmatched reports. Commits.
 
-    Requests that nobody confirmed take with them what came back of their mails.
+    Reports of people whose signup expired unconfirmed are anonymized as well. Returns how many messages were
+    deleted.
     """
     before = now - timedelta(days=current_settings().keep_bounces_days)
     execute_dml(sa.delete(Bounce).where(Bounce.received_at < before, Bounce.subscriber_id.is_(None)))
@@ -75,21 +76,21 @@ def forget_old(now: datetime) -> int:
         singles = sa.select(table.subscriber_id).where(young, ~known)
         strangers = [number for number in db.session.scalars(singles.distinct()) if number]
         if strangers:
-            forget(strangers)
+            anonymize(strangers)
     db.session.commit()
     return gone
 
 
-def _of(table: type[Any], subscriber: Subscriber) -> list[Any]:
+def _rows_of(table: type[Any], subscriber: Subscriber) -> list[Any]:
     found = sa.select(table).where(table.subscriber_id == subscriber.id).order_by(table.id)
     return list(db.session.scalars(found.options(sa.orm.undefer(table.raw))))
 
 
-def _shared(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of either table
+def _common_fields(row: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of either table
     return {
         "at": row.received_at.isoformat(),
         "campaign_id": row.campaign_id,
         "source": row.source,
-        # As it came, in the letters it was most likely written in.
+        # Decoded as UTF-8, the most likely encoding.
         "message": row.raw.encode("latin-1", "replace").decode("utf-8", "replace") if row.raw else None,
     }

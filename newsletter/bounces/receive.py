@@ -1,8 +1,7 @@
-"""The one way in for everything that comes back, whatever way it took.
+"""Receives reports from all sources: stores each once and applies it in the same transaction.
 
-A report is believed when it names a mail of ours by a token that only we can make. It is written
-down once, and what it says is carried out in the same transaction. What names no mail, or cannot be
-read, is kept for staff to look at and changes nothing.
+A report is trusted when it contains the token of one of our mails, which only we can sign. One that
+matches no mail, or cannot be parsed, is kept for staff and changes nothing.
 """
 
 import enum
@@ -15,9 +14,9 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from newsletter.bounces import apply
-from newsletter.bounces.matching import Named, find_named
-from newsletter.bounces.models import CONVERSATION, Bounce, Complaint, Kind, WebhookToken
-from newsletter.bounces.parser import Reading, read
+from newsletter.bounces.matching import MatchedMail, match_mail
+from newsletter.bounces.models import CONTENT_NOT_KEPT, Bounce, Complaint, ReportKind, WebhookToken
+from newsletter.bounces.parser import Report, parse_message
 from newsletter.db import execute_dml, insert_or_ignore
 from newsletter.mail.replies.rules import VERSION
 from newsletter.mail.return_path import OUTBOX_CAMPAIGN
@@ -25,106 +24,116 @@ from newsletter.sending.worker.outcomes import redact_addresses
 
 log = logging.getLogger(__name__)
 
-#: More of a message than this is the newsletter that came back, not the report.
-KEPT = 64_000
+#: Bytes of a message that are stored: the report comes first, then the returned newsletter.
+MAX_RAW_BYTES = 64_000
 #: Their stamps hold for a quarter of an hour.
 _TOKENS_KEPT = timedelta(hours=1)
 
 
 class Outcome(enum.Enum):
-    """What became of a report."""
+    """What happened to a report."""
 
     RECORDED = "recorded"
-    #: It said nothing new.
+    #: A duplicate.
     REPEATED = "repeated"
-    #: The person or mail it names is no longer here.
+    #: The mail it matches has been deleted.
     GONE = "gone"
-    #: It names no mail of ours, or says nothing we understand.
+    #: It matches no mail of ours or cannot be parsed; stored and not applied.
     KEPT = "kept"
 
 
-def take_in(
+def receive_message(
     content: bytes, *, source: str, now: datetime, recipients: Sequence[str] = ()
-) -> tuple[Reading, Outcome]:
-    """Read a message and carry out what it says, in the caller's transaction.
+) -> tuple[Report, Outcome]:
+    """Parse a message and apply it, in the caller's transaction.
 
-    ``recipients`` are those of the envelope, where the way it took tells them.
+    ``recipients`` are the envelope recipients, where the source knows them.
     """
-    reading = read(content)
-    return record(reading, find_named([*recipients, *reading.naming]), source=source, now=now, raw=content)
+    reading = parse_message(content)
+    return record_report(
+        reading, match_mail([*recipients, *reading.naming]), source=source, now=now, raw=content
+    )
 
 
-def record(
-    reading: Reading, named: Named | None, *, source: str, now: datetime, raw: bytes
-) -> tuple[Reading, Outcome]:
-    """Write a report down and carry out what it says; returns it as it was understood."""
-    if named is not None and named.leaves:
+def record_report(
+    reading: Report, named: MatchedMail | None, *, source: str, now: datetime, raw: bytes
+) -> tuple[Report, Outcome]:
+    """Store a report and apply it, in the caller's transaction; return it as understood."""
+    if named is not None and named.is_unsubscribe:
         # Whoever writes there wants to leave; what writes by itself does not, unless it says so.
-        kind = Kind.UNSUBSCRIBE if reading.asks_to_leave else _of_leaving(reading.kind)
+        kind = ReportKind.UNSUBSCRIBE if reading.asks_to_leave else _as_unsubscribe(reading.kind)
         reading = replace(reading, kind=kind, reason=None, status=None)
-    outcome = _record(reading, named, source=source, now=now, raw=raw)
+    outcome = _store_and_apply(reading, named, source=source, now=now, raw=raw)
     log.info(
         "report taken in", extra={"source": source, "kind": reading.kind.value, "outcome": outcome.value}
     )
     return reading, outcome
 
 
-def note_refusal(reading: Reading, named: Named, about: apply.About, *, now: datetime) -> None:
+def note_refusal(reading: Report, named: MatchedMail, about: apply.ReportedMail, *, now: datetime) -> None:
     """Write down what a server refused at once, and carry out what that says, in the caller's transaction."""
-    row = _row(reading, named, source="reply", now=now, raw=b"") | {"subscriber_id": about.subscriber_id}
+    row = _report_row(reading, named, source="reply", now=now, raw=b"") | {
+        "subscriber_id": about.subscriber_id
+    }
     if insert_or_ignore(Bounce, row):
-        apply.carry_out(reading, about, now=now)
+        apply.apply_report(reading, about, now=now)
 
 
-def _of_leaving(kind: Kind) -> Kind:
-    return Kind.UNSUBSCRIBE if kind is Kind.UNREADABLE else kind
+def _as_unsubscribe(kind: ReportKind) -> ReportKind:
+    return ReportKind.UNSUBSCRIBE if kind is ReportKind.UNREADABLE else kind
 
 
-def _record(reading: Reading, named: Named | None, *, source: str, now: datetime, raw: bytes) -> Outcome:
-    if named is None or reading.kind is Kind.UNREADABLE:
-        return _keep(reading, named, source=source, now=now, raw=raw)
-    about = apply.find_about(named.sent)
+def _store_and_apply(
+    reading: Report, named: MatchedMail | None, *, source: str, now: datetime, raw: bytes
+) -> Outcome:
+    if named is None or reading.kind is ReportKind.UNREADABLE:
+        return _store_unmatched(reading, named, source=source, now=now, raw=raw)
+    about = apply.find_reported_mail(named.sent)
     if about is None:
         return Outcome.GONE
-    row = _row(reading, named, source=source, now=now, raw=raw) | {"subscriber_id": about.subscriber_id}
-    table = Complaint if reading.kind is Kind.COMPLAINT else Bounce
+    row = _report_row(reading, named, source=source, now=now, raw=raw) | {
+        "subscriber_id": about.subscriber_id
+    }
+    table = Complaint if reading.kind is ReportKind.COMPLAINT else Bounce
     if not insert_or_ignore(table, row):
         return Outcome.REPEATED
-    apply.carry_out(reading, about, now=now)
+    apply.apply_report(reading, about, now=now)
     return Outcome.RECORDED
 
 
-def _keep(reading: Reading, named: Named | None, *, source: str, now: datetime, raw: bytes) -> Outcome:
-    """Keep what cannot be believed or understood; where it names one of our mails, with that one."""
-    about = apply.find_about(named.sent) if named else None
+def _store_unmatched(
+    reading: Report, named: MatchedMail | None, *, source: str, now: datetime, raw: bytes
+) -> Outcome:
+    """Store a report that cannot be trusted or parsed; with the mail it matches, if any."""
+    about = apply.find_reported_mail(named.sent) if named else None
     reason = "unknown_event" if reading.reason == "unknown_event" else None if named else "unnamed"
-    kept = replace(reading, kind=Kind.UNREADABLE, reason=reason, said=None)
-    row = _row(kept, named if about else None, source=source, now=now, raw=raw)
+    kept = replace(reading, kind=ReportKind.UNREADABLE, reason=reason, said=None)
+    row = _report_row(kept, named if about else None, source=source, now=now, raw=raw)
     row |= {
         "subscriber_id": about.subscriber_id if about else None,
         "digest": hashlib.sha256(raw).hexdigest(),
-        "text": None,  # not ours to say whose words they are
+        "text": None,  # it may hold anybody's personal data
     }
     return Outcome.KEPT if insert_or_ignore(Bounce, row) else Outcome.REPEATED
 
 
-def _row(
-    reading: Reading, named: Named | None, *, source: str, now: datetime, raw: bytes
+def _report_row(
+    reading: Report, named: MatchedMail | None, *, source: str, now: datetime, raw: bytes
 ) -> dict[str, object]:
     sent = named.sent if named else None
     text = redact_addresses(reading.text) or None
-    # The way it came and the lines that servers add on it make no other report.
+    # Source and added headers are left out, so that the same report twice has one digest.
     said = "|".join(map(str, (sent, reading.kind.value, reading.status, reading.feedback_type, text)))
-    is_kept = reading.kind not in CONVERSATION
+    is_kept = reading.kind not in CONTENT_NOT_KEPT
     row: dict[str, object] = {
         "received_at": now,
         "source": source,
         "campaign_id": sent.campaign_id if sent and sent.campaign_id != OUTBOX_CAMPAIGN else None,
         "outbox_id": sent.number if sent and sent.campaign_id == OUTBOX_CAMPAIGN else None,
         "digest": hashlib.sha256(said.encode()).hexdigest(),
-        "raw": raw[:KEPT].decode("latin-1").replace("\0", "") if is_kept else None,
+        "raw": raw[:MAX_RAW_BYTES].decode("latin-1").replace("\0", "") if is_kept else None,
     }
-    if reading.kind is Kind.COMPLAINT:
+    if reading.kind is ReportKind.COMPLAINT:
         return row | {"feedback_type": reading.feedback_type or "abuse"}
     return row | {
         "kind": reading.kind,

@@ -3,9 +3,9 @@
 from datetime import datetime
 
 from newsletter.bounces import apply
-from newsletter.bounces.apply import About
-from newsletter.bounces.matching import Named
-from newsletter.bounces.parser import Reading, judged
+from newsletter.bounces.apply import ReportedMail
+from newsletter.bounces.matching import MatchedMail
+from newsletter.bounces.parser import Report, judged
 from newsletter.bounces.receive import note_refusal
 from newsletter.mail import outbox
 from newsletter.mail.models import OutboxMail
@@ -26,9 +26,9 @@ def campaign_refused(
 ) -> None:
     """Carry out what the refusal of a campaign's copy says of its person."""
     sent = SentMail(campaign_id, subscriber_id)
-    reading, about = _reading(reply), apply.find_about(sent)
+    reading, about = _reading(reply), apply.find_reported_mail(sent)
     if reading is not None and about is not None:
-        note_refusal(reading, Named(sent), about, now=now)
+        note_refusal(reading, MatchedMail(sent), about, now=now)
 
 
 def mail_refused(_sender: object, *, mail: OutboxMail, reply: Reply, now: datetime) -> None:
@@ -36,8 +36,8 @@ def mail_refused(_sender: object, *, mail: OutboxMail, reply: Reply, now: dateti
     reading = _reading(reply)
     if reading is not None and reply.whose is Whose.PERSON_FOR_GOOD:
         sent = SentMail(OUTBOX_CAMPAIGN, mail.id)
-        note_refusal(reading, Named(sent), About(sent, mail.subscriber_id, mail=mail), now=now)
+        note_refusal(reading, MatchedMail(sent), ReportedMail(sent, mail.subscriber_id, mail=mail), now=now)
 
 
-def _reading(reply: Reply) -> Reading | None:
+def _reading(reply: Reply) -> Report | None:
     return judged(Said(reply.stage, reply.text, code=reply.code)) if reply.stage else None

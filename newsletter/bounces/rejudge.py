@@ -12,14 +12,14 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from newsletter.bounces.judging import judge
-from newsletter.bounces.models import CAME_BACK, Bounce, Kind
-from newsletter.bounces.parser import read
+from newsletter.bounces.models import BOUNCE_KINDS, Bounce, ReportKind
+from newsletter.bounces.parser import parse_message
 from newsletter.db import db
 from newsletter.ledger import audit
 from newsletter.mail.replies.models import Said, Stage
 from newsletter.mail.replies.rules import VERSION
 from newsletter.subscribers.models import Subscriber, SuppressionReason
-from newsletter.subscribers.suppressions import find_suppression, lift_by_confirming, suppress
+from newsletter.subscribers.suppressions import find_suppression, lift_after_confirmation, suppress
 
 _BATCH = 200
 
@@ -59,7 +59,7 @@ def _batches(*, everything: bool) -> Iterator[list[Bounce]]:
     while True:
         rows = db.session.scalars(
             sa.select(Bounce)
-            .where(Bounce.id > last, Bounce.kind.in_(CAME_BACK), is_old)
+            .where(Bounce.id > last, Bounce.kind.in_(BOUNCE_KINDS), is_old)
             .options(sa.orm.undefer(Bounce.raw))
             .order_by(Bounce.id)
             .limit(_BATCH)
@@ -79,35 +79,35 @@ def _one(bounce: Bounce, done: Rejudged, now: datetime, *, dry_run: bool) -> Non
     if not dry_run:
         bounce.kind, bounce.reason, bounce.rules = kind, rule, VERSION
         db.session.flush()
-    if is_other and Kind.HARD in {was, kind} and bounce.subscriber_id is not None:
+    if is_other and ReportKind.HARD in {was, kind} and bounce.subscriber_id is not None:
         person = db.session.get(Subscriber, bounce.subscriber_id)
         if person is not None:
             _carry_out(bounce, person, kind, done, now, dry_run=dry_run)
 
 
 def _carry_out(
-    bounce: Bounce, person: Subscriber, kind: Kind, done: Rejudged, now: datetime, *, dry_run: bool
+    bounce: Bounce, person: Subscriber, kind: ReportKind, done: Rejudged, now: datetime, *, dry_run: bool
 ) -> None:
     found = find_suppression(person.address_key)
-    if kind is Kind.HARD and found is None:
+    if kind is ReportKind.HARD and found is None:
         done.suppressed += 1
         if not dry_run:
             suppress(person.address_key, SuppressionReason.BOUNCED, now)
-    elif kind is not Kind.HARD and found is not None and found.reason is SuppressionReason.BOUNCED:
+    elif kind is not ReportKind.HARD and found is not None and found.reason is SuppressionReason.BOUNCED:
         others = sa.exists().where(
-            Bounce.subscriber_id == person.id, Bounce.kind == Kind.HARD, Bounce.id != bounce.id
+            Bounce.subscriber_id == person.id, Bounce.kind == ReportKind.HARD, Bounce.id != bounce.id
         )
         if not db.session.scalar(sa.select(others)):
             done.given_back += 1
             if not dry_run:
-                lift_by_confirming(person.address_key, now=now)
+                lift_after_confirmation(person.address_key, now=now)
 
 
-def _judged(bounce: Bounce) -> tuple[Kind, str | None]:
+def _judged(bounce: Bounce) -> tuple[ReportKind, str | None]:
     """Judge what is left of a report: the message, else the facts and the text that were kept of it."""
     if bounce.raw:
-        reading = read(bounce.raw.encode("latin-1", "replace"))
-        if reading.kind is not Kind.UNREADABLE:
+        reading = parse_message(bounce.raw.encode("latin-1", "replace"))
+        if reading.kind is not ReportKind.UNREADABLE:
             return reading.kind, reading.reason
     kept = bounce.said or {"stage": Stage.REPORT.value, "status": bounce.status}
     said = Said(

@@ -1,6 +1,6 @@
-"""Stopping a campaign before mailbox providers stop us: too many complaints, too many bounces (SB-7).
+"""Reputation guard: pauses campaigns with too many complaints or bounces (SB-7).
 
-Staff are warned before that. Each limit stops a campaign once: who resumes it has decided.
+Staff are warned before that. Each limit pauses a campaign once: who resumes it has decided.
 """
 
 import enum
@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from newsletter.bounces.models import Bounce, Kind
+from newsletter.bounces.models import Bounce, ReportKind
 from newsletter.campaigns.models import Campaign, CampaignStatus, CampaignTotals
 from newsletter.config import current_settings
 from newsletter.db import db, execute_dml
@@ -25,81 +25,83 @@ from newsletter.sending.worker.circuit_breaker import MAX_CONSECUTIVE_FAULTS, pa
 
 log = logging.getLogger(__name__)
 
-#: Staff are warned of bounces at this part of where a campaign stops.
-_WARN_AT = 0.5
+#: Staff are warned of bounces at this share of BOUNCE_STOP.
+_WARN_SHARE = 0.5
 #: What each row of the table says is wrong with us.
 _FAULT_OF = {rule.key: rule.fault for rule in RULES if rule.fault is not None}
-#: Campaigns older than this get no warning any more.
-RECENT = timedelta(days=30)
+#: Campaigns that started earlier get no warning.
+WARNING_WINDOW = timedelta(days=30)
 
 
 class Limit(enum.Enum):
-    """What there can be too many of."""
+    """What is limited."""
 
     COMPLAINTS = "complaints"
     BOUNCES = "bounces"
 
 
 @dataclass(frozen=True, slots=True)
-class Danger:
-    """A campaign that is near a limit, or beyond."""
+class LimitFinding:
+    """A campaign that is near a limit or exceeds it."""
 
     campaign_id: int
     limit: Limit
     number: int
-    #: Of so many accepted, or of ``BOUNCE_FIRST`` where fewer were.
+    #: The denominator: accepted and failed deliveries, at least BOUNCE_FIRST.
     base: int
-    is_beyond: bool
+    is_exceeded: bool
 
 
-def dangers(now: datetime) -> list[Danger]:
-    """Return every recent campaign that is near a limit."""
+def find_limit_findings(now: datetime) -> list[LimitFinding]:
+    """Return the findings of all recent campaigns, newest first."""
     recent = sa.select(CampaignTotals).join(Campaign, Campaign.id == CampaignTotals.campaign_id)
-    rows = db.session.scalars(recent.where(Campaign.started_at > now - RECENT).order_by(Campaign.id.desc()))
-    return [found for totals in rows for found in dangers_of(totals)]
+    rows = db.session.scalars(
+        recent.where(Campaign.started_at > now - WARNING_WINDOW).order_by(Campaign.id.desc())
+    )
+    return [found for totals in rows for found in check_totals(totals)]
 
 
-def dangers_of(totals: CampaignTotals) -> list[Danger]:
-    """Return the limits that a campaign is near, by its totals."""
+def check_totals(totals: CampaignTotals) -> list[LimitFinding]:
+    """Return the limits that a campaign is near or exceeds, by its totals."""
     chosen = current_settings()
     base = max(totals.accepted + totals.failed, chosen.bounce_first)
-    # Refused at once or sent back an hour later: it is the same mail to the same dead mailbox.
+    # Rejected during SMTP or bounced later: both count as a bounce.
     bounced = totals.bounced + totals.failed
     measured = (
         (Limit.COMPLAINTS, totals.complained, chosen.complaint_warn, chosen.complaint_stop),
-        (Limit.BOUNCES, bounced, chosen.bounce_stop * _WARN_AT, chosen.bounce_stop),
+        (Limit.BOUNCES, bounced, chosen.bounce_stop * _WARN_SHARE, chosen.bounce_stop),
     )
     return [
-        Danger(totals.campaign_id, limit, number, base, is_beyond=number / base >= stop)
+        LimitFinding(totals.campaign_id, limit, number, base, is_exceeded=number / base >= stop)
         for limit, number, warn, stop in measured
         if number / base >= min(warn, stop)
     ]
 
 
-def stop_if_needed(now: datetime, campaign_ids: Iterable[int] | None = None) -> list[int]:
-    """Pause campaigns on their way that are beyond a limit; return which. Commits each."""
+def pause_if_needed(now: datetime, campaign_ids: Iterable[int] | None = None) -> list[int]:
+    """Pause campaigns that exceed a limit, all or those given; return their ids. Commits."""
     running = sa.select(Campaign).where(Campaign.status == CampaignStatus.SENDING).order_by(Campaign.id)
     if campaign_ids is not None:
         running = running.where(Campaign.id.in_(list(campaign_ids)))
     found = db.session.scalars(running.execution_options(populate_existing=True)).unique().all()
-    stopped = [campaign.id for campaign in found if _stop(campaign, now)]
+    stopped = [campaign.id for campaign in found if _pause_if_exceeded(campaign, now)]
     db.session.commit()
     return stopped
 
 
-def _stop(campaign: Campaign, now: datetime) -> bool:
-    for danger in dangers_of(campaign.totals):
-        if danger.is_beyond and not _has_stopped(campaign.id, danger.limit.value):
+def _pause_if_exceeded(campaign: Campaign, now: datetime) -> bool:
+    for danger in check_totals(campaign.totals):
+        if danger.is_exceeded and not _was_paused_for(campaign.id, danger.limit.value):
             return _pause(campaign.id, danger, now)
-    reply = _turned_away(campaign.totals)
-    if reply is None or reply.fault is None or _has_stopped(campaign.id, reply.fault.value):
+    reply = _last_rejection_of_us(campaign.totals)
+    if reply is None or reply.fault is None or _was_paused_for(campaign.id, reply.fault.value):
         return False
     pause_campaign(campaign.id, reply, now)
     return True
 
 
-def _has_stopped(campaign_id: int, reason: str) -> bool:
-    """Tell whether a campaign was stopped for this before: who resumed it then has decided."""
+def _was_paused_for(campaign_id: int, reason: str) -> bool:
+    """Return whether the guard paused a campaign for this reason before: who resumed it has decided."""
     stops = sa.select(AuditEntry.details).where(
         AuditEntry.object == f"campaign:{campaign_id}",
         AuditEntry.action == "campaign paused",
@@ -108,7 +110,7 @@ def _has_stopped(campaign_id: int, reason: str) -> bool:
     return any((details or {}).get("reason") == reason for details in db.session.scalars(stops))
 
 
-def _pause(campaign_id: int, danger: Danger, now: datetime) -> bool:
+def _pause(campaign_id: int, danger: LimitFinding, now: datetime) -> bool:
     is_sending = sa.and_(Campaign.id == campaign_id, Campaign.status == CampaignStatus.SENDING)
     values = {"status": CampaignStatus.PAUSED, "pause_reason": danger.limit.value, "pause_reply": None}
     if not execute_dml(sa.update(Campaign).where(is_sending).values(values)):
@@ -119,13 +121,13 @@ def _pause(campaign_id: int, danger: Danger, now: datetime) -> bool:
     return True
 
 
-def _turned_away(totals: CampaignTotals) -> Reply | None:
+def _last_rejection_of_us(totals: CampaignTotals) -> Reply | None:
     """Return what was said most often of those that were turned away because of us, once they are many.
 
     Many are so many in number, and such a part of all that were handed over: ten of ten thousand are
     the rules of ten companies, ten of a hundred are ours to mend.
     """
-    those = sa.and_(Bounce.campaign_id == totals.campaign_id, Bounce.kind == Kind.OURS)
+    those = sa.and_(Bounce.campaign_id == totals.campaign_id, Bounce.kind == ReportKind.OURS)
     number = sa.func.count()
     rows = db.session.execute(
         sa.select(Bounce.reason, number, sa.func.max(Bounce.id))

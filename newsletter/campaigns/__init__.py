@@ -1,1 +1,1 @@
-"""Campaigns: one issue, written in one or more languages, for one or more lists."""
+"""Campaigns: issues of a newsletter, each in one or more languages, for one or more lists."""

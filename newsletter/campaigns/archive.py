@@ -1,4 +1,4 @@
-"""The archive: what went to a public list may be read by everybody, without anything personal."""
+"""The public archive: newsletters sent to public lists, without anything personal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from newsletter.db import db
 from newsletter.errors import N_, NotFound
 from newsletter.subscribers.models import MailingList
 
-#: How many newsletters a page of the archive or a feed shows.
-SHOWN = 50
+#: Newsletters on a page of the archive or in a feed.
+MAX_ISSUES = 50
 
 
 class NotInArchive(NotFound):
-    """Not sent, not public, or not there at all: a visitor need not know which."""
+    """Not sent, not public or non-existent: the visitor need not know which."""
 
     message = N_("There is no such newsletter in the archive.")
 
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """A newsletter as one public list had it."""
+    """A sent newsletter as shown in the archive of one list."""
 
     campaign_id: int
     edition: Edition
@@ -33,47 +33,47 @@ class Issue:
 
     @property
     def posted(self) -> str:
-        """When it went out, as RSS writes it (RFC 822)."""
+        """The publication date in RSS format (RFC 822)."""
         return format_datetime(self.sent_at)
 
 
-def address_of(edition: Edition) -> str:
-    """Return where an edition can be read in a browser; empty unless one of its lists is public."""
+def archive_url_of(edition: Edition) -> str:
+    """Return the archive URL of an edition; empty unless one of its lists is public."""
     if edition.campaign_id is None or not db.session.scalar(sa.select(_is_public(edition.campaign_id))):
         return ""
     return f"{current_settings().base_url}/archive/{edition.campaign_id}?lang={edition.language}"
 
 
 def public_lists() -> Sequence[MailingList]:
-    """Return the lists that have an archive."""
+    """Return the lists with a public archive."""
     return db.session.scalars(
         sa.select(MailingList).where(MailingList.is_public.is_(True)).order_by(MailingList.id)
     ).all()
 
 
 def get_public_list(slug: str) -> MailingList:
-    """Return a list that has an archive; raise NotInArchive."""
+    """Return a list with a public archive; raise NotInArchive."""
     for found in public_lists():
         if found.slug == slug:
             return found
     raise NotInArchive
 
 
-def issues_of(mailing_list: MailingList) -> list[Issue]:
-    """Return what a list got, newest first."""
+def list_issues(mailing_list: MailingList) -> list[Issue]:
+    """Return the newsletters sent to a list, newest first."""
     rows = db.session.scalars(
         sa.select(Campaign)
         .join(Campaign.list_ids)
         .where(CampaignList.list_id == mailing_list.id, Campaign.started_at.is_not(None))
         .options(sa.orm.selectinload(Campaign.editions))
         .order_by(Campaign.started_at.desc(), Campaign.id.desc())
-        .limit(SHOWN)
+        .limit(MAX_ISSUES)
     ).unique()
-    return [_issue(campaign, mailing_list.language) for campaign in rows]
+    return [_make_issue(campaign, mailing_list.language) for campaign in rows]
 
 
 def get_issue(campaign_id: int, language: str) -> Issue:
-    """Return what went out, in a language if it was written in that; raise NotInArchive."""
+    """Return a sent newsletter, in the given language if it has that edition; raise NotInArchive."""
     found = db.session.scalar(
         sa.select(Campaign).where(
             Campaign.id == campaign_id, Campaign.started_at.is_not(None), _is_public(campaign_id)
@@ -81,10 +81,10 @@ def get_issue(campaign_id: int, language: str) -> Issue:
     )
     if found is None:
         raise NotInArchive
-    return _issue(found, language)
+    return _make_issue(found, language)
 
 
-def _issue(campaign: Campaign, language: str) -> Issue:
+def _make_issue(campaign: Campaign, language: str) -> Issue:
     if campaign.started_at is None:
         raise NotInArchive
     return Issue(campaign.id, campaign.edition_for(language), campaign.started_at)

@@ -20,43 +20,43 @@ from markdown_it.token import Token
 from mdit_py_plugins.container import container_plugin
 
 from newsletter.campaigns.linking import link_addresses
-from newsletter.campaigns.markup import find_left_over
+from newsletter.campaigns.markup import find_unparsed_markup
 from newsletter.campaigns.numbering import keep_numbers
-from newsletter.campaigns.pictures import shown_width
+from newsletter.campaigns.pictures import display_width
 
-#: How wide the content of a mail is; Outlook believes a width attribute and nothing else.
-WIDTH = 544
+#: Width of a mail's content in pixels; Outlook honours only the width attribute.
+CONTENT_WIDTH = 544
 _TABLE = '<table role="presentation" class="{}"{} cellpadding="0" cellspacing="0" border="0"><tr>'
-_BREAK = "+++"
+_COLUMN_BREAK = "+++"
 _SMALLEST_HEADING = "h4"
 
 
 @lru_cache(maxsize=1)
-def parser() -> MarkdownIt:
-    """Return the one parser."""
+def markdown_parser() -> MarkdownIt:
+    """Return the Markdown parser, created once."""
     made = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"])
-    container_plugin(made, "button", render=_button)
-    container_plugin(made, "columns", render=_columns)
+    container_plugin(made, "button", render=_render_button)
+    container_plugin(made, "columns", render=_render_columns)
     beside: RuleOptionsType = {"alt": ["paragraph", "reference", "blockquote", "list"]}
-    made.block.ruler.before("hr", "column_break", _column_break, beside)
+    made.block.ruler.before("hr", "column_break", _parse_column_break, beside)
     made.core.ruler.before("inline", "numbers", keep_numbers)
-    made.core.ruler.before("text_join", "left_over", find_left_over)
+    made.core.ruler.before("text_join", "left_over", find_unparsed_markup)
     made.core.ruler.before("text_join", "addresses", link_addresses)
-    made.core.ruler.push("arrange", _arrange)
-    made.add_render_rule("column_break", _next_column)
+    made.core.ruler.push("arrange", _annotate_tokens)
+    made.add_render_rule("column_break", _render_break)
     made.add_render_rule("table_open", _table)
     made.add_render_rule("table_close", _table)
     return made
 
 
-def slug(words: str) -> str:
-    """Return what a link within the letter calls a heading: ``#uudet-kirjat``."""
+def heading_id(words: str) -> str:
+    """Return the id of a heading, for links within the newsletter: ``#uudet-kirjat``."""
     return re.sub(r"[\W_]+", "-", words.casefold()).strip("-")
 
 
-def _column_break(state: StateBlock, line: int, _end: int, silent: bool) -> bool:  # noqa: FBT001 - the parser's
+def _parse_column_break(state: StateBlock, line: int, _end: int, silent: bool) -> bool:  # noqa: FBT001 - the parser's
     text = state.src[state.bMarks[line] + state.tShift[line] : state.eMarks[line]].strip()
-    if text != _BREAK or not _is_in_columns(state):
+    if text != _COLUMN_BREAK or not _is_in_columns(state):
         return False
     if not silent:
         state.push("column_break", "", 0).block = True
@@ -74,15 +74,15 @@ def _is_in_columns(state: StateBlock) -> bool:
     return False
 
 
-def _arrange(state: StateCore) -> None:
-    """Say in the tokens what rendering has to know of their surroundings."""
+def _annotate_tokens(state: StateCore) -> None:
+    """Annotate tokens with what rendering needs to know of their surroundings."""
     inside: list[Token] = []
     for position, token in enumerate(state.tokens):
         if token.type in {"container_button_open", "container_columns_open"}:
             inside.append(token)
             token.meta = {"breaks": []}
         elif token.type in {"container_button_close", "container_columns_close"}:
-            _number(inside.pop())
+            _set_column_shares(inside.pop())
         elif token.type == "column_break":
             inside[-1].meta["breaks"].append(token)
         elif token.type.startswith("paragraph") and inside and inside[-1].type == "container_button_open":
@@ -90,13 +90,13 @@ def _arrange(state: StateCore) -> None:
         elif token.type in {"heading_open", "heading_close"}:
             token.tag = min(token.tag, _SMALLEST_HEADING)
             if token.nesting == 1:
-                token.attrSet("id", slug(state.tokens[position + 1].content))
+                token.attrSet("id", heading_id(state.tokens[position + 1].content))
         elif token.type == "inline":
             columns = sum(item.type == "container_columns_open" for item in inside)
-            _size_pictures(token.children or [], WIDTH // 2**columns)
+            _size_pictures(token.children or [], CONTENT_WIDTH // 2**columns)
 
 
-def _number(columns: Token) -> None:
+def _set_column_shares(columns: Token) -> None:
     breaks = columns.meta["breaks"]
     share = 100 // (len(breaks) + 1)
     columns.meta["share"] = share
@@ -108,7 +108,7 @@ def _size_pictures(tokens: Sequence[Token], room: int) -> None:
     for token in tokens:
         if token.type != "image":
             continue
-        width = shown_width(str(token.attrGet("src") or ""))
+        width = display_width(str(token.attrGet("src") or ""))
         # Outlook shows a picture as wide as this says, or else in its full size; nobody knows that of
         # one from elsewhere, so other programs are told to find out.
         token.attrSet("width", str(min(width or room, room)))
@@ -123,22 +123,24 @@ def _table(_renderer: Any, tokens: Sequence[Token], position: int, _options: Any
     return '<div class="wide"><table>\n' if tokens[position].nesting == 1 else "</table></div>\n"
 
 
-def _button(_renderer: Any, tokens: Sequence[Token], position: int, _options: Any, _env: Any) -> str:  # noqa: ANN401 - the renderer's own
+def _render_button(_renderer: Any, tokens: Sequence[Token], position: int, _options: Any, _env: Any) -> str:  # noqa: ANN401 - the renderer's own
     if tokens[position].nesting == 1:
         return _TABLE.format("press", "") + "<td>"
     return "</td></tr></table>\n"
 
 
-def _columns(_renderer: Any, tokens: Sequence[Token], position: int, _options: Any, _env: Any) -> str:  # noqa: ANN401
+def _render_columns(_renderer: Any, tokens: Sequence[Token], position: int, _options: Any, _env: Any) -> str:  # noqa: ANN401
     if tokens[position].nesting == 1:
-        return _TABLE.format("columns", ' width="100%"') + _column("column", tokens[position].meta["share"])
+        return _TABLE.format("columns", ' width="100%"') + _open_column(
+            "column", tokens[position].meta["share"]
+        )
     return "</td></tr></table>\n"
 
 
-def _next_column(_renderer: Any, tokens: Sequence[Token], position: int, _options: Any, _env: Any) -> str:  # noqa: ANN401
+def _render_break(_renderer: Any, tokens: Sequence[Token], position: int, _options: Any, _env: Any) -> str:  # noqa: ANN401
     meta = tokens[position].meta
-    return "</td>" + _column("column last" if meta["last"] else "column", meta["share"])
+    return "</td>" + _open_column("column last" if meta["last"] else "column", meta["share"])
 
 
-def _column(kind: str, share: int) -> str:
+def _open_column(kind: str, share: int) -> str:
     return f'<td class="{kind}" width="{share}%" valign="top">'

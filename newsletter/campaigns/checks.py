@@ -1,6 +1,6 @@
-"""What is wrong with a newsletter before it is sent, and what to do about it.
+"""Checks of a newsletter before it is sent: what is wrong, and how to correct it.
 
-An error keeps the campaign from being sent, a warning does not.
+An error prevents sending, a warning does not.
 """
 
 import re
@@ -11,17 +11,17 @@ from urllib.parse import unquote
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from newsletter.campaigns.comparison import differing_words, lost_words
-from newsletter.campaigns.compose import PREFERENCES_MARK, UNSUBSCRIBE_MARK, Parts, compose
+from newsletter.campaigns.compose import PREFERENCES_PLACEHOLDER, UNSUBSCRIBE_PLACEHOLDER, Parts, compose
 from newsletter.campaigns.models import Edition
-from newsletter.campaigns.plain import SCHEMES
+from newsletter.campaigns.plain import ALLOWED_SCHEMES
 from newsletter.errors import N_
 
-#: Gmail cuts a mail off a little above this, and the ways out stand at its end.
-LARGEST_HTML = 100_000
-#: What most mailboxes show of a subject.
-LONGEST_SHOWN = 60
-#: What templates of other systems, and people in a hurry, leave behind.
-_PLACEHOLDER = re.compile(
+#: Gmail clips a mail at about 102 kB, and the unsubscribe link is at its end.
+MAX_HTML_BYTES = 100_000
+#: Characters of a subject that most mailboxes show.
+VISIBLE_SUBJECT_LENGTH = 60
+#: Merge tags of other systems, and unfinished text.
+_PLACEHOLDER_PATTERN = re.compile(
     r"\{\{.{0,200}?\}\}|\{%.{0,200}?%\}|\*\|.{0,200}?\|\*|%%.{1,200}?%%|\[\[.{0,200}?\]\]|\bx{3,}\b"
     r"|\blorem ipsum\b|\b(?:TODO|FIXME|TBD)\b",
     re.IGNORECASE,
@@ -29,7 +29,7 @@ _PLACEHOLDER = re.compile(
 
 _ESCAPE = N_("Correct it, or put a backslash before it if readers are meant to see it.")
 #: What did not become markup, by its kind, and how it is written.
-LEFT_OVER = {
+UNPARSED_MARKUP_MESSAGES = {
     "fence": (
         N_("Line %(line)s: “%(words)s” begins or ends no block."),
         N_("Blocks begin with ::: button or ::: columns and end with :::, with +++ between columns only."),
@@ -60,16 +60,16 @@ LEFT_OVER = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong: the sentence, what to do, and whether it stops the campaign."""
+    """One finding: its sentence, what to do, and whether it prevents sending."""
 
     code: str
     message: str
     advice: str
     is_error: bool = True
-    #: The edition it is about; NULL for the campaign as a whole.
+    #: The language of the edition; None for the campaign as a whole.
     language: str | None = None
     values: dict[str, object] = field(default_factory=dict)
-    #: True where an administrator may let the campaign go all the same.
+    #: True where an administrator may send the campaign all the same.
     is_overridable: bool = False
     #: The line of the text it is about, counted from 1; NULL where it is about no one line.
     line: int | None = None
@@ -78,37 +78,37 @@ class Finding:
 
 
 def check_edition(edition: Edition, parts: Parts | None = None) -> list[Finding]:
-    """Look through an edition, in the order of the page."""
+    """Return the findings on an edition, in the order of the page."""
     parts = parts or compose(edition)
     content = LexborHTMLParser(parts.content)
     language = edition.language
     return [
-        *_ways_out(parts, language),
-        *_text(parts, language),
+        *_check_required_links(parts, language),
+        *_check_text(parts, language),
         *_left_over(parts, language),
         *_differences(edition, parts),
-        *_subject(edition, language),
-        *_pictures(content, language),
-        *_links(content, language),
-        *_placeholders(edition, language),
-        *_size(parts, language),
+        *_check_subject(edition, language),
+        *_check_pictures(content, language),
+        *_check_links(content, language),
+        *_check_placeholders(edition, language),
+        *_check_size(parts, language),
     ]
 
 
-def _ways_out(parts: Parts, language: str) -> Iterator[Finding]:
+def _check_required_links(parts: Parts, language: str) -> Iterator[Finding]:
     links = {node.attributes.get("href") for node in LexborHTMLParser(parts.html).css("a[href]")}
     lines = set(parts.text.splitlines())
     advice = N_("The program puts these links at the end by itself. Ask whoever changed its templates.")
-    if UNSUBSCRIBE_MARK not in links or UNSUBSCRIBE_MARK not in lines:
+    if UNSUBSCRIBE_PLACEHOLDER not in links or UNSUBSCRIBE_PLACEHOLDER not in lines:
         yield Finding(
             "unsubscribe_link", N_("The link to unsubscribe is missing."), advice, language=language
         )
-    if PREFERENCES_MARK not in links or PREFERENCES_MARK not in lines:
+    if PREFERENCES_PLACEHOLDER not in links or PREFERENCES_PLACEHOLDER not in lines:
         message = N_("The link to one's own subscription details is missing.")
         yield Finding("details_link", message, advice, language=language)
 
 
-def _text(parts: Parts, language: str) -> Iterator[Finding]:
+def _check_text(parts: Parts, language: str) -> Iterator[Finding]:
     if not parts.words.strip():
         message = N_("The text part is empty.")
         advice = N_("Write something: mail programs that show no HTML would show an empty mail.")
@@ -117,7 +117,7 @@ def _text(parts: Parts, language: str) -> Iterator[Finding]:
 
 def _left_over(parts: Parts, language: str) -> Iterator[Finding]:
     for item in parts.left_over:
-        message, advice = LEFT_OVER[item.kind]
+        message, advice = UNPARSED_MARKUP_MESSAGES[item.kind]
         values: dict[str, object] = {"line": item.line, "words": item.words}
         yield Finding("markup", message, advice, language=language, values=values, line=item.line)
 
@@ -139,16 +139,16 @@ def _differences(edition: Edition, parts: Parts) -> Iterator[Finding]:
         yield Finding("parts_differ", message, advice, language=edition.language, values=values)
 
 
-def _subject(edition: Edition, language: str) -> Iterator[Finding]:
+def _check_subject(edition: Edition, language: str) -> Iterator[Finding]:
     length = len(edition.subject)
-    if length > LONGEST_SHOWN:
+    if length > VISIBLE_SUBJECT_LENGTH:
         message = N_("The subject has %(length)s characters.")
         advice = N_("Mailboxes cut it off after about 60, phones after about 40: put what matters first.")
         values: dict[str, object] = {"length": length}
         yield Finding("subject_length", message, advice, is_error=False, language=language, values=values)
 
 
-def _pictures(content: LexborHTMLParser, language: str) -> Iterator[Finding]:
+def _check_pictures(content: LexborHTMLParser, language: str) -> Iterator[Finding]:
     for picture in content.css("img"):
         if not (picture.attributes.get("alt") or "").strip():
             values: dict[str, object] = {"picture": (picture.attributes.get("src") or "").rpartition("/")[2]}
@@ -159,29 +159,29 @@ def _pictures(content: LexborHTMLParser, language: str) -> Iterator[Finding]:
             yield Finding("alt_missing", message, advice, language=language, values=values)
 
 
-def _links(content: LexborHTMLParser, language: str) -> Iterator[Finding]:
+def _check_links(content: LexborHTMLParser, language: str) -> Iterator[Finding]:
     goals = {node.attributes.get("id") for node in content.css("[id]")}
     for link in content.css("a"):
         address = link.attributes.get("href") or ""
-        values: dict[str, object] = {"link": _words(link), "address": address}
+        values: dict[str, object] = {"link": _link_text(link), "address": address}
         if address.startswith("#") and unquote(address[1:]) not in goals:
             message = N_("The link “%(link)s” leads to a place that is not in this letter: %(address)s")
             advice = N_("Name a heading: #summer-news leads to the heading “Summer news”.")
             yield Finding("dead_anchor", message, advice, language=language, values=values)
-        elif not address.startswith("#") and address.partition(":")[0].lower() not in SCHEMES:
+        elif not address.startswith("#") and address.partition(":")[0].lower() not in ALLOWED_SCHEMES:
             message = N_("The link “%(link)s” leads nowhere: %(address)s")
             advice = N_("Give the whole address, beginning with https://")
             yield Finding("dead_anchor", message, advice, language=language, values=values)
     for button in content.css("table.press"):
         if not button.css("a"):
-            values = {"link": _words(button)}
+            values = {"link": _link_text(button)}
             message = N_("The button “%(link)s” leads nowhere.")
             advice = N_("Put a link into it: [words of the button](https://…)")
             yield Finding("dead_anchor", message, advice, language=language, values=values)
-    yield from _unsafe(content, language)
+    yield from _check_insecure_urls(content, language)
 
 
-def _unsafe(content: LexborHTMLParser, language: str) -> Iterator[Finding]:
+def _check_insecure_urls(content: LexborHTMLParser, language: str) -> Iterator[Finding]:
     found = [
         node.attributes.get("href") or node.attributes.get("src") or "" for node in content.css("a, img")
     ]
@@ -195,9 +195,9 @@ def _unsafe(content: LexborHTMLParser, language: str) -> Iterator[Finding]:
             yield Finding("http_link", message, advice, is_error=False, language=language, values=values)
 
 
-def _placeholders(edition: Edition, language: str) -> Iterator[Finding]:
+def _check_placeholders(edition: Edition, language: str) -> Iterator[Finding]:
     written = f"{edition.subject}\n{edition.preview}\n{edition.body}"
-    for found in dict.fromkeys(match[0][:60] for match in _PLACEHOLDER.finditer(written)):
+    for found in dict.fromkeys(match[0][:60] for match in _PLACEHOLDER_PATTERN.finditer(written)):
         if found in (edition.confirmed_words or ()):
             continue
         message = N_("A placeholder is left over: %(placeholder)s")
@@ -206,14 +206,14 @@ def _placeholders(edition: Edition, language: str) -> Iterator[Finding]:
         yield Finding("placeholder", message, advice, language=language, values=values, confirmable=found)
 
 
-def _size(parts: Parts, language: str) -> Iterator[Finding]:
+def _check_size(parts: Parts, language: str) -> Iterator[Finding]:
     size = len(parts.html.encode())
-    if size > LARGEST_HTML:
+    if size > MAX_HTML_BYTES:
         message = N_("The HTML part is %(size)s kB large.")
         advice = N_("Shorten it: Gmail cuts off after about 100 kB, and the link to unsubscribe with it.")
         values: dict[str, object] = {"size": size // 1000}
         yield Finding("size", message, advice, is_error=False, language=language, values=values)
 
 
-def _words(node: LexborNode) -> str:
+def _link_text(node: LexborNode) -> str:
     return " ".join(node.text().split())[:60]

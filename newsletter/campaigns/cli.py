@@ -9,7 +9,7 @@ import click
 import sqlalchemy as sa
 from flask.cli import AppGroup
 
-from newsletter.campaigns.drafts import create_campaign, get_campaign, lists_of
+from newsletter.campaigns.drafts import create_campaign, get_campaign, get_campaign_lists
 from newsletter.campaigns.editing import add_edition, duplicate_campaign, save_edition
 from newsletter.campaigns.models import Campaign
 from newsletter.cli.report import report
@@ -134,7 +134,7 @@ def _row(campaign: Campaign) -> dict[str, object]:
 
 
 def _slugs(campaign: Campaign) -> list[str]:
-    return [item.slug for item in lists_of(campaign)]
+    return [item.slug for item in get_campaign_lists(campaign)]
 
 
 def read_text(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""What was stored against what would arrive: every word in both parts of the finished mail, and no other."""
+"""Compares the stored Markdown with the finished mail: every word must be in both parts, and no other."""
 
 import html
 import re

@@ -13,23 +13,23 @@ from flask import render_template
 from markupsafe import Markup
 from selectolax.lexbor import LexborHTMLParser
 
-from newsletter.campaigns.archive import address_of
-from newsletter.campaigns.blocks import parser
-from newsletter.campaigns.markup import LEFT, LeftOver
+from newsletter.campaigns.archive import archive_url_of
+from newsletter.campaigns.blocks import markdown_parser
+from newsletter.campaigns.markup import ENVIRONMENT_KEY, UnparsedMarkup
 from newsletter.campaigns.models import Edition
-from newsletter.campaigns.plain import SCHEMES, first_words, plain
+from newsletter.campaigns.plain import ALLOWED_SCHEMES, first_words, render_plain_text
 from newsletter.config import current_settings
 from newsletter.mail.branding import brand
 from newsletter.mail.message import inliner
-from newsletter.subscribers.consent.tracking import silence_is_measured
+from newsletter.subscribers.consent.tracking import is_tracked_by_default
 from newsletter.web.i18n import force_language
 
-#: Stand where a person's own link will be; ".invalid" never resolves, should one ever get out.
-UNSUBSCRIBE_MARK = "https://mark.invalid/unsubscribe"
-PREFERENCES_MARK = "https://mark.invalid/preferences"
-PIXEL_MARK = "https://mark.invalid/pixel"
+#: Placeholders of personal links; ".invalid" never resolves (RFC 2606), should one be sent.
+UNSUBSCRIBE_PLACEHOLDER = "https://mark.invalid/unsubscribe"
+PREFERENCES_PLACEHOLDER = "https://mark.invalid/preferences"
+PIXEL_PLACEHOLDER = "https://mark.invalid/pixel"
 
-_TAGS = {
+_ALLOWED_TAGS = {
     *(
         "a",
         "abbr",
@@ -50,7 +50,7 @@ _TAGS = {
     ),
     *("li", "ol", "p", "pre", "s", "strong", "sub", "sup", "table", "tbody", "td", "th", "thead", "tr", "ul"),
 }
-_ATTRIBUTES = {
+_ALLOWED_ATTRIBUTES = {
     "a": {"href", "title"},
     "img": {"src", "alt", "title", "width", "height"},
     "table": {"role", "width", "cellpadding", "cellspacing", "border"},
@@ -60,19 +60,19 @@ _ATTRIBUTES = {
     "li": {"value"},
     **{f"h{level}": {"id"} for level in range(1, 5)},
 }
-#: Only our own blocks have classes: HTML that somebody writes is shown, not carried out.
-_CLASSES = {
+#: Only our own blocks have classes: HTML in the Markdown is escaped.
+_ALLOWED_CLASSES = {
     "table": {"press", "columns"},
     "td": {"column", "last"},
     "div": {"wide"},
     "img": {"outside", "full"},
 }
-_HTTP = re.compile(r"https?://", re.IGNORECASE)
+_HTTP_PATTERN = re.compile(r"https?://", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """An edition as text and HTML, with marks, and the addresses that may be tracked."""
+    """The text and HTML parts of an edition, with placeholders, and the links that may be tracked."""
 
     text: str
     html: str
@@ -82,18 +82,18 @@ class Parts:
     content: str
     words: str
     #: What was meant as markup, and stands there as it was typed.
-    left_over: tuple[LeftOver, ...] = ()
+    left_over: tuple[UnparsedMarkup, ...] = ()
 
 
 def compose(edition: Edition) -> Parts:
-    """Write both parts of an edition in its language."""
-    content, words, left_over = _content(edition.body)
-    context = _context(edition) | {
-        "unsubscribe_url": UNSUBSCRIBE_MARK,
-        "preferences_url": PREFERENCES_MARK,
-        "archive_url": address_of(edition),
-        "refuse_url": f"{PREFERENCES_MARK}#measuring" if silence_is_measured() else "",
-        "pixel_url": PIXEL_MARK,
+    """Render both parts of an edition in its language."""
+    content, words, left_over = _render_markdown(edition.body)
+    context = _template_context(edition) | {
+        "unsubscribe_url": UNSUBSCRIBE_PLACEHOLDER,
+        "preferences_url": PREFERENCES_PLACEHOLDER,
+        "archive_url": archive_url_of(edition),
+        "refuse_url": f"{PREFERENCES_PLACEHOLDER}#measuring" if is_tracked_by_default() else "",
+        "pixel_url": PIXEL_PLACEHOLDER,
         "is_page": False,
         "first_words": first_words(words),
     }
@@ -101,12 +101,12 @@ def compose(edition: Edition) -> Parts:
         html = _render_html(content, context)
         text = render_template("mail/newsletter/body.txt", content=words, **context)
     return Parts(
-        text=text, html=html, links=_links(content), content=content, words=words, left_over=left_over
+        text=text, html=html, links=_tracked_links(content), content=content, words=words, left_over=left_over
     )
 
 
 def compose_page(edition: Edition, *, archive_url: str, subscribe_url: str) -> str:
-    """Write an edition as a page for everybody: nothing in it is personal, and nothing is measured."""
+    """Render an edition as a public page, without personal or tracked links."""
     around = {
         "archive_url": archive_url,
         "subscribe_url": subscribe_url,
@@ -115,25 +115,25 @@ def compose_page(edition: Edition, *, archive_url: str, subscribe_url: str) -> s
         "is_page": True,
     }
     with force_language(edition.language):
-        return _render_html(_content(edition.body)[0], _context(edition) | around)
+        return _render_html(_render_markdown(edition.body)[0], _template_context(edition) | around)
 
 
-def _content(body: str) -> tuple[str, str, tuple[LeftOver, ...]]:
+def _render_markdown(body: str) -> tuple[str, str, tuple[UnparsedMarkup, ...]]:
     found: dict[str, Any] = {}
     # The plugin of blocks reads one character beyond a last line that is empty.
-    tokens = parser().parse(f"{body}\n", found)
+    tokens = markdown_parser().parse(f"{body}\n", found)
     content = nh3.clean(
-        parser().renderer.render(tokens, parser().options, {}),
-        tags=_TAGS,
-        attributes=_ATTRIBUTES,
-        allowed_classes=_CLASSES,
-        url_schemes=SCHEMES,
+        markdown_parser().renderer.render(tokens, markdown_parser().options, {}),
+        tags=_ALLOWED_TAGS,
+        attributes=_ALLOWED_ATTRIBUTES,
+        allowed_classes=_ALLOWED_CLASSES,
+        url_schemes=ALLOWED_SCHEMES,
         link_rel=None,
     )
-    return content, plain(tokens), tuple(found[LEFT])
+    return content, render_plain_text(tokens), tuple(found[ENVIRONMENT_KEY])
 
 
-def _context(edition: Edition) -> dict[str, object]:
+def _template_context(edition: Edition) -> dict[str, object]:
     return {
         "subject": edition.subject,
         "preview": edition.preview,
@@ -143,11 +143,11 @@ def _context(edition: Edition) -> dict[str, object]:
 
 
 def _render_html(content: str, context: dict[str, object]) -> str:
-    # What nh3 has cleaned is the one text here that is not escaped.
+    # Sanitized by nh3, so it is not escaped.
     html = render_template("mail/newsletter/body.html", content=Markup(content), **context)  # noqa: S704
     return inliner().inline(html)
 
 
-def _links(content: str) -> tuple[str, ...]:
+def _tracked_links(content: str) -> tuple[str, ...]:
     found = (node.attributes.get("href") or "" for node in LexborHTMLParser(content).css("a[href]"))
-    return tuple(dict.fromkeys(href for href in found if _HTTP.match(href)))
+    return tuple(dict.fromkeys(href for href in found if _HTTP_PATTERN.match(href)))

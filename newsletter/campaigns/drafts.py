@@ -1,4 +1,4 @@
-"""Writing a campaign: what makes a draft, and what it may not be."""
+"""Drafts of campaigns: creation, validation and look-up."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -13,31 +13,31 @@ from newsletter.errors import N_, NewsletterError, NotFound
 from newsletter.ledger import audit
 from newsletter.subscribers.models import MailingList
 
-LONGEST_SUBJECT = 250
-#: Controls, and the two characters that break lines without being controls.
-_BREAKS = {"Cc", "Zl", "Zp"}
+MAX_SUBJECT_LENGTH = 250
+#: Unicode categories of control characters, line and paragraph separators.
+_LINE_BREAK_CATEGORIES = {"Cc", "Zl", "Zp"}
 
 
 class UnknownCampaign(NotFound):
-    """There is no campaign of that number."""
+    """No campaign has that id."""
 
     message = N_("There is no campaign number %(id)s.")
 
 
 class DraftInvalid(NewsletterError):
-    """A campaign needs a list, a subject of one line, and in the end a text."""
+    """The list, the subject or the text is missing or invalid."""
 
     message = N_("A campaign needs a subject of one line, at most 250 characters, and a text.")
 
 
 class NotEditable(NewsletterError):
-    """It is on its way, or has been."""
+    """The campaign is not a draft."""
 
     message = N_("Campaign %(id)s is %(status)s: only a draft can be changed.")
 
 
 class LanguageUnknown(NewsletterError):
-    """We do not write in that language."""
+    """The language is not one of LANGUAGES."""
 
     message = N_("Choose one of the languages %(languages)s.")
 
@@ -52,19 +52,19 @@ def create_campaign(
     preview: str = "",
     language: str | None = None,
 ) -> Campaign:
-    """Make a draft with one edition, in the lists' language unless one is named.
+    """Create a draft with one edition, by default in the language of its first list.
 
-    Raises DraftInvalid when the subject is empty, too long or has a line break, or the text is
-    empty; LanguageUnknown for a language that we do not write in.
+    Raises DraftInvalid when the subject is empty, too long or has a line break, or the text is empty;
+    LanguageUnknown for a language that is not configured.
     """
     if not lists or not body.strip():
         raise DraftInvalid
-    return begin_campaign(
+    return create_draft(
         lists, subject=subject, body=body, preview=preview, language=language, now=now, actor=actor
     )
 
 
-def begin_campaign(
+def create_draft(
     lists: Sequence[MailingList],
     *,
     subject: str,
@@ -74,11 +74,11 @@ def begin_campaign(
     preview: str = "",
     language: str | None = None,
 ) -> Campaign:
-    """Do as ``create_campaign``, but the text may still be written."""
+    """Create a draft as ``create_campaign`` does, with a text that may be empty."""
     if not lists:
         raise DraftInvalid
-    subject = checked_subject(subject, preview)
-    language = checked_language(language or lists[0].language)
+    subject = validate_subject(subject, preview)
+    language = validate_language(language or lists[0].language)
     campaign = Campaign(
         created_at=now,
         status=CampaignStatus.DRAFT,
@@ -92,24 +92,26 @@ def begin_campaign(
     return campaign
 
 
-def checked_subject(subject: str, preview: str) -> str:
-    """Return a subject without the space around it; raise DraftInvalid if it cannot be one."""
+def validate_subject(subject: str, preview: str) -> str:
+    """Return the subject without surrounding white space; raise DraftInvalid."""
     subject = subject.strip()
-    one_line = not any(unicodedata.category(character) in _BREAKS for character in subject + preview)
-    if not subject or len(subject) > LONGEST_SUBJECT or not one_line:
+    one_line = not any(
+        unicodedata.category(character) in _LINE_BREAK_CATEGORIES for character in subject + preview
+    )
+    if not subject or len(subject) > MAX_SUBJECT_LENGTH or not one_line:
         raise DraftInvalid
     return subject
 
 
-def checked_language(language: str) -> str:
-    """Return a language that we write in; raise LanguageUnknown."""
+def validate_language(language: str) -> str:
+    """Return the language if it is configured; raise LanguageUnknown."""
     if language not in current_settings().languages:
         raise LanguageUnknown(languages=", ".join(current_settings().languages))
     return language
 
 
 def get_draft(campaign_id: int) -> Campaign:
-    """Return a campaign that may be changed, locked; raise UnknownCampaign or NotEditable."""
+    """Return a draft, locked; raise UnknownCampaign or NotEditable."""
     campaign = get_campaign(campaign_id, lock=True)
     if campaign.status is not CampaignStatus.DRAFT:
         raise NotEditable(id=campaign.id, status=campaign.status.value)
@@ -120,7 +122,7 @@ def get_campaign(campaign_id: int, *, lock: bool = False) -> Campaign:
     """Return a campaign; raise UnknownCampaign."""
     statement = sa.select(Campaign).where(Campaign.id == campaign_id)
     if lock:
-        # What was read before the lock may have been changed while waiting for it.
+        # Refresh what was read before the lock was acquired.
         statement = statement.with_for_update(of=Campaign).execution_options(populate_existing=True)
     campaign = db.session.scalar(statement)
     if campaign is None:
@@ -128,8 +130,8 @@ def get_campaign(campaign_id: int, *, lock: bool = False) -> Campaign:
     return campaign
 
 
-def within(lists: Sequence[str]) -> sa.ColumnElement[bool]:
-    """Return the condition on campaigns that they go to no other lists than these."""
+def goes_only_to(lists: Sequence[str]) -> sa.ColumnElement[bool]:
+    """Return the SQL condition that a campaign goes to no list but these."""
     elsewhere = (
         sa.exists()
         .where(CampaignList.campaign_id == Campaign.id, MailingList.id == CampaignList.list_id)
@@ -138,14 +140,17 @@ def within(lists: Sequence[str]) -> sa.ColumnElement[bool]:
     return ~elsewhere.correlate(Campaign)
 
 
-def require_within(campaign_id: int, lists: Sequence[str]) -> None:
-    """Raise UnknownCampaign for one that goes to other lists: to whom is limited to these, there is none."""
-    if db.session.scalar(sa.select(Campaign.id).where(Campaign.id == campaign_id, within(lists))) is None:
+def require_campaign_access(campaign_id: int, lists: Sequence[str]) -> None:
+    """Raise UnknownCampaign for a campaign that goes to other lists too: it is hidden from the caller."""
+    if (
+        db.session.scalar(sa.select(Campaign.id).where(Campaign.id == campaign_id, goes_only_to(lists)))
+        is None
+    ):
         raise UnknownCampaign(id=campaign_id)
 
 
-def lists_of(campaign: Campaign) -> Sequence[MailingList]:
-    """Return the lists a campaign goes to."""
+def get_campaign_lists(campaign: Campaign) -> Sequence[MailingList]:
+    """Return the lists of a campaign, by id."""
     chosen = sa.select(CampaignList.list_id).where(CampaignList.campaign_id == campaign.id)
     return db.session.scalars(
         sa.select(MailingList).where(MailingList.id.in_(chosen)).order_by(MailingList.id)

@@ -1,4 +1,4 @@
-"""Changing a draft: whoever saves says which version they saw, so nobody's words are lost unseen."""
+"""Edits drafts with optimistic locking: a save names the version it is based on."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,12 +7,12 @@ import sqlalchemy as sa
 
 from newsletter.campaigns.drafts import (
     DraftInvalid,
-    begin_campaign,
-    checked_language,
-    checked_subject,
+    create_draft,
     get_campaign,
+    get_campaign_lists,
     get_draft,
-    lists_of,
+    validate_language,
+    validate_subject,
 )
 from newsletter.campaigns.models import Campaign, CampaignList, Edition
 from newsletter.db import db, execute_dml
@@ -20,12 +20,12 @@ from newsletter.errors import N_, NewsletterError, NotFound
 from newsletter.ledger import audit
 from newsletter.subscribers.models import MailingList
 
-#: Far more than a mailbox shows without cutting; keeps an autosave from filling the database.
-LONGEST_BODY = 100_000
+#: Characters; far more than mailboxes show without clipping.
+MAX_BODY_LENGTH = 100_000
 
 
 class EditionConflict(NewsletterError):
-    """Somebody else has saved since."""
+    """Another version was saved meanwhile; ``edition`` is the stored one."""
 
     message = N_("Somebody else has saved this edition since you opened it. Nothing of yours is lost yet.")
 
@@ -35,19 +35,19 @@ class EditionConflict(NewsletterError):
 
 
 class UnknownEdition(NotFound):
-    """The campaign is not written in that language."""
+    """The campaign has no edition in that language."""
 
     message = N_("The campaign has no edition in that language.")
 
 
 class EditionExists(NewsletterError):
-    """One edition a language."""
+    """The campaign has an edition in that language already."""
 
     message = N_("There is already an edition in that language.")
 
 
 class LastEdition(NewsletterError):
-    """A campaign without any would have no subject."""
+    """The only edition cannot be removed."""
 
     message = N_("A campaign keeps its only edition.")
 
@@ -59,7 +59,7 @@ class WordsNotThere(NewsletterError):
 
 
 class BodyTooLong(NewsletterError):
-    """Nobody's mailbox would show it."""
+    """The text is longer than MAX_BODY_LENGTH."""
 
     message = N_("The text is too long: at most 100,000 characters can be saved.")
 
@@ -83,16 +83,16 @@ def save_edition(
     now: datetime,
     actor: str,
 ) -> Edition:
-    """Save what was written over the version that its writer saw.
+    """Save an edition over the version that the writer saw.
 
-    Raises EditionConflict, with what stands there now, when that is another version; saving the
-    same words again is no conflict and changes nothing. The text may be empty while it is written.
+    Raises EditionConflict, with the stored edition, when another version was saved meanwhile; saving the same
+    content again is no conflict and changes nothing. The text may be empty.
     """
     campaign = get_draft(campaign_id)
     edition = get_edition(campaign, language)
-    subject, preview = checked_subject(subject, preview), preview.strip()
+    subject, preview = validate_subject(subject, preview), preview.strip()
     body = body.replace("\r\n", "\n")
-    if len(body) > LONGEST_BODY:
+    if len(body) > MAX_BODY_LENGTH:
         raise BodyTooLong
     if (edition.subject, edition.preview, edition.body) == (subject, preview, body):
         return edition
@@ -106,8 +106,8 @@ def save_edition(
     db.session.refresh(edition)
     if not saved:
         raise EditionConflict(edition)
-    campaign.proposed_by = campaign.scheduled_at = None  # what was agreed to is no longer what stands here
-    # One line in the log for a sitting: autosaving would write one every few seconds.
+    campaign.proposed_by = campaign.scheduled_at = None  # the approval was for the old content
+    # One audit entry for the first save: autosave would write one every few seconds.
     if version == 1:
         audit.record(
             "edition written", actor=actor, now=now, object=f"campaign:{campaign.id}", edition=language
@@ -116,12 +116,12 @@ def save_edition(
 
 
 def add_edition(campaign_id: int, language: str, *, now: datetime, actor: str) -> Edition:
-    """Begin the edition in another language: the first one's subject, and no text yet.
+    """Add an edition in another language, with the subject of the first one and no text.
 
     Raises LanguageUnknown or EditionExists.
     """
     campaign = get_draft(campaign_id)
-    checked_language(language)
+    validate_language(language)
     if any(edition.language == language for edition in campaign.editions):
         raise EditionExists
     made = Edition(language=language, subject=campaign.subject, preview="", body="")
@@ -133,7 +133,7 @@ def add_edition(campaign_id: int, language: str, *, now: datetime, actor: str) -
 
 
 def remove_edition(campaign_id: int, language: str, *, now: datetime, actor: str) -> Campaign:
-    """Take an edition out of a draft for good; raise UnknownEdition or LastEdition."""
+    """Delete an edition of a draft; raise UnknownEdition or LastEdition."""
     campaign = get_draft(campaign_id)
     edition = get_edition(campaign, language)
     if len(campaign.editions) == 1:
@@ -146,7 +146,7 @@ def remove_edition(campaign_id: int, language: str, *, now: datetime, actor: str
 
 
 def change_lists(campaign_id: int, lists: Sequence[MailingList], *, now: datetime, actor: str) -> Campaign:
-    """Say anew which lists a draft goes to; raise DraftInvalid when there would be none."""
+    """Set the lists of a draft; raise DraftInvalid when there are none."""
     campaign = get_draft(campaign_id)
     if not lists:
         raise DraftInvalid
@@ -178,11 +178,11 @@ def confirm_words(campaign_id: int, language: str, words: str, *, now: datetime,
 
 
 def duplicate_campaign(campaign_id: int, *, now: datetime, actor: str) -> Campaign:
-    """Make a draft with the words and lists of a campaign, whatever became of that one."""
+    """Create a draft with the content and lists of a campaign in any status."""
     source = get_campaign(campaign_id)
     first, *others = source.editions
-    made = begin_campaign(
-        lists_of(source),
+    made = create_draft(
+        get_campaign_lists(source),
         subject=first.subject,
         body=first.body,
         preview=first.preview,

@@ -1,4 +1,4 @@
-"""Addresses that stand in the text without markup become links: https://…, www.… and mailboxes."""
+"""Links bare addresses in text: https://…, www.… and mailboxes."""
 
 import re
 from functools import lru_cache
@@ -9,15 +9,15 @@ from linkify_it.main import Match
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 
-from newsletter.campaigns.plain import leads_somewhere
+from newsletter.campaigns.plain import is_linkable
 
 _IN_HTML = ("=", "='", '="')
 _SCHEMES = {"http:", "https:", "www.", "mailto:"}
 
 
 def link_addresses(state: StateCore) -> None:
-    """Make links of bare addresses; a rule of the parser."""
-    finder = _finder()
+    """Turn bare addresses into links; a core rule of the parser."""
+    finder = _linkify()
     for inline in state.tokens:
         if inline.type != "inline" or not finder.pretest(inline.content):
             continue
@@ -36,37 +36,37 @@ def link_addresses(state: StateCore) -> None:
 def _split(token: Token, state: StateCore, *, is_escaped: bool) -> list[Token]:
     made: list[Token] = []
     behind = 0
-    for found in _finder().match(token.content) or []:
+    for found in _linkify().match(token.content) or []:
         # "https\://kirja.example" is not meant as a link, and HTML that is shown is no markup.
         before = token.content[max(0, found.index - 2) : found.index]
         if found.schema not in _SCHEMES or before.endswith(_IN_HTML) or (is_escaped and found.index == 0):
             continue
-        address = state.md.normalizeLink(_whole(found))
-        if not state.md.validateLink(address) or not leads_somewhere(address):
+        address = state.md.normalizeLink(_full_address(found))
+        if not state.md.validateLink(address) or not is_linkable(address):
             continue
         made += [
-            _text(token.content[behind : found.index], token.level),
+            _text_token(token.content[behind : found.index], token.level),
             Token("link_open", "a", 1, attrs={"href": address}, level=token.level, info="auto"),
-            _text(found.raw, token.level + 1),
+            _text_token(found.raw, token.level + 1),
             Token("link_close", "a", -1, level=token.level, info="auto"),
         ]
         behind = found.last_index
-    return [*made, _text(token.content[behind:], token.level)] if made else [token]
+    return [*made, _text_token(token.content[behind:], token.level)] if made else [token]
 
 
-def _whole(found: Match) -> str:
+def _full_address(found: Match) -> str:
     if found.schema == "www.":
         return f"https://{found.raw}"
     is_bare = found.schema == "mailto:" and not found.raw.lower().startswith("mailto:")
     return f"mailto:{found.raw}" if is_bare else found.raw
 
 
-def _text(words: str, level: int) -> Token:
+def _text_token(words: str, level: int) -> Token:
     return Token("text", "", 0, content=words, level=level)
 
 
 @lru_cache(maxsize=1)
-def _finder() -> LinkifyIt:
+def _linkify() -> LinkifyIt:
     made = LinkifyIt(options={"fuzzy_link": False, "fuzzy_email": True, "fuzzy_ip": False})
     made.tlds(["[a-z]{2,63}"])  # domains of any ending; "kirja.fi" alone is not taken for an address
     made.add("www.", {"validate": _after_www})

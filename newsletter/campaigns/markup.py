@@ -1,7 +1,7 @@
-"""Markup that did not become markup: what readers would see as stars, brackets and colons.
+"""Finds markup that the parser did not understand, which readers would see as stars, brackets and colons.
 
-Looked for in what the parser left over as text, after it has taken all that it knows and before escapes
-are joined with the rest: a backslash before a character says that it is meant as it stands.
+It searches what the parser left as text, before escapes are joined with it: an escaped character is meant
+literally.
 """
 
 import re
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 
-#: Under this name the parser's environment holds what was left over.
-LEFT = "left_over"
-#: Stand for a character that a backslash protects, and for what is no text of its own.
+#: The key of the findings in the parser's environment.
+ENVIRONMENT_KEY = "left_over"
+#: Placeholders of an escaped character, and of code and pictures.
 _PROTECTED, _OTHER = "\ue000", "\ue001"
-#: What it may be, and how it looks when it was not understood. The first that fits a place names it.
+#: Kinds of unparsed markup and their patterns; the first match in a line decides.
 _KINDS = {
     "fence": re.compile(r":{3,}.*|^::.*|^\+{3,}\s*$", re.MULTILINE),
     "heading": re.compile(r"^#{1,6}[^\W\d_].*", re.MULTILINE),
@@ -36,16 +36,16 @@ _LONGEST_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOver:
-    """A place where readers would see markup. ``line`` counts from 1, as editors do."""
+class UnparsedMarkup:
+    """A place with unparsed markup. ``line`` counts from 1."""
 
     kind: str
     line: int
     words: str
 
 
-def find_left_over(state: StateCore) -> None:
-    """Note in the environment what did not become markup; a rule of the parser."""
+def find_unparsed_markup(state: StateCore) -> None:
+    """Store the findings in the environment; a core rule of the parser."""
     lines = state.src.split("\n")
     found = [*_unclosed(state.tokens, lines)]
     place = 0
@@ -53,10 +53,10 @@ def find_left_over(state: StateCore) -> None:
         place = token.map[0] if token.map else place
         if token.type == "inline":
             found += _in_text(_shown(token.children or []), place)
-    state.env[LEFT] = sorted(found, key=lambda item: item.line)
+    state.env[ENVIRONMENT_KEY] = sorted(found, key=lambda item: item.line)
 
 
-def _unclosed(tokens: Sequence[Token], lines: Sequence[str]) -> Iterator[LeftOver]:
+def _unclosed(tokens: Sequence[Token], lines: Sequence[str]) -> Iterator[UnparsedMarkup]:
     closed: set[int] = set()
     for token in tokens:
         if token.type not in {"container_button_open", "container_columns_open", "fence"} or not token.map:
@@ -70,7 +70,7 @@ def _unclosed(tokens: Sequence[Token], lines: Sequence[str]) -> Iterator[LeftOve
             is_closed = end < len(lines) and end not in closed and bool(_CLOSING.fullmatch(lines[end]))
             closed.add(end)
         if not is_closed:
-            yield LeftOver("unclosed", start + 1, lines[start].strip()[:_LONGEST_SHOWN])
+            yield UnparsedMarkup("unclosed", start + 1, lines[start].strip()[:_LONGEST_SHOWN])
 
 
 def _shown(tokens: Sequence[Token]) -> str:
@@ -91,11 +91,11 @@ def _shown(tokens: Sequence[Token]) -> str:
     return "".join(words)
 
 
-def _in_text(shown: str, place: int) -> Iterator[LeftOver]:
+def _in_text(shown: str, place: int) -> Iterator[UnparsedMarkup]:
     for number, line in enumerate(shown.split("\n"), start=place + 1):
         for kind, looks in _KINDS.items():
             found = looks.search(line)
             if found:
                 words = found[0].translate({ord(_PROTECTED): None, ord(_OTHER): None}).strip()
-                yield LeftOver(kind, number, words[:_LONGEST_SHOWN])
+                yield UnparsedMarkup(kind, number, words[:_LONGEST_SHOWN])
                 break

@@ -1,4 +1,4 @@
-"""Campaigns, their editions, and the totals that outlive everything else."""
+"""Tables of campaigns, editions, pictures and totals."""
 
 import enum
 from datetime import datetime
@@ -11,7 +11,7 @@ from newsletter.db import Base
 
 
 class CampaignStatus(enum.Enum):
-    """A campaign's life."""
+    """The status of a campaign."""
 
     DRAFT = "draft"
     SCHEDULED = "scheduled"
@@ -22,16 +22,16 @@ class CampaignStatus(enum.Enum):
 
 
 class HeldReason(enum.Enum):
-    """Why a schedule was not carried out by itself."""
+    """Why a scheduled campaign was not started."""
 
-    #: Found hours after its time: after downtime, or in a copy that was restored.
+    #: Found hours after its time: after downtime, or in a restored backup.
     LATE = "late"
-    #: It could not be sent as it was when its time came.
+    #: The preflight failed at its time.
     REFUSED = "refused"
 
 
 class Campaign(Base):
-    """One issue, from draft to sent."""
+    """One issue of a newsletter."""
 
     __tablename__ = "campaigns"
     __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - links in old mails name it
@@ -39,20 +39,20 @@ class Campaign(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     status: Mapped[CampaignStatus] = mapped_column(default=CampaignStatus.DRAFT, index=True)
     created_at: Mapped[datetime]
-    #: When it is to begin; NULL means at once.
+    #: Planned start; NULL means at once.
     scheduled_at: Mapped[datetime | None]
-    #: Set on a scheduled campaign that waits for a person to decide; NULL otherwise.
+    #: Set on a scheduled campaign that waits for a decision by staff; NULL otherwise.
     held_reason: Mapped[HeldReason | None]
-    #: Who asked for it to be sent, where SECOND_PERSON wants another to agree; NULL when nobody has.
+    #: The actor who proposed to send it, with SECOND_PERSON; NULL when nobody did.
     proposed_by: Mapped[str | None]
-    #: The administrator who let it go although the preflight found something; NULL when nobody did.
+    #: The administrator who overrode the preflight; NULL when nobody did.
     overridden_by: Mapped[str | None]
-    #: Over how many minutes its recipients are spread; NULL means that all are written to at once.
+    #: The send window in minutes; NULL for none.
     spread_minutes: Mapped[int | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
-    #: What the breaker found wrong on our side when it paused the campaign (a ``Fault``), and what the
-    #: server said; both NULL when it did not.
+    #: Why the circuit breaker or reputation guard paused the campaign, and the reply of the server; both
+    #: NULL when they did not.
     pause_reason: Mapped[str | None]
     pause_reply: Mapped[str | None]
 
@@ -62,11 +62,11 @@ class Campaign(Base):
 
     @property
     def subject(self) -> str:
-        """The subject of its first edition: what staff know it by."""
+        """The subject of its first edition, as shown to staff."""
         return self.editions[0].subject
 
     def edition_for(self, language: str) -> "Edition":
-        """The edition a reader of this language gets: the first one where there is none in it."""
+        """Return the edition for a reader of this language; the first one where there is none."""
         return next((edition for edition in self.editions if edition.language == language), self.editions[0])
 
 
@@ -80,7 +80,7 @@ class CampaignList(Base):
 
 
 class Edition(Base):
-    """A campaign in one language. ``compiled`` is set once, when sending begins."""
+    """A campaign in one language. ``compiled`` is set once, when sending starts."""
 
     __tablename__ = "editions"
     __table_args__ = (UniqueConstraint("campaign_id", "language"), {"sqlite_autoincrement": True})
@@ -94,23 +94,23 @@ class Edition(Base):
     body: Mapped[str]
     #: What looks like a placeholder, and somebody has said that readers shall see it as it stands.
     confirmed_words: Mapped[list[str]] = mapped_column(sa.JSON, default=list, server_default="[]")
-    #: Grows by one with each saving, so that nobody overwrites what they have not seen.
+    #: Incremented by each save, for optimistic locking.
     version: Mapped[int] = mapped_column(default=1)
-    #: When and by whom it was last changed; NULL since it was made.
+    #: Time and actor of the last save; NULL before the first.
     saved_at: Mapped[datetime | None]
     saved_by: Mapped[str | None]
-    #: The message with holes for what differs between people; NULL until sending begins.
+    #: The compiled MIME template; NULL until sending starts.
     compiled: Mapped[bytes | None] = mapped_column(deferred=True)
 
     campaign: Mapped[Campaign] = relationship(back_populates="editions")
 
 
 class Picture(Base):
-    """A picture for newsletters. Never changed and never removed: mails that went out show it."""
+    """A picture of newsletters. Immutable and never deleted: sent mails show it."""
 
     __tablename__ = "pictures"
 
-    #: The hash of its bytes, its size and its kind, as in its address.
+    #: Hash of its content, dimensions and suffix, as in its URL.
     name: Mapped[str] = mapped_column(primary_key=True)
     data: Mapped[bytes]
     uploaded_at: Mapped[datetime]
@@ -118,7 +118,7 @@ class Picture(Base):
 
 
 class CampaignTotals(Base):
-    """A campaign's figures as plain numbers: they stay when people and their records have gone."""
+    """The totals of a campaign: kept after subscribers and deliveries are purged."""
 
     __tablename__ = "campaign_totals"
 
@@ -130,10 +130,10 @@ class CampaignTotals(Base):
     complained: Mapped[int] = mapped_column(default=0)
     skipped: Mapped[int] = mapped_column(default=0)
     uncertain: Mapped[int] = mapped_column(default=0)
-    #: Of those on their way, how many wait for another try; counted each minute while it is sent.
+    #: Queued deliveries that wait for a retry; updated each minute while the campaign is sent.
     deferred: Mapped[int] = mapped_column(default=0, server_default=sa.text("0"))
     unsubscribed: Mapped[int] = mapped_column(default=0)
-    #: Of the accepted, those sent to someone who allowed measuring: the base of every rate.
+    #: Accepted deliveries to people who allow tracking: the base of every rate.
     measured: Mapped[int] = mapped_column(default=0)
     opens_human: Mapped[int] = mapped_column(default=0)
     opens_machine: Mapped[int] = mapped_column(default=0)
@@ -141,5 +141,5 @@ class CampaignTotals(Base):
     clicks_human: Mapped[int] = mapped_column(default=0)
     clicks_machine: Mapped[int] = mapped_column(default=0)
     clicks_unique: Mapped[int] = mapped_column(default=0)
-    #: Since then nobody remembers who opened or clicked, so nobody is counted as a new reader.
+    #: When the purge deleted the readers; unique counts are closed since then.
     uniques_closed_at: Mapped[datetime | None]

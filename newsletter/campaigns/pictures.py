@@ -1,7 +1,7 @@
-"""Pictures of newsletters: what they are is read from their bytes, and what is kept is drawn anew.
+"""Pictures of newsletters: identified by their content, decoded and encoded again.
 
-Drawing anew leaves behind everything that is not the picture: the place it was taken at, comments,
-bytes appended to it. They live in the database, so every machine serves them and a backup has them.
+Encoding again drops metadata (such as the place), comments and appended bytes. Pictures are stored in the
+database, so every machine serves them and backups include them.
 """
 
 import hashlib
@@ -18,48 +18,48 @@ from newsletter.db import db, insert_or_ignore
 from newsletter.errors import N_, NewsletterError, NotFound
 from newsletter.ledger import audit
 
-LARGEST_UPLOAD = 10_000_000
-#: Bytes as kept. Mailboxes show small pictures sooner, and phones pay for them.
-LARGEST_KEPT = 1_000_000
-#: A small file may unfold to any number of pixels: those of a camera are enough.
-MOST_PIXELS = 50_000_000
-#: Twice the width of a newsletter, for screens that show two pixels for one.
-WIDEST, HIGHEST = 1200, 4000
-#: What is taken, and what it is kept as.
-KINDS = {"JPEG": "JPEG", "PNG": "PNG", "GIF": "PNG", WebPImagePlugin.WebPImageFile.format: "PNG"}
-#: Some cameras put several photographs into one JPEG; the first is the one.
-_SEVERAL = "MPO"
+MAX_UPLOAD_BYTES = 10_000_000
+#: Maximum bytes of a stored picture.
+MAX_STORED_BYTES = 1_000_000
+#: Maximum number of pixels, against decompression bombs.
+MAX_PIXELS = 50_000_000
+#: Maximum size in pixels: twice the width of a newsletter, for high-density screens.
+MAX_WIDTH, MAX_HEIGHT = 1200, 4000
+#: The accepted formats, and the format each is stored in.
+STORED_FORMATS = {"JPEG": "JPEG", "PNG": "PNG", "GIF": "PNG", WebPImagePlugin.WebPImageFile.format: "PNG"}
+#: Multi-picture JPEG of some cameras; the first picture is used.
+_MULTI_PICTURE_FORMAT = "MPO"
 SUFFIXES = {"JPEG": "jpg", "PNG": "png"}
-TYPES = {"jpg": "image/jpeg", "png": "image/png"}
-NAME = re.compile(r"[0-9a-f]{32}-([1-9][0-9]{0,4})x[1-9][0-9]{0,4}\.(?:jpg|png)")
+MIME_TYPES = {"jpg": "image/jpeg", "png": "image/png"}
+NAME_PATTERN = re.compile(r"[0-9a-f]{32}-([1-9][0-9]{0,4})x[1-9][0-9]{0,4}\.(?:jpg|png)")
 
 
 class PictureUnreadable(NewsletterError):
-    """Not a picture that mail programs show."""
+    """The file is not in an accepted format."""
 
     message = N_("This is not a picture in JPEG, PNG, GIF or WebP format.")
 
 
 class PictureTooLarge(NewsletterError):
-    """More bytes or pixels than we take."""
+    """Too many bytes or pixels."""
 
     message = N_("The picture is too large. At most 10 MB and 50 million pixels are taken.")
 
 
 class UnknownPicture(NotFound):
-    """There is no picture of that name."""
+    """No picture has that name."""
 
     message = N_("There is no such picture.")
 
 
 def store_picture(uploaded: bytes, *, now: datetime, actor: str) -> Picture:
-    """Keep a picture, drawn anew, and return it; the same picture twice is one.
+    """Encode and store a picture, and return it; the same picture twice gives one row.
 
     Raises PictureUnreadable or PictureTooLarge.
     """
-    if len(uploaded) > LARGEST_UPLOAD:
+    if len(uploaded) > MAX_UPLOAD_BYTES:
         raise PictureTooLarge
-    kept, kind, (width, height) = _drawn_anew(uploaded)
+    kept, kind, (width, height) = _reencode(uploaded)
     name = f"{hashlib.sha256(kept).hexdigest()[:32]}-{width}x{height}.{SUFFIXES[kind]}"
     row = {"name": name, "data": kept, "uploaded_at": now, "uploaded_by": actor}
     if insert_or_ignore(Picture, row):
@@ -69,71 +69,73 @@ def store_picture(uploaded: bytes, *, now: datetime, actor: str) -> Picture:
 
 def get_picture(name: str) -> Picture:
     """Return a picture; raise UnknownPicture."""
-    # Anything else may be no text at all to the database.
-    found = db.session.get(Picture, name) if NAME.fullmatch(name) else None
+    # Other names may hold characters that the database rejects.
+    found = db.session.get(Picture, name) if NAME_PATTERN.fullmatch(name) else None
     if found is None:
         raise UnknownPicture
     return found
 
 
 def picture_url(picture: Picture) -> str:
-    """Return the address of a picture, as it stands in mails."""
+    """Return the absolute URL of a picture."""
     return f"{current_settings().base_url}/pictures/{picture.name}"
 
 
-def shown_width(address: str) -> int | None:
-    """Return how wide a picture of ours is, at most, on screens with two pixels for one."""
+def display_width(address: str) -> int | None:
+    """Return the display width of our own picture at double density, None for other URLs."""
     before, _slash, name = address.rpartition("/")
-    found = NAME.fullmatch(name) if before == f"{current_settings().base_url}/pictures" else None
+    found = NAME_PATTERN.fullmatch(name) if before == f"{current_settings().base_url}/pictures" else None
     return int(found[1]) if found else None
 
 
-def _drawn_anew(uploaded: bytes) -> tuple[bytes, str, tuple[int, int]]:
+def _reencode(uploaded: bytes) -> tuple[bytes, str, tuple[int, int]]:
     try:
         with warnings.catch_warnings():
-            # Pillow only warns of what may be a bomb; the size stands in the header, before the pixels.
+            # Pillow only warns of decompression bombs; the size is known before decoding.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(uploaded), formats=tuple(KINDS)) as opened:
-                if opened.width * opened.height > MOST_PIXELS:
+            with Image.open(io.BytesIO(uploaded), formats=tuple(STORED_FORMATS)) as opened:
+                if opened.width * opened.height > MAX_PIXELS:
                     raise PictureTooLarge
-                kind = "JPEG" if opened.format == _SEVERAL else KINDS[opened.format or ""]
-                # The first picture of an animation; turned as the camera was held.
-                drawn = _turned(opened)
+                kind = (
+                    "JPEG" if opened.format == _MULTI_PICTURE_FORMAT else STORED_FORMATS[opened.format or ""]
+                )
+                # The first frame of an animation, with the EXIF orientation applied.
+                drawn = _normalize(opened)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise PictureTooLarge from error
     except (OSError, ValueError, SyntaxError, KeyError, EOFError, MemoryError) as error:
         raise PictureUnreadable from error
-    return _fitting(drawn, kind)
+    return _encode_within_limit(drawn, kind)
 
 
-def _turned(opened: Image.Image) -> Image.Image:
-    opened.draft("RGB", (2 * WIDEST, 2 * WIDEST))  # a JPEG can be read at a fraction of its size
+def _normalize(opened: Image.Image) -> Image.Image:
+    opened.draft("RGB", (2 * MAX_WIDTH, 2 * MAX_WIDTH))  # a JPEG can be read at a fraction of its size
     turned = ImageOps.exif_transpose(opened)
     has_holes = "A" in turned.getbands() or "transparency" in turned.info
     drawn = turned.convert("RGBA" if has_holes else "RGB")
-    drawn.thumbnail((WIDEST, HIGHEST))
+    drawn.thumbnail((MAX_WIDTH, MAX_HEIGHT))
     return drawn
 
 
-def _fitting(drawn: Image.Image, kind: str) -> tuple[bytes, str, tuple[int, int]]:
+def _encode_within_limit(drawn: Image.Image, kind: str) -> tuple[bytes, str, tuple[int, int]]:
     if kind == "PNG":
-        kept = _saved(drawn, "PNG", optimize=True)
-        if len(kept) <= LARGEST_KEPT:
+        kept = _encode(drawn, "PNG", optimize=True)
+        if len(kept) <= MAX_STORED_BYTES:
             return kept, "PNG", drawn.size
-        if drawn.mode == "RGBA":  # a JPEG has no holes: white shows through
+        if drawn.mode == "RGBA":  # JPEG has no alpha channel: blend with white
             paper = Image.new("RGBA", drawn.size, "white")
             drawn = Image.alpha_composite(paper, drawn)
     drawn = drawn.convert("RGB")
     while True:
         for quality in (85, 75, 60):
-            kept = _saved(drawn, "JPEG", quality=quality, optimize=True, progressive=True)
-            if len(kept) <= LARGEST_KEPT:
+            kept = _encode(drawn, "JPEG", quality=quality, optimize=True, progressive=True)
+            if len(kept) <= MAX_STORED_BYTES:
                 return kept, "JPEG", drawn.size
         drawn = drawn.reduce(2)
 
 
-def _saved(drawn: Image.Image, kind: str, **options: object) -> bytes:
-    bare = Image.frombytes(drawn.mode, drawn.size, drawn.tobytes())  # the pixels, and nothing beside them
+def _encode(drawn: Image.Image, kind: str, **options: object) -> bytes:
+    bare = Image.frombytes(drawn.mode, drawn.size, drawn.tobytes())  # pixels without metadata
     target = io.BytesIO()
     bare.save(target, kind, **options)
     return target.getvalue()

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from markdown_it.token import Token
 
-SCHEMES = {"http", "https", "mailto", "tel"}
-_HTTP = r"https?://(?:[^/?#%\s<>\[\]\\^|@:]+|\[[0-9a-f:.]+\])(?:[/?#:@]|$)"
-_LEADS_SOMEWHERE = re.compile(rf"{_HTTP}|(?:mailto|tel):", re.IGNORECASE)
+ALLOWED_SCHEMES = {"http", "https", "mailto", "tel"}
+_HTTP_PATTERN = r"https?://(?:[^/?#%\s<>\[\]\\^|@:]+|\[[0-9a-f:.]+\])(?:[/?#:@]|$)"
+_LINKABLE_PATTERN = re.compile(rf"{_HTTP_PATTERN}|(?:mailto|tel):", re.IGNORECASE)
 _DIVIDER = "-" * 20
 #: What stands under a heading, by its level.
 _UNDERLINES = {"h1": "=", "h2": "-"}
@@ -69,7 +69,7 @@ class _Table:
         return lines[1:]
 
 
-def plain(tokens: Sequence[Token]) -> str:
+def render_plain_text(tokens: Sequence[Token]) -> str:
     """Write the text part: what the HTML says, with each address spelled out."""
     writer = _Writer()
     for token in tokens:
@@ -113,7 +113,7 @@ class _Writer:
             case "table_open" | "table_close" | "tr_open":
                 self._read_table(token.type)
             case "inline":
-                self._write(_plain_inline(token.children or []))
+                self._write(_render_inline(token.children or []))
             case "fence" | "code_block":
                 self._add(token.content.rstrip().split("\n"))
             case "hr":
@@ -144,7 +144,7 @@ class _Writer:
         self.frames[-1].blocks.append(lines)
 
 
-def _plain_inline(tokens: Iterable[Token]) -> str:
+def _render_inline(tokens: Iterable[Token]) -> str:
     words: list[str] = []
     opened: list[tuple[int, str]] = []
     for token in tokens:
@@ -165,14 +165,14 @@ def _plain_inline(tokens: Iterable[Token]) -> str:
     return "".join(words)
 
 
-def leads_somewhere(href: str) -> bool:
-    """Tell whether the HTML part keeps an address: one of ours to link to, with a host that can be one."""
-    return bool(_LEADS_SOMEWHERE.match(href))
+def is_linkable(href: str) -> bool:
+    """Return whether the HTML part links an address: an allowed scheme, with a valid host."""
+    return bool(_LINKABLE_PATTERN.match(href))
 
 
 def _link(label: str, href: str) -> str:
     # What the HTML part does not link to is no address here either.
-    if not leads_somewhere(href) or label == href:
+    if not is_linkable(href) or label == href:
         return label
     bare: Callable[[str], str] = str.casefold
     if bare(href) in {f"mailto:{bare(label)}", f"https://{bare(label)}"}:

@@ -10,7 +10,7 @@ from newsletter.staff.auth import guard
 
 def register(app: Flask, _settings: Settings) -> None:
     """Add pages and commands."""
-    guard.limit_to_lists(app, "campaign_id", drafts.require_within)
+    guard.limit_to_lists(app, "campaign_id", drafts.require_campaign_access)
     app.register_blueprint(staff_views.bp)
     app.register_blueprint(archive_views.bp)
     app.cli.add_command(campaigns)

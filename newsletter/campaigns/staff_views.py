@@ -1,4 +1,4 @@
-"""The page where a newsletter is written, with its preview beside it."""
+"""Staff pages to write a newsletter, with a preview beside it."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from flask_security import current_user
 
 from newsletter.campaigns import editing
 from newsletter.campaigns.compose import compose
-from newsletter.campaigns.drafts import begin_campaign, get_campaign
+from newsletter.campaigns.drafts import create_draft, get_campaign
 from newsletter.campaigns.models import Campaign, CampaignStatus, Edition
-from newsletter.campaigns.pictures import LARGEST_UPLOAD, PictureUnreadable, picture_url, store_picture
-from newsletter.campaigns.previews import as_page
+from newsletter.campaigns.pictures import MAX_UPLOAD_BYTES, PictureUnreadable, picture_url, store_picture
+from newsletter.campaigns.previews import preview_response
 from newsletter.clock import utcnow
 from newsletter.config import current_settings
 from newsletter.db import db
@@ -33,10 +33,10 @@ STATUS_LABELS = {
     CampaignStatus.SENT: N_("Sent"),
     CampaignStatus.CANCELLED: N_("Cancelled"),
 }
-#: What the frame beside the text can show.
-VIEWS = ("desktop", "phone", "text", "raw")
-#: What stands around the picture in a form that brings one.
-_AROUND = 100_000
+#: The modes of the preview frame.
+PREVIEW_MODES = ("desktop", "phone", "text", "raw")
+#: Bytes of a multipart form besides the picture.
+_FORM_OVERHEAD_BYTES = 100_000
 
 
 @bp.get("/new")
@@ -56,7 +56,7 @@ def begin() -> ResponseReturnValue:
         errors["subject"] = _("Give a subject.")
     if errors:
         return _new_page(errors), 422
-    made = begin_campaign(lists, subject=request.form["subject"], now=utcnow(), actor=actor())
+    made = create_draft(lists, subject=request.form["subject"], now=utcnow(), actor=actor())
     db.session.commit()
     return redirect(url_for(".edit", campaign_id=made.id), 303)
 
@@ -90,7 +90,7 @@ def save(campaign_id: int, language: str) -> ResponseReturnValue:
         return _not_saved(campaign_id, language, error)
     db.session.commit()
     if _wants_json():
-        return jsonify(version=edition.version, said=_saved_words(edition))
+        return jsonify(version=edition.version, said=_saved_label(edition))
     flash(_("Saved."))
     anchor = "preview" if form.get("act") == "preview" else None
     return redirect(_edit_url(campaign_id, language, _anchor=anchor), 303)
@@ -137,7 +137,7 @@ def duplicate(campaign_id: int) -> ResponseReturnValue:
 
 
 @bp.post("/<int:campaign_id>/pictures/<language>")
-@require_role(*WRITERS, by_list=True, upload=LARGEST_UPLOAD + _AROUND)
+@require_role(*WRITERS, by_list=True, upload=MAX_UPLOAD_BYTES + _FORM_OVERHEAD_BYTES)
 def upload(campaign_id: int, language: str) -> ResponseReturnValue:
     """Keep a picture and answer with the Markdown that shows it."""
     campaign = get_campaign(campaign_id)
@@ -165,12 +165,12 @@ def upload(campaign_id: int, language: str) -> ResponseReturnValue:
 def preview(campaign_id: int, language: str) -> ResponseReturnValue:
     parts = compose(editing.get_edition(get_campaign(campaign_id), language))
     if request.args.get("part") == "text":
-        return as_page(parts.text, "text/plain")
-    return as_page(parts.html, "text/html")
+        return preview_response(parts.text, "text/plain")
+    return preview_response(parts.html, "text/html")
 
 
-def head_of(campaign: Campaign) -> dict[str, Any]:
-    """Return what the heading of a campaign's pages says."""
+def campaign_heading(campaign: Campaign) -> dict[str, Any]:
+    """Return the data of the heading of a campaign's pages."""
     return {
         "id": campaign.id,
         "subject": campaign.subject,
@@ -181,8 +181,8 @@ def head_of(campaign: Campaign) -> dict[str, Any]:
     }
 
 
-def fallbacks(campaign: Campaign) -> list[dict[str, str]]:
-    """Return the languages without an edition, and which one their readers get instead."""
+def language_fallbacks(campaign: Campaign) -> list[dict[str, str]]:
+    """Return the languages without an edition, and the language their readers get instead."""
     written = [edition.language for edition in campaign.editions]
     return [
         {"code": code, "missing": NATIVE_NAMES[code], "instead": NATIVE_NAMES[written[0]]}
@@ -210,21 +210,21 @@ def _edit_page(
     uploaded: str = "",
 ) -> str:
     view = request.args.get("view", "desktop")
-    written = _values(edition) | (request.form if "body" in request.form else {})
+    written = _edition_values(edition) | (request.form if "body" in request.form else {})
     return render_template(
         "staff/campaign_edit.html",
-        campaign=head_of(campaign),
+        campaign=campaign_heading(campaign),
         edition={
             "language": edition.language,
             "version": edition.version,
-            "saved": _saved_words(edition),
+            "saved": _saved_label(edition),
             **{name: written[name] for name in ("subject", "preview", "body")},
         },
         editions=[{"code": item.language, "name": NATIVE_NAMES[item.language]} for item in campaign.editions],
-        missing=fallbacks(campaign),
+        missing=language_fallbacks(campaign),
         lists=all_lists(allowed_lists()),
         chosen={item.list_id for item in campaign.list_ids},
-        view=view if view in VIEWS else "desktop",
+        view=view if view in PREVIEW_MODES else "desktop",
         errors=errors or {},
         conflict=conflict,
         uploaded=uploaded,
@@ -232,16 +232,16 @@ def _edit_page(
     )
 
 
-def _values(edition: Edition) -> dict[str, str]:
+def _edition_values(edition: Edition) -> dict[str, str]:
     return {"subject": edition.subject, "preview": edition.preview, "body": edition.body}
 
 
 def _conflict(campaign_id: int, conflict: editing.EditionConflict) -> ResponseReturnValue:
-    """Show both: what stands there now, and what this writer wrote, to be saved over it or not."""
+    """Render both versions: the stored one, and that of this writer."""
     said = translate(conflict.message)
     if _wants_json():
         return jsonify(said=said), 409
-    theirs = _values(conflict.edition) | {"saved": _saved_words(conflict.edition)}
+    theirs = _edition_values(conflict.edition) | {"saved": _saved_label(conflict.edition)}
     return _edit_page(get_campaign(campaign_id), conflict.edition, conflict=theirs), 409
 
 
@@ -254,7 +254,7 @@ def _not_saved(campaign_id: int, language: str, error: NewsletterError) -> Respo
     return _edit_page(campaign, editing.get_edition(campaign, language), errors={field: said}), 422
 
 
-def _saved_words(edition: Edition) -> str:
+def _saved_label(edition: Edition) -> str:
     if edition.saved_at is None:
         return ""
     who = actor_display_name(edition.saved_by or "")

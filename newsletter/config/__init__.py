@@ -1,6 +1,9 @@
 """Settings: read once, checked at start."""
 
 from newsletter.config.settings import (
+    FILE_SUFFIX,
+    LOG_FORMATS,
+    LOG_LEVELS,
     MASK,
     PREFIX,
     TRACKING_MODES,
@@ -13,6 +16,9 @@ from newsletter.config.settings import (
 )
 
 __all__ = [
+    "FILE_SUFFIX",
+    "LOG_FORMATS",
+    "LOG_LEVELS",
     "MASK",
     "PREFIX",
     "TRACKING_MODES",

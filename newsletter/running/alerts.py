@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from flask import url_for
 from flask_babel import gettext as _
 
-from newsletter.bounces.queries import turned_away
-from newsletter.bounces.reputation_guard import dangers
-from newsletter.campaigns.drafts import within
+from newsletter.bounces.queries import count_rejections_of_us
+from newsletter.bounces.reputation_guard import find_limit_findings
+from newsletter.campaigns.drafts import goes_only_to
 from newsletter.campaigns.models import Campaign, CampaignStatus
 from newsletter.config import current_settings
 from newsletter.db import db
@@ -118,16 +118,18 @@ def _campaign_alerts(role: Role, lists: Sequence[str] | None, now: datetime) -> 
     asked = sa.and_(Campaign.status == CampaignStatus.DRAFT, Campaign.proposed_by.is_not(None))
     waiting = sa.select(Campaign).where(sa.or_(held, asked)).order_by(Campaign.id)
     if lists is not None:
-        waiting = waiting.where(within(lists))
+        waiting = waiting.where(goes_only_to(lists))
     for campaign in db.session.scalars(waiting).unique():
         if campaign.held_reason is not None:
             words = _("Its time has come, and it waits for somebody to decide.")
         else:
             words = _("Waits for another person to agree to its sending.")
         yield Alert(words, url_for("start.page", campaign_id=campaign.id), campaign.subject)
-    near = sa.select(Campaign).where(Campaign.id.in_({danger.campaign_id for danger in dangers(now)}))
+    near = sa.select(Campaign).where(
+        Campaign.id.in_({danger.campaign_id for danger in find_limit_findings(now)})
+    )
     if lists is not None:
-        near = near.where(within(lists))
+        near = near.where(goes_only_to(lists))
     for campaign in db.session.scalars(near.order_by(Campaign.id)).unique():
         words = _("Many bounces or spam complaints.")
         yield Alert(words, url_for("stats.campaign", campaign_id=campaign.id), campaign.subject)
@@ -149,7 +151,7 @@ def _mail_alerts(role: Role, lists: Sequence[str] | None, now: datetime) -> Iter
         yield Alert(words)
     if role in _SENDER_ROLES and is_mail_waiting(now):
         yield Alert(_("Mails wait, and no worker takes them. Check that a worker is running."))
-    if role in _SENDER_ROLES and (refused := turned_away(now)):
+    if role in _SENDER_ROLES and (refused := count_rejections_of_us(now)):
         words = _("Mails that were turned away because of us this week: %(count)s", count=refused)
         yield Alert(words, url_for("bounce_pages.page"))
     wrong = sum(finding.is_error for finding in check_deliverability(now)) if role in _SENDER_ROLES else 0

@@ -24,7 +24,7 @@ from newsletter.running.loader import run_loader
 from newsletter.running.periodic import JobsFailed, work_until_idle
 from newsletter.staff.accounts import has_staff, invitation_url, invite
 from newsletter.staff.models import Role
-from newsletter.subscribers.lists import create_first_lists
+from newsletter.subscribers.lists import create_default_lists
 from newsletter.tracking.networks import Networks
 
 database = AppGroup("db", help="The database's shape.")
@@ -229,7 +229,7 @@ def _set_default_base_url(host: str, port: int) -> None:
 def _prepare_first_run() -> str:
     """Make what a newcomer needs, and return what to tell them: where to go."""
     base_url = current_settings().base_url
-    create_first_lists(utcnow())
+    create_default_lists(utcnow())
     lines = [f"Subscribe   {base_url}/subscribe"]
     if current_settings().uses_mailbox and current_settings().is_local:
         lines.append(f"Mailbox     {base_url}/mailbox   (no mail server is set: mails stay here)")

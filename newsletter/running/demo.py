@@ -22,8 +22,8 @@ from newsletter.stats.rollups.ingest import store_hits
 from newsletter.stats.rollups.periodic import run_periodic_tasks
 from newsletter.stats.rollups.segments import count_segments
 from newsletter.subscribers.addresses import hash_address
-from newsletter.subscribers.consent.texts import notice_version, shown_wording
-from newsletter.subscribers.lists import all_lists, create_first_lists
+from newsletter.subscribers.consent.texts import current_notice_version, current_wording
+from newsletter.subscribers.lists import all_lists, create_default_lists
 from newsletter.subscribers.models import (
     Consent,
     ConsentKind,
@@ -36,7 +36,7 @@ from newsletter.subscribers.models import (
     SubscriptionStatus,
     TrackingState,
 )
-from newsletter.subscribers.self_service.unsubscribe import left
+from newsletter.subscribers.self_service.unsubscribe import campaign_unsubscribed
 from newsletter.tracking.classify import HONEYPOT_LINK
 from newsletter.tracking.loader import Hit
 from newsletter.tracking.models import EventKind, Link
@@ -102,7 +102,7 @@ def fill_database(now: datetime) -> dict[str, int]:
     if db.session.scalar(sa.select(Subscriber.id).limit(1)) is not None:
         raise DatabaseNotEmpty
     rng = random.Random(20270115)  # noqa: S311 - the same demo every time, nothing secret
-    create_first_lists(now)
+    create_default_lists(now)
     lists = list(all_lists())[:2]
     _subscribe_people(lists, rng, now)
     hits = 0
@@ -134,7 +134,7 @@ def fill_database(now: datetime) -> dict[str, int]:
 
 def _subscribe_people(lists: list[MailingList], rng: random.Random, now: datetime) -> None:
     people, subscriptions, consents = [], [], []
-    wording = {item.language: shown_wording(Purpose.NEWSLETTER, item.language, now).id for item in lists}
+    wording = {item.language: current_wording(Purpose.NEWSLETTER, item.language, now).id for item in lists}
     # A house of one language has one list.
     choices = [choice for choice in ((lists[:1], 6), (lists[1:], 3), (lists, 1)) if choice[0]]
     kinds, weights = zip(*choices, strict=True)
@@ -159,8 +159,9 @@ def _subscribe_people(lists: list[MailingList], rng: random.Random, now: datetim
             })  # fmt: skip
             consents.append({
                 "subscriber_id": number, "kind": ConsentKind.CONFIRMED, "purpose": Purpose.NEWSLETTER,
-                "list_id": item.id, "wording_id": wording[item.language], "notice_version": notice_version(),
-                "at": joined, "method": "link", "ip": _ip(rng), "user_agent": USER_AGENTS[0],
+                "list_id": item.id, "wording_id": wording[item.language], "at": joined,
+                "notice_version": current_notice_version(),
+                "method": "link", "ip": _ip(rng), "user_agent": USER_AGENTS[0],
             })  # fmt: skip
     db.session.execute(sa.insert(Subscriber), people)
     db.session.execute(sa.insert(Subscription), subscriptions)
@@ -174,12 +175,13 @@ def _fill_funnel(lists: list[MailingList], rng: random.Random, now: datetime) ->
     rows = []
     for day, mailing_list in itertools.product(range(120), lists):
         host = rng.choice(FORM_HOSTS)
-        left = rng.randint(8, 40)
+        remaining = rng.randint(8, 40)
         for step, share in zip(FunnelStep, (1, 0.35, 0.97, 0.85, 0.94), strict=True):
-            left = round(left * share)
+            remaining = round(remaining * share)
             rows.append({
                 "day": today - timedelta(days=day), "list_id": mailing_list.id,
-                "language": mailing_list.language, "form_host": host, "step": step, "shard": 0, "count": left,
+                "language": mailing_list.language, "form_host": host, "step": step, "shard": 0,
+                "count": remaining,
             })  # fmt: skip
     db.session.execute(sa.insert(FunnelCount), rows)
 
@@ -305,7 +307,7 @@ def _unsubscribe_some(campaign: Campaign, rng: random.Random, now: datetime) -> 
             .values(status=SubscriptionStatus.UNSUBSCRIBED, unsubscribed_at=gone)
         )
         if by_letter:
-            left.send(campaign_id=campaign.id, subscriber_id=subscriber_id, now=gone)
+            campaign_unsubscribed.send(campaign_id=campaign.id, subscriber_id=subscriber_id, now=gone)
 
 
 def _at_hour(moment: datetime, hour: int) -> datetime:

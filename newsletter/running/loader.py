@@ -16,7 +16,7 @@ from newsletter.durable import counters
 from newsletter.ratelimit import limiter
 from newsletter.stats.rollups.ingest import load_hits
 from newsletter.subscribers.signup import queue
-from newsletter.subscribers.signup.funnel import store_looks
+from newsletter.subscribers.signup.funnel import flush_views
 from newsletter.tracking.hit_log import pending_bytes
 
 log = logging.getLogger(__name__)
@@ -46,8 +46,10 @@ def run_loader(app: Flask) -> None:
     signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
     spool_folder = Path(app.instance_path) / "spool"
     # A thread of their own: signups do not wait behind a flood of hits.
-    signups = threading.Thread(target=load_repeatedly, args=(app, queue.load, SIGNUP_LOAD_INTERVAL, stop))
-    with queue.loading(app.config["NEWSLETTER"].instance_path):
+    signups = threading.Thread(
+        target=load_repeatedly, args=(app, queue.load_queued, SIGNUP_LOAD_INTERVAL, stop)
+    )
+    with queue.loader_running(app.config["NEWSLETTER"].instance_path):
         signups.start()
         load_repeatedly(app, LoaderBackoff(spool_folder, stop).load, HIT_LOAD_INTERVAL, stop)
         signups.join()
@@ -113,7 +115,7 @@ def flush_counters_forever(app: Flask) -> None:
         time.sleep(COUNTER_FLUSH_INTERVAL)
         with app.app_context():
             try:
-                store_looks()
+                flush_views()
                 counters.flush()
             except Exception:
                 # The database is away: what was counted is kept until it is back.

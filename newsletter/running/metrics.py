@@ -135,7 +135,7 @@ def _machine_metrics() -> Iterator[Metric]:
     yield _gauge(
         "newsletter_signups_waiting",
         "Signups of this machine that have been answered and not stored yet",
-        queue.waiting(current_settings().instance_path),
+        queue.count_queued(current_settings().instance_path),
     )
     yield _gauge(
         "newsletter_spool_bytes",

@@ -14,7 +14,7 @@ from flask import Flask
 from newsletter import wakeups
 from newsletter.api import idempotency, webhooks
 from newsletter.bounces import reputation_guard
-from newsletter.bounces.personal_data import forget_old as forget_old_bounces
+from newsletter.bounces.personal_data import delete_expired as forget_old_bounces
 from newsletter.bounces.sources import mailbox
 from newsletter.clock import utcnow
 from newsletter.config import current_settings
@@ -38,10 +38,10 @@ from newsletter.stats.rollups import click_bursts, list_growth, segments
 from newsletter.stats.rollups.funnel_months import close_months
 from newsletter.stats.rollups.ingest import load_hits
 from newsletter.subscribers.consent.evidence import seal_ledger
-from newsletter.subscribers.one_time_links import forget_links
-from newsletter.subscribers.search import index_new
+from newsletter.subscribers.one_time_links import delete_old_links
+from newsletter.subscribers.search import index_new_subscribers
 from newsletter.subscribers.signup import queue
-from newsletter.subscribers.signup.confirm import expire_requests
+from newsletter.subscribers.signup.confirm import delete_expired_signups
 from newsletter.tracking.addresses import truncate_if_due
 
 _delivery_lock = threading.Lock()
@@ -128,7 +128,7 @@ def _now(function: Callable[[datetime], object]) -> Callable[[], object]:
 
 
 def _collect_and_tell() -> None:
-    webhooks.collect(utcnow())
+    webhooks.enqueue_messages(utcnow())
     deliver_webhooks()
 
 
@@ -152,21 +152,21 @@ PERIODIC: tuple[Job, ...] = (
     Job("outbox leases", _now(outbox.release_expired)),
     Job("campaign leases", deliver.recover_abandoned),
     # --- in
-    _machine("signups", queue.load, lane="loading", budget=_LONG),
+    _machine("signups", queue.load_queued, lane="loading", budget=_LONG),
     _machine("hits", load_hits, lane="loading", budget=_LONG),
     _outside("bounce mailbox", _now(mailbox.fetch)),
     # --- out
-    Job("reputation guard", _now(reputation_guard.stop_if_needed)),
+    Job("reputation guard", _now(reputation_guard.pause_if_needed)),
     _outside("deliverability", _now(status.refresh_if_due)),
     Job("scheduled campaigns", _now(start_due)),
     _worker("outbox", deliver_outbox, lane="outbox", budget=_HOUR),
     _worker("campaigns", deliver_campaigns, lane="campaigns", budget=None),
     # --- what has come to its end
-    Job("signup requests", _now(expire_requests)),
-    Job("one-time links", _now(forget_links)),
+    Job("signup requests", _now(delete_expired_signups)),
+    Job("one-time links", _now(delete_old_links)),
     _machine("rate limits", limiter.delete_expired),
     Job("staff sessions", _now(sessions.delete_old_sessions), every=_HOUR),
-    Job("repeated API requests", _now(idempotency.forget_old), every=_HOUR),
+    Job("repeated API requests", _now(idempotency.delete_expired), every=_HOUR),
     Job("bounce messages", _now(forget_old_bounces), every=_HOUR),
     _machine("restore journal", _now(restore_journal.delete_expired), every=_HOUR),
     Job("old machines", _now(forget_gone), every=_HOUR),
@@ -175,7 +175,7 @@ PERIODIC: tuple[Job, ...] = (
     # --- seals and indexes
     _bulk("consent seals", seal_ledger),
     _bulk("audit seals", seal_log),
-    _bulk("address search", index_new),
+    _bulk("address search", index_new_subscribers),
     # --- figures
     _bulk("campaign groups", _now(segments.count_due_segments)),
     _bulk("list days", _now(list_growth.count_list_days)),
@@ -194,7 +194,7 @@ WAKEUPS: dict[str, Callable[[], object]] = {
     "outbox": deliver_outbox,
     "campaigns": deliver_campaigns,
     "webhooks": deliver_webhooks,
-    "signups": queue.load,
+    "signups": queue.load_queued,
     "standing": refresh_deliverability,
     "sweep": sweep,
 }

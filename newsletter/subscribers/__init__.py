@@ -1,1 +1,1 @@
-"""Subscribers: who they are, what they asked for, and the proof that they did."""
+"""Subscribers: lists, people, their subscriptions, and the evidence of their consent."""

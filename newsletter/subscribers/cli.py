@@ -16,9 +16,9 @@ from newsletter.subscribers.lists import all_lists, create_list, get_lists, set_
 from newsletter.subscribers.models import Subscription, SubscriptionStatus
 from newsletter.subscribers.objections import EXPORT_PURPOSES
 from newsletter.subscribers.queries import get_subscriber
-from newsletter.subscribers.signup.manual import WAYS, enter
-from newsletter.subscribers.transfer.exporter import csv_pages, record_export
-from newsletter.subscribers.transfer.import_file import examine
+from newsletter.subscribers.signup.manual import CONSENT_METHODS, sign_up_for_person
+from newsletter.subscribers.transfer.exporter import iterate_csv, record_export
+from newsletter.subscribers.transfer.import_file import inspect_file
 from newsletter.subscribers.transfer.importer import import_file
 from newsletter.web.i18n import supported_language
 
@@ -108,14 +108,18 @@ def show_subscriber(address: str) -> tuple[object, str]:
 )
 @click.option("--language", help="The language the person spoke; otherwise that of the first list.")
 @click.option(
-    "--way", type=click.Choice(list(WAYS)), default="paper", show_default=True, help="How the person asked."
+    "--way",
+    type=click.Choice(list(CONSENT_METHODS)),
+    default="paper",
+    show_default=True,
+    help="How the person asked.",
 )
 @report
 def enter_person(address: str, slugs: tuple[str, ...], language: str | None, way: str) -> tuple[object, str]:
     """Enter a person who asked for it personally: they get the confirmation mail."""
     chosen = get_lists(slugs)
     spoken_there = supported_language(language or chosen[0].language)
-    enter(address, chosen, language=spoken_there, way=way, now=utcnow(), actor="console")
+    sign_up_for_person(address, chosen, language=spoken_there, way=way, now=utcnow(), actor="console")
     db.session.commit()
     told = "The confirmation mail is on its way; the subscription begins when it is answered."
     return {"lists": [item.slug for item in chosen], "status": "pending"}, told
@@ -129,7 +133,7 @@ def enter_person(address: str, slugs: tuple[str, ...], language: str | None, way
 @report
 def import_(file: Path, slugs: tuple[str, ...]) -> tuple[object, str]:
     """Take over confirmed subscribers from a CSV file, each with the proof of their consent."""
-    layout = examine(file)
+    layout = inspect_file(file)
     chosen = get_lists(slugs)
     hidden = not sys.stderr.isatty()
     with click.progressbar(length=layout.size, label=file.name, file=sys.stderr, hidden=hidden) as bar:
@@ -141,7 +145,7 @@ def import_(file: Path, slugs: tuple[str, ...]) -> tuple[object, str]:
             progress=lambda position: bar.update(position - bar.pos),
         )
     data = {"id": done.id, **done.counts, "rejects": str(done.rejects) if done.rejects else None}
-    return data, _import_in_words(done.counts, done.rejects)
+    return data, _describe_import(done.counts, done.rejects)
 
 
 @subscribers.command("export")
@@ -171,17 +175,17 @@ def export(
     counted = record_export(chosen, purpose=purpose, now=utcnow(), actor="console")
     db.session.commit()
     if out is None:
-        for page in csv_pages(chosen, purpose):
+        for page in iterate_csv(chosen, purpose):
             click.echo(page.encode(), nl=False)
         return None
-    write_private_file(out, csv_pages(chosen, purpose))
+    write_private_file(out, iterate_csv(chosen, purpose))
     told = f"Wrote {counted.subscriptions} subscriptions to {out}."
     if counted.left_out:
         told += f" Left out, as their people have objected or had processing restricted: {counted.left_out}."
     return {"file": str(out), "purpose": purpose} | asdict(counted), told
 
 
-def _import_in_words(counts: dict[str, int], rejects: Path | None) -> str:
+def _describe_import(counts: dict[str, int], rejects: Path | None) -> str:
     why = f"; why is in {rejects}" if rejects else ""
     return (
         "{rows} rows.\n"

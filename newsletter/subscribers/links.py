@@ -1,4 +1,4 @@
-"""The links in our mails to a person, each signed for one purpose."""
+"""Signed links in mails to subscribers, one purpose each."""
 
 from typing import Any
 
@@ -8,35 +8,35 @@ from werkzeug.routing import MapAdapter
 from newsletter.config import current_settings
 from newsletter.web.signed_tokens import SignedLink
 
-#: 128 random bits and the second of signing up.
+#: 128 random bits; time of the signup in epoch seconds.
 CONFIRM = SignedLink("confirm", "16sI")
-#: Signup, subscriber.
+#: Signup id, subscriber id.
 CANCEL = SignedLink("cancel", "II")
-#: Subscriber, list, campaign; campaign 0 is the activation mail.
+#: Subscriber id, list id (0 for all), campaign id (0 for the activation mail).
 UNSUBSCRIBE = SignedLink("unsubscribe", "III")
-#: Subscriber.
+#: Subscriber id.
 PREFERENCES = SignedLink("preferences", "I")
 
-#: Subscriber, and the second of the leaving that it takes back.
+#: Subscriber id; time of the unsubscribe to be undone in epoch seconds.
 UNDO = SignedLink("undo", "II")
-#: 128 random bits; what it is for stands in its row.
-FRESH = SignedLink("fresh", "16s")
+#: 128 random bits; the purpose is in its row (OneTimeLink).
+ONE_TIME = SignedLink("fresh", "16s")
 
 
-_HERE = "token-goes-here"
+_PLACEHOLDER = "token-goes-here"
 
 
-def address_of(endpoint: str, token: str, language: str) -> str:
-    """Return the full address of a token page, in the language of the mail it stands in."""
+def token_url(endpoint: str, token: str, language: str) -> str:
+    """Return the absolute URL of a token page, in the language of the mail."""
     patterns: dict[tuple[str, str], str] = current_app.extensions.setdefault("newsletter.link_patterns", {})
     if (endpoint, language) not in patterns:
-        # A token needs no quoting, and building a path anew would cost more than making the token.
-        patterns[endpoint, language] = path_of(endpoint, token=_HERE, lang=language)
-    return current_settings().base_url + patterns[endpoint, language].replace(_HERE, token)
+        # A token needs no quoting; building a path each time would cost more than making the token.
+        patterns[endpoint, language] = build_path(endpoint, token=_PLACEHOLDER, lang=language)
+    return current_settings().base_url + patterns[endpoint, language].replace(_PLACEHOLDER, token)
 
 
-def path_of(endpoint: str, **values: Any) -> str:  # noqa: ANN401 - url_for's own
-    """Return a page's path, also where there is no request (the worker, the console)."""
+def build_path(endpoint: str, **values: Any) -> str:  # noqa: ANN401 - url_for's own
+    """Return the path of an endpoint, also outside a request (worker, command line)."""
     kept: dict[str, MapAdapter] = current_app.extensions
     if "newsletter.paths" not in kept:
         kept["newsletter.paths"] = current_app.url_map.bind("")

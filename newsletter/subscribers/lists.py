@@ -1,4 +1,4 @@
-"""Lists: made by staff, chosen by visitors."""
+"""Mailing lists: look-up and creation."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -14,17 +14,17 @@ from newsletter.ledger import audit
 from newsletter.subscribers.models import MailingList
 from newsletter.web.i18n import force_language, translate
 
-_SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_SLUG_PATTERN = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
-#: The lists of a database that has none, so that a newcomer can subscribe to something.
-FIRST_LISTS = {
+#: Slug and name by language of the lists created in an empty database.
+DEFAULT_LISTS = {
     "fi": ("suomeksi", N_("Newsletter in Finnish")),
     "en": ("in-english", N_("Newsletter in English")),
 }
 
 
 class UnknownList(NotFound):
-    """There is no list of that name."""
+    """No list has that slug."""
 
     message = N_("There is no list called %(slug)s.")
 
@@ -36,14 +36,14 @@ class ListExists(NewsletterError):
 
 
 class ListInvalid(NewsletterError):
-    """The list cannot be made as described."""
+    """Name, slug or language of a new list is invalid."""
 
     message = N_(
         "A list needs a name, a slug of a-z, 0-9 and hyphens, and one of the languages %(languages)s."
     )
 
 
-_BY_SLUG = (
+_SELECT_BY_SLUG = (
     sa.select(MailingList)
     .where(MailingList.slug.in_(sa.bindparam("slugs", expanding=True)))
     .order_by(MailingList.id)
@@ -51,37 +51,37 @@ _BY_SLUG = (
 
 
 def all_lists(within: Sequence[str] | None = None) -> Sequence[MailingList]:
-    """Return every list, or those of these slugs alone, oldest first."""
+    """Return all lists, or those with the slugs ``within``, by id."""
     found = db.session.scalars(sa.select(MailingList).order_by(MailingList.id)).all()
     return found if within is None else [item for item in found if item.slug in within]
 
 
-def require_within(slug: str, within: Sequence[str]) -> None:
-    """Raise UnknownList for a list that is not among these: to whom is limited to them, there is none."""
+def require_list_access(slug: str, within: Sequence[str]) -> None:
+    """Raise UnknownList unless ``slug`` is among those that the caller may see."""
     if slug not in within:
         raise UnknownList(slug=slug[:60])
 
 
 def get_lists(slugs: Iterable[str], within: Sequence[str] | None = None) -> list[MailingList]:
-    """Return the lists of these slugs, oldest first.
+    """Return the lists of these slugs, by id.
 
-    Raises UnknownList for the first unknown one, and for one that is not ``within``.
+    Raises UnknownList for the first unknown slug, and for one that is not in ``within``.
     """
     wanted = set(slugs)
     for slug in sorted(wanted) if within is not None else ():
-        require_within(slug, within or ())
-    possible = [slug for slug in wanted if _SLUG.fullmatch(slug)]  # the rest may be no text at all
-    found = list(db.session.scalars(_BY_SLUG, {"slugs": possible}))
+        require_list_access(slug, within or ())
+    possible = [slug for slug in wanted if _SLUG_PATTERN.fullmatch(slug)]  # others may hold NUL
+    found = list(db.session.scalars(_SELECT_BY_SLUG, {"slugs": possible}))
     missing = wanted - {mailing_list.slug for mailing_list in found}
     if missing:
         raise UnknownList(slug=min(missing)[:60])
     return found
 
 
-def ids_of(slugs: Iterable[str]) -> list[int]:
-    """Do as ``get_lists`` for a form: return ids, as a rule without asking the database.
+def get_list_ids(slugs: Iterable[str]) -> list[int]:
+    """Return the ids of lists by slug, from a cache where possible. Raises UnknownList.
 
-    Ends the transaction of the session when it has to.
+    Ends the session's transaction when it has to query.
     """
     known: dict[str, int] = current_app.extensions.setdefault("newsletter.list_ids", {})
     wanted = set(slugs)
@@ -103,9 +103,9 @@ def create_list(
     frequency: str = "",
     is_public: bool = True,
 ) -> MailingList:
-    """Make a list; raise ListInvalid or ListExists."""
+    """Create a list; raise ListInvalid or ListExists."""
     name = " ".join(name.split())
-    if not _SLUG.fullmatch(slug) or not name or language not in current_settings().languages:
+    if not _SLUG_PATTERN.fullmatch(slug) or not name or language not in current_settings().languages:
         raise ListInvalid(languages=", ".join(current_settings().languages))
     row = {
         "slug": slug,
@@ -124,7 +124,7 @@ def create_list(
 
 
 def set_public(slug: str, *, is_public: bool, now: datetime, actor: str) -> MailingList:
-    """Put what went to a list into the archive, or take it out; raise UnknownList."""
+    """Add the newsletters of a list to the public archive, or remove them; raise UnknownList."""
     (found,) = get_lists([slug])
     found.is_public = is_public
     action = "list made public" if is_public else "list made private"
@@ -132,11 +132,11 @@ def set_public(slug: str, *, is_public: bool, now: datetime, actor: str) -> Mail
     return found
 
 
-def create_first_lists(now: datetime) -> None:
-    """Give an empty database one list in each language."""
+def create_default_lists(now: datetime) -> None:
+    """Create one list for each language in an empty database."""
     if db.session.scalar(sa.select(MailingList.id).limit(1)) is not None:
         return
     for language in current_settings().languages:
-        slug, name = FIRST_LISTS[language]
+        slug, name = DEFAULT_LISTS[language]
         with force_language(language):
             create_list(slug=slug, name=translate(name), language=language, now=now, actor="system")

@@ -1,7 +1,7 @@
-"""Objections (GDPR art. 21): what an address must not be used for, shown wherever the person is.
+"""Objections (GDPR Art. 21) by address: scopes, look-up, and the condition on exports.
 
-The rows belong to the desk of rights requests. They are kept under the keyed hash, so that an objection
-outlives its person, and holds for somebody who never subscribed.
+The rows belong to the rights desk. They are kept under the keyed address hash, so that an objection
+survives an erasure and covers people who never subscribed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ from newsletter.db import UtcDateTime, db
 from newsletter.errors import N_
 from newsletter.subscribers.models import Subscriber, Subscription
 
-#: What somebody can object to, as the notices of Finnish companies name it, each its own.
+#: The scopes of an objection, as Finnish privacy notices name them.
 SCOPE_LABELS = {
     "direct_marketing": N_("Direct advertising"),
     "distance_selling": N_("Distance selling"),
@@ -24,9 +24,9 @@ SCOPE_LABELS = {
     "disclosure": N_("Disclosure to others"),
     "all_mail": N_("All mail"),
 }
-#: A newsletter is advertising of a kind: any of these ends all subscriptions.
+#: Scopes that end all subscriptions, as a newsletter is direct marketing.
 ENDS_SUBSCRIPTIONS = frozenset({"direct_marketing", "other_marketing", "all_mail"})
-#: What people are exported for, and the objections that leave somebody out.
+#: Purposes of an export, with the objections that exclude a person.
 EXPORT_PURPOSES = {
     "newsletter": ENDS_SUBSCRIPTIONS,
     "direct_marketing": frozenset({"direct_marketing", "all_mail"}),
@@ -39,14 +39,14 @@ EXPORT_PURPOSES = {
     #: The controller's own record: everybody, with what each has objected to.
     "record": frozenset[str](),
 }
-#: A table of a rung above.
+#: The table belongs to a package above.
 _OBJECTIONS = sa.table(
     "bans", sa.column("address_hash"), sa.column("scope"), sa.column("created_at", UtcDateTime)
 )
 
 
-def objections_of(hashes: Sequence[str]) -> dict[str, list[str]]:
-    """Return what each of these addresses has objected to, by hash, in the order of SCOPE_LABELS."""
+def find_objections(hashes: Sequence[str]) -> dict[str, list[str]]:
+    """Return the scopes of objections by address hash, in the order of SCOPE_LABELS."""
     rows = db.session.connection().execute(
         sa.select(_OBJECTIONS.c.address_hash, _OBJECTIONS.c.scope).where(
             _OBJECTIONS.c.address_hash.in_(hashes)
@@ -55,17 +55,17 @@ def objections_of(hashes: Sequence[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for address_hash, scope in rows:
         found.setdefault(address_hash, []).append(scope)
-    return {address_hash: in_order(scopes) for address_hash, scopes in found.items()}
+    return {address_hash: sort_scopes(scopes) for address_hash, scopes in found.items()}
 
 
-def in_order(scopes: Iterable[str]) -> list[str]:
-    """Return scopes in the order in which people choose them; one of an older program comes last."""
+def sort_scopes(scopes: Iterable[str]) -> list[str]:
+    """Return scopes in the order of SCOPE_LABELS, unknown ones last."""
     known = list(SCOPE_LABELS)
     return sorted(scopes, key=lambda scope: (known.index(scope) if scope in known else len(known), scope))
 
 
-def new_objections(since: datetime) -> Sequence[sa.Row[int, str, datetime]]:
-    """Return the objections of subscribers since a moment: whose, to what, when."""
+def list_objections_since(since: datetime) -> Sequence[sa.Row[int, str, datetime]]:
+    """Return the objections of subscribers since an instant: subscriber id, scope, time."""
     found = (
         sa.select(Subscriber.id, _OBJECTIONS.c.scope, _OBJECTIONS.c.created_at)
         .join(_OBJECTIONS, _OBJECTIONS.c.address_hash == Subscriber.address_hash)
@@ -75,11 +75,11 @@ def new_objections(since: datetime) -> Sequence[sa.Row[int, str, datetime]]:
     return db.session.execute(found).all()
 
 
-def may_be_exported(purpose: str) -> sa.ColumnElement[bool]:
-    """Return the condition that a purpose may have a subscription joined with its subscriber.
+def exportable_for(purpose: str) -> sa.ColumnElement[bool]:
+    """Return the SQL condition that a subscription joined with its subscriber may be exported for a purpose.
 
-    An objection to advertising ends where the person has ordered a newsletter anew since. Whoever has had
-    processing restricted (art. 18) is left out of every purpose but the record.
+    An objection to marketing is superseded by a later double opt-in. People under restriction (Art. 18) are
+    excluded from every purpose but "record".
     """
     barring = EXPORT_PURPOSES[purpose]
     if not barring:

@@ -1,4 +1,4 @@
-"""What the subscriber rooms hold on a person: how it is exported, how it is erased."""
+"""Personal data of subscribers, subscriptions and consents: export and erasure."""
 
 from datetime import datetime
 from typing import Any
@@ -9,12 +9,12 @@ from newsletter.db import db, execute_dml
 from newsletter.db.batching import People
 from newsletter.db.id_bitmap import in_people
 from newsletter.mail.models import OutboxMail
-from newsletter.subscribers.consent.tracking import measured_states
+from newsletter.subscribers.consent.tracking import states_allowing_tracking
 from newsletter.subscribers.models import (
     Consent,
     ConsentKind,
-    FreshLink,
     MailingList,
+    OneTimeLink,
     Subscriber,
     Subscription,
     Wording,
@@ -22,7 +22,7 @@ from newsletter.subscribers.models import (
 
 
 def export(subscriber: Subscriber) -> dict[str, Any]:
-    """Return everything held on a person here, instants as ISO 8601 in UTC."""
+    """Return all personal data of these tables on a person; instants as ISO 8601 in UTC."""
     consents = db.session.execute(
         sa.select(Consent, Wording.text, MailingList.name)
         .outerjoin(Wording, Wording.id == Consent.wording_id)
@@ -31,17 +31,17 @@ def export(subscriber: Subscriber) -> dict[str, Any]:
         .order_by(Consent.id)
     )
     changes = db.session.scalars(
-        sa.select(FreshLink)
-        .where(FreshLink.subscriber_id == subscriber.id, FreshLink.new_address.is_not(None))
-        .order_by(FreshLink.id)
+        sa.select(OneTimeLink)
+        .where(OneTimeLink.subscriber_id == subscriber.id, OneTimeLink.new_address.is_not(None))
+        .order_by(OneTimeLink.id)
     )
     return {
         "address": subscriber.address,
         "language": subscriber.language,
         "tracking": subscriber.tracking.value,
-        "is_measured": subscriber.tracking in measured_states(),
-        "tracking_chosen_at": _text(subscriber.tracking_chosen_at),
-        "restricted_at": _text(subscriber.restricted_at),
+        "is_measured": subscriber.tracking in states_allowing_tracking(),
+        "tracking_chosen_at": _isoformat(subscriber.tracking_chosen_at),
+        "restricted_at": _isoformat(subscriber.restricted_at),
         "since": subscriber.created_at.isoformat(),
         "address_changes": [
             {"new_address": link.new_address, "asked_at": link.created_at.isoformat()} for link in changes
@@ -68,20 +68,20 @@ def export(subscriber: Subscriber) -> dict[str, Any]:
 
 
 def erase(people: People, *, keep_until: datetime | None) -> dict[str, int]:
-    """Erase these people: rows, mails waiting for them, and the personal part of their consents.
+    """Erase these people: rows, mails in the outbox, and the personal part of their consents.
 
-    Returns how many rows went, by kind.
+    Returns the numbers of deleted rows by kind. Does not commit.
 
-    With ``keep_until`` the ledger keeps, under the keyed hash of the address, what was confirmed
-    and withdrawn when (RP-4); without it the hash is not kept either.
+    With ``keep_until`` the ledger keeps, under the keyed hash of the address, what was confirmed and
+    withdrawn when (RP-4); without it the hash is not kept either.
     """
     blank: dict[str, Any] = dict.fromkeys(("salt", "form_url", "ip", "user_agent", "source", "proof"))
     execute_dml(
         sa.update(Consent)
         .where(in_people(Consent.subscriber_id, people))
-        .values(subscriber_id=None, **blank, **(_proof_until(keep_until) if keep_until else {}))
+        .values(subscriber_id=None, **blank, **(_proof_values(keep_until) if keep_until else {}))
     )
-    # A mail under way keeps its row for the worker that holds it; what it says is gone.
+    # A mail leased by a worker keeps its row; its content is blanked.
     execute_dml(
         sa.update(OutboxMail)
         .where(in_people(OutboxMail.subscriber_id, people))
@@ -92,8 +92,8 @@ def erase(people: People, *, keep_until: datetime | None) -> dict[str, int]:
     return {"subscriptions": subscriptions, "people": gone}
 
 
-def _proof_until(keep_until: datetime) -> dict[str, Any]:
-    """Return what keeps a fact under the hash of its address; what was only asked for is no proof."""
+def _proof_values(keep_until: datetime) -> dict[str, Any]:
+    """Return the values that keep a row under the hash of its address; a mere request is no proof."""
     is_proof = Consent.kind != ConsentKind.ASKED
     address_hash = (
         sa.select(Subscriber.address_hash).where(Subscriber.id == Consent.subscriber_id).scalar_subquery()
@@ -104,7 +104,7 @@ def _proof_until(keep_until: datetime) -> dict[str, Any]:
     }
 
 
-def _text(moment: datetime | None) -> str | None:
+def _isoformat(moment: datetime | None) -> str | None:
     return moment.isoformat() if moment else None
 
 

@@ -1,4 +1,4 @@
-"""Finding subscribers."""
+"""Look-ups of subscribers."""
 
 import sqlalchemy as sa
 
@@ -9,13 +9,13 @@ from newsletter.subscribers.models import Subscriber
 
 
 class UnknownSubscriber(NotFound):
-    """Nobody has that address."""
+    """No subscriber has that address or id."""
 
     message = N_("There is no subscriber with this address.")
 
 
 def get_subscriber(address: str) -> Subscriber:
-    """Return the person with an address; raise AddressInvalid or UnknownSubscriber."""
+    """Return the subscriber with an address; raise AddressInvalid or UnknownSubscriber."""
     key = parse_address(address).key
     found = db.session.scalar(sa.select(Subscriber).where(Subscriber.address_key == key))
     if found is None:

@@ -1,6 +1,7 @@
-"""Suppression: an address we must not write to again, and why.
+"""Suppressions: addresses that no mail may be sent to, with the reason.
 
-Kept as a keyed hash, so the list survives erasure without keeping the address.
+Kept as a keyed hash, so a suppression survives erasure without keeping the address. A suppression is
+*permanent* when a new double opt-in does not lift it (RP-5).
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from newsletter.durable.restore_journal import JournalEntry
 from newsletter.subscribers.addresses import hash_address, suppression_key_id
 from newsletter.subscribers.models import Suppression, SuppressionReason
 
-#: What a fresh double opt-in of the person's own lifts; the rest only staff can lift (RP-5).
+#: Reasons that a new double opt-in of the person lifts; the others only staff can lift (RP-5).
 LIFTED_BY_CONFIRMING = {
     SuppressionReason.BOUNCED,
     SuppressionReason.COMPLAINED,
@@ -25,7 +26,7 @@ LIFTED_BY_CONFIRMING = {
 
 
 def suppress(address_key: str, reason: SuppressionReason, now: datetime) -> None:
-    """Never write to this address again. The first reason stays, unless confirming would lift that one."""
+    """Suppress an address. An earlier reason stays, unless it is weaker (one of LIFTED_BY_CONFIRMING)."""
     address_hash, key_id = hash_address(address_key), suppression_key_id()
     if store_suppression(address_hash, key_id, reason, now):
         told = {"reason": reason.value, "key": key_id}
@@ -35,7 +36,7 @@ def suppress(address_key: str, reason: SuppressionReason, now: datetime) -> None
 
 
 def store_suppression(address_hash: str, key_id: str, reason: SuppressionReason, at: datetime) -> bool:
-    """Do as ``suppress``, by the hash; tell whether anything changed. Notes nothing in the journal."""
+    """Suppress by hash, without a journal entry; return whether anything changed."""
     row = {"address_hash": address_hash, "key_id": key_id, "reason": reason, "created_at": at}
     if insert_or_ignore(Suppression, row):
         return True
@@ -48,35 +49,37 @@ def store_suppression(address_hash: str, key_id: str, reason: SuppressionReason,
 
 
 def find_suppression(address_key: str) -> Suppression | None:
-    """Return why an address must not be written to, if it must not."""
+    """Return the suppression of an address, or None."""
     return db.session.get(Suppression, hash_address(address_key))
 
 
-def is_left_behind(address_key: str) -> bool:
-    """Tell whether a restored copy still has this address of somebody who has changed it."""
+def is_former_address(address_key: str) -> bool:
+    """Return whether the address is that of a person who has changed it, in a restored backup."""
     found = find_suppression(address_key)
     return found is not None and found.reason is SuppressionReason.MOVED
 
 
-def leave_behind_no_more(address_hash: str) -> bool:
-    """End the block of an address that its owner has now changed here too; tell whether there was one."""
-    return _delete(address_hash, Suppression.reason == SuppressionReason.MOVED)
+def lift_former_address(address_hash: str) -> bool:
+    """Lift the suppression of a former address, now changed here too; return whether there was one."""
+    return _delete_suppression(address_hash, Suppression.reason == SuppressionReason.MOVED)
 
 
-def is_barred(address_key: str) -> bool:
-    """Tell whether not even a confirmation mail may go to an address."""
+def is_permanently_suppressed(address_key: str) -> bool:
+    """Return whether not even a confirmation mail may be sent to an address."""
     address_hash = hash_address(address_key)
-    return address_hash in barred_among([address_hash])
+    return address_hash in find_permanently_suppressed([address_hash])
 
 
-def barred_among(hashes: Sequence[str]) -> set[str]:
-    """Return those of the hashes whose addresses not even a confirmation mail may go to."""
-    rows = db.session.connection().execute(_barred(for_sqlite=is_sqlite()), {"hashes": bind_list(hashes)})
+def find_permanently_suppressed(hashes: Sequence[str]) -> set[str]:
+    """Return those hashes whose addresses not even a confirmation mail may be sent to."""
+    rows = db.session.connection().execute(
+        _permanent_statement(for_sqlite=is_sqlite()), {"hashes": bind_list(hashes)}
+    )
     return set(rows.scalars())
 
 
 @cache
-def _barred(*, for_sqlite: bool) -> sa.Select[str]:
+def _permanent_statement(*, for_sqlite: bool) -> sa.Select[str]:
     table = table_of(Suppression)
     return sa.select(table.c.address_hash).where(
         in_list(table.c.address_hash, "hashes", for_sqlite=for_sqlite),
@@ -84,22 +87,22 @@ def _barred(*, for_sqlite: bool) -> sa.Select[str]:
     )
 
 
-def lift_by_confirming(address_key: str, *, now: datetime) -> None:
-    """Let a person's own double opt-in end an ordinary suppression."""
+def lift_after_confirmation(address_key: str, *, now: datetime) -> None:
+    """Lift a suppression that is not permanent, after the person's double opt-in."""
     address_hash = hash_address(address_key)
-    if _delete(address_hash, Suppression.reason.in_(LIFTED_BY_CONFIRMING)):
+    if _delete_suppression(address_hash, Suppression.reason.in_(LIFTED_BY_CONFIRMING)):
         restore_journal.append_after_commit(JournalEntry(now, address_hash, restore_journal.LIFTED))
 
 
-def lift(address_key: str, *, now: datetime) -> bool:
-    """End any suppression, as only staff may, who end the objections with it; tell whether there was one."""
+def lift_any(address_key: str, *, now: datetime) -> bool:
+    """Lift any suppression, as only staff may, along with objections; return whether there was one."""
     address_hash = hash_address(address_key)
     restore_journal.append_after_commit(
         JournalEntry(now, address_hash, restore_journal.LIFTED, told={"bans": True})
     )
-    return _delete(address_hash)
+    return _delete_suppression(address_hash)
 
 
-def _delete(address_hash: str, *those: sa.ColumnElement[bool]) -> bool:
+def _delete_suppression(address_hash: str, *those: sa.ColumnElement[bool]) -> bool:
     statement = sa.delete(Suppression).where(Suppression.address_hash == address_hash, *those)
     return cast(sa.CursorResult[Any], db.session.execute(statement)).rowcount > 0

@@ -1,7 +1,7 @@
-"""Mails that could not be delivered: a person who waits for one is stuck, so staff must see it.
+"""Single mails that were not delivered: someone who waits for one is stuck, so staff must see it.
 
-What failed, what is uncertain, and what has been on its way for longer than an hour. The mail's own
-address is gone by then; whose it was is known as long as the person is.
+Failed and uncertain mails, and those queued for longer than an hour. The outbox row no longer has the
+address; the subscriber's is used while the subscriber exists.
 """
 
 from collections.abc import Sequence
@@ -12,23 +12,23 @@ import sqlalchemy as sa
 
 from newsletter.db import db
 from newsletter.mail.models import UNDELIVERED, MailStatus, OutboxMail
-from newsletter.subscribers.addresses import mask
+from newsletter.subscribers.addresses import mask_address
 from newsletter.subscribers.models import Subscriber
 
-#: A mail server may ask us to come back, and does so now and then (greylisting). Longer than this is news.
-PATIENCE = timedelta(hours=1)
+#: Temporary failures shorter than this are normal (greylisting).
+OVERDUE_AFTER = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Undelivered:
-    """One mail. ``masked`` is None once the person is gone, and for mails to staff."""
+class UndeliveredMail:
+    """One undelivered mail. ``masked`` is None once the person is erased, and for mails to staff."""
 
     mail: OutboxMail
     masked: str | None
 
 
 def count_undelivered(now: datetime) -> Sequence[tuple[str, MailStatus, int]]:
-    """Return how many there are of each kind of mail and status."""
+    """Return the number of undelivered mails by template and status."""
     rows = db.session.execute(
         sa.select(OutboxMail.template, OutboxMail.status, sa.func.count())
         .where(_is_undelivered(now))
@@ -38,10 +38,10 @@ def count_undelivered(now: datetime) -> Sequence[tuple[str, MailStatus, int]]:
     return [(template, status, count) for template, status, count in rows]
 
 
-def page_of_undelivered(
+def list_undelivered(
     now: datetime, *, before: int | None = None, after: int | None = None, size: int = 50
-) -> list[Undelivered]:
-    """Return a page of them, newest first, beside the mail of a given id."""
+) -> list[UndeliveredMail]:
+    """Return a page of undelivered mails, newest first, before or after a mail id."""
     statement = (
         sa.select(OutboxMail, Subscriber.address)
         .outerjoin(Subscriber, Subscriber.id == OutboxMail.subscriber_id)
@@ -54,13 +54,13 @@ def page_of_undelivered(
         if before is not None:
             statement = statement.where(OutboxMail.id < before)
         rows = list(db.session.execute(statement.order_by(OutboxMail.id.desc())))
-    return [Undelivered(mail, mask(address) if address else None) for mail, address in rows]
+    return [UndeliveredMail(mail, mask_address(address) if address else None) for mail, address in rows]
 
 
 def _is_undelivered(now: datetime) -> sa.ColumnElement[bool]:
-    # In two halves, since SQLite uses one index for each and none for both at once.
+    # A UNION, since SQLite uses one index for each half and none for an OR.
     settled = sa.select(OutboxMail.id).where(sa.text(UNDELIVERED))
     waiting = sa.select(OutboxMail.id).where(
-        OutboxMail.status == MailStatus.QUEUED, OutboxMail.created_at <= now - PATIENCE
+        OutboxMail.status == MailStatus.QUEUED, OutboxMail.created_at <= now - OVERDUE_AFTER
     )
     return OutboxMail.id.in_(settled.union_all(waiting))

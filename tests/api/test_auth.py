@@ -51,7 +51,7 @@ def test_every_endpoint_asks_for_a_scope(app):
     closed = {
         rule.endpoint
         for rule in app.url_map.iter_rules()
-        if rule.rule.startswith("/api/v1/") and auth.scope_of(app.view_functions[rule.endpoint]) is None
+        if rule.rule.startswith("/api/v1/") and auth.required_scope(app.view_functions[rule.endpoint]) is None
     }
 
     assert sorted(closed) == [
@@ -148,9 +148,9 @@ def test_what_is_left_of_the_rate_stands_in_the_headers(call):
 def test_a_token_that_asks_too_often_is_told_when_to_come_back(call, make_token):
     token = make_token("lists:read")
     number = str(db.session.scalars(sa.select(ApiToken.id)).one())
-    (rule,) = parse_rule(auth.PER_TOKEN)
+    (rule,) = parse_rule(auth.TOKEN_RATE_LIMIT)
     for _call in range(rule.amount):
-        hit(auth.PER_TOKEN, "token", number)
+        hit(auth.TOKEN_RATE_LIMIT, "token", number)
 
     refused = call("/lists", token=token)
 

@@ -55,7 +55,7 @@ def test_no_request_breaks_the_document(app, client, filled, make_token):
         )
         @given(case=operation.ok().as_strategy())
         def holds(case):
-            limiter.clear_counts(auth.PER_TOKEN, "token", "1")
+            limiter.clear_counts(auth.TOKEN_RATE_LIMIT, "token", "1")
             response = case.call(headers=headers)
             seen.add((case.method, case.path, response.status_code < 400))
             case.validate_response(response, checks=checks, headers=headers)

@@ -68,8 +68,8 @@ def test_keys_are_forgotten_after_a_day(call, now):
     call("/lists", LIST, Idempotency_Key="k1")
 
     assert (
-        idempotency.forget_old(now + timedelta(hours=24)),
-        idempotency.forget_old(now + timedelta(hours=25)),
+        idempotency.delete_expired(now + timedelta(hours=24)),
+        idempotency.delete_expired(now + timedelta(hours=25)),
     ) == (
         0,
         1,

@@ -16,11 +16,11 @@ from flask import current_app
 
 from newsletter.api import webhook_http, webhooks
 from newsletter.api.models import WebhookMessage
-from newsletter.api.webhook_http import TargetRefused, is_public
+from newsletter.api.webhook_http import TargetRefused, is_public_ip
 from newsletter.db import db
 from newsletter.sending.lifecycle.start import start_campaign
 from newsletter.subscribers.consent.evidence import Visit, seal_ledger
-from newsletter.subscribers.self_service.unsubscribe import leave
+from newsletter.subscribers.self_service.unsubscribe import unsubscribe_from
 from tests.support.apps import on_its_own
 
 URL = "https://shop.example/hook?x=1"
@@ -62,7 +62,7 @@ def shop():
 
 def let_somebody_leave(make_subscriber, now):
     person = make_subscriber()
-    leave(person, None, now=now, method="staff", visit=Visit(ip="203.0.113.7"))
+    unsubscribe_from(person, None, now=now, method="staff", visit=Visit(ip="203.0.113.7"))
     db.session.commit()
     on_its_own(current_app._get_current_object(), seal_ledger)
     return person
@@ -72,7 +72,7 @@ def test_a_fact_is_told_once_signed_and_without_an_address(hook, shop, make_subs
     _made, secret = hook
     person = let_somebody_leave(make_subscriber, now)
 
-    assert (webhooks.collect(now), webhooks.collect(now)) == (1, 0)
+    assert (webhooks.enqueue_messages(now), webhooks.enqueue_messages(now)) == (1, 0)
     assert (webhooks.deliver(now, post=shop.post), webhooks.deliver(now, post=shop.post)) == (1, 0)
 
     ((url, body, headers),) = shop.got
@@ -93,7 +93,7 @@ def test_a_finished_campaign_is_told(hook, shop, make_list, make_subscriber, mak
     start(campaign, now)
     send_due()
 
-    webhooks.collect(now)
+    webhooks.enqueue_messages(now)
     webhooks.deliver(now, post=shop.post)
 
     assert [json.loads(body)["type"] for _url, body, _headers in shop.got] == ["campaign.finished"]
@@ -106,7 +106,7 @@ def start(campaign, now):
 
 def test_what_is_not_taken_is_tried_again_and_given_up_in_the_end(hook, shop, make_subscriber, now):
     let_somebody_leave(make_subscriber, now)
-    webhooks.collect(now)
+    webhooks.enqueue_messages(now)
     shop.answer = 500
 
     tries, at = 0, now
@@ -123,7 +123,7 @@ def test_what_is_not_taken_is_tried_again_and_given_up_in_the_end(hook, shop, ma
 
 def test_what_was_told_can_be_told_again(hook, shop, make_subscriber, now):
     let_somebody_leave(make_subscriber, now)
-    webhooks.collect(now)
+    webhooks.enqueue_messages(now)
     webhooks.deliver(now, post=shop.post)
 
     assert webhooks.replay(hook[0].id, since=now, now=now) == 1
@@ -134,25 +134,25 @@ def test_what_was_told_can_be_told_again(hook, shop, make_subscriber, now):
 
 def test_an_ended_webhook_is_told_nothing(hook, shop, make_subscriber, now):
     let_somebody_leave(make_subscriber, now)
-    webhooks.collect(now)
+    webhooks.enqueue_messages(now)
     webhooks.end_webhook(hook[0].id, now=now, actor="console")
     db.session.commit()
 
-    assert (webhooks.collect(now), webhooks.deliver(now, post=shop.post), shop.got) == (0, 0, [])
+    assert (webhooks.enqueue_messages(now), webhooks.deliver(now, post=shop.post), shop.got) == (0, 0, [])
 
 
 def test_what_happened_before_is_not_told(open_to_shop, make_subscriber, now):
     let_somebody_leave(make_subscriber, now)
     webhooks.create_webhook(URL, webhooks.EVENTS, now=now, actor="console")
 
-    assert webhooks.collect(now) == 0
+    assert webhooks.enqueue_messages(now) == 0
 
 
 def test_messages_are_forgotten_after_30_days(hook, make_subscriber, now):
     let_somebody_leave(make_subscriber, now)
-    webhooks.collect(now)
+    webhooks.enqueue_messages(now)
 
-    webhooks.collect(now + timedelta(days=31))
+    webhooks.enqueue_messages(now + timedelta(days=31))
 
     assert db.session.scalars(sa.select(WebhookMessage)).all() == []
 
@@ -204,7 +204,7 @@ def test_only_named_hosts_over_https_are_called(open_to_shop, url, now):
     ],
 )
 def test_a_private_or_special_network_is_refused(address):
-    assert is_public(address) is False
+    assert is_public_ip(address) is False
 
 
 def test_a_name_that_leads_home_is_refused_after_the_look_up(open_to_shop):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from newsletter.bounces.receive import Outcome, take_in
+from newsletter.bounces.receive import Outcome, receive_message
 from newsletter.campaigns.models import Campaign, CampaignTotals
 from newsletter.db import db
 from newsletter.mail.return_path import return_paths
@@ -48,7 +48,7 @@ def bounce(app) -> Callable[..., str]:
     def take(sent: tuple[Campaign, Subscriber], name: str = "postfix-unknown-user", at: Any = NOW) -> str:
         campaign, person = sent
         content = report_on(return_paths().of(campaign.id, person.id), name)
-        _reading, outcome = take_in(content, source="maildir", now=at)
+        _reading, outcome = receive_message(content, source="maildir", now=at)
         db.session.commit()
         assert isinstance(outcome, Outcome)
         return outcome.value

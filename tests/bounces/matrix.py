@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from newsletter.bounces.parser import read
+from newsletter.bounces.parser import parse_message
 from newsletter.mail.replies.classify import classify
 from newsletter.mail.replies.models import Said, Stage
 
@@ -36,7 +36,7 @@ def confusion() -> Counter[tuple[str, str]]:
     pairs = [(whose, classify(said).whose.value) for whose, _vendor, said in replies()]
     for path in FOLDER.glob("*.eml"):
         expected = whose_of(path.stem.partition("--")[0])
-        pairs.append((expected, whose_of(read(path.read_bytes()).kind.value)))
+        pairs.append((expected, whose_of(parse_message(path.read_bytes()).kind.value)))
     return Counter(pairs)
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from newsletter.bounces.models import Bounce
-from newsletter.bounces.receive import take_in
+from newsletter.bounces.receive import receive_message
 from newsletter.db import db
 from newsletter.mail.return_path import return_paths
 from newsletter.staff.models import Role
@@ -40,8 +40,8 @@ def came_back(start, make_list, make_readers, send_due, clock, now):
     campaign = start([fi])
     send_due()
     for person in db.session.query(Subscriber).all():
-        take_in(report_on(return_paths().of(campaign.id, person.id)), source="imap", now=now)
-    take_in(b"From: meri@merenkulku.example\r\nSubject: <b>hello</b>\r\n\r\n", source="imap", now=now)
+        receive_message(report_on(return_paths().of(campaign.id, person.id)), source="imap", now=now)
+    receive_message(b"From: meri@merenkulku.example\r\nSubject: <b>hello</b>\r\n\r\n", source="imap", now=now)
     db.session.commit()
     return campaign
 

@@ -19,7 +19,7 @@ import pytest
 import sqlalchemy as sa
 
 from newsletter.bounces.models import Bounce
-from newsletter.bounces.sources.lmtp import Listener
+from newsletter.bounces.sources.lmtp import LmtpServer
 from newsletter.db import db
 from newsletter.sending.models import Delivery
 from newsletter.subscribers.models import Subscriber
@@ -99,7 +99,7 @@ def postfix(start_smtp_server, real_app) -> Iterator[int]:
     picky = start_smtp_server()
     picky.answer("message", "554 5.7.1 Message rejected as unwanted")
     folder = Path(tempfile.mkdtemp(prefix="postfix-"))
-    with Listener(real_app, "127.0.0.1", 0) as listener:
+    with LmtpServer(real_app, "127.0.0.1", 0) as listener:
         thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

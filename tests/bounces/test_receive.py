@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from newsletter.api.models import WebhookMessage
-from newsletter.api.webhooks import BOUNCED, COMPLAINED, collect, create_webhook
+from newsletter.api.webhooks import BOUNCED, COMPLAINED, create_webhook, enqueue_messages
 from newsletter.bounces.models import Bounce, Complaint
-from newsletter.bounces.personal_data import forget_old
-from newsletter.bounces.receive import Outcome, take_in
+from newsletter.bounces.personal_data import delete_expired
+from newsletter.bounces.receive import Outcome, receive_message
 from newsletter.db import db
 from newsletter.db.leases import owner
 from newsletter.ledger import audit
@@ -34,9 +34,9 @@ from newsletter.subscribers.models import (
     SubscriptionStatus,
     SuppressionReason,
 )
-from newsletter.subscribers.signup.confirm import expire_requests
+from newsletter.subscribers.signup.confirm import delete_expired_signups
 from newsletter.subscribers.suppressions import find_suppression, suppress
-from newsletter.subscribers.undelivered import page_of_undelivered
+from newsletter.subscribers.undelivered import list_undelivered
 from tests.bounces.conftest import BY_NAME, report_on, status_of, totals_of
 from tests.subscribers.conftest import english, finnish, request_link, sign_up, stored
 from tests.subscribers.rows import every_row
@@ -133,7 +133,7 @@ def test_a_complaint_sent_elsewhere_is_known_by_the_mail_in_it(sent, now):
     message_id = f"{MESSAGE_ID.make(campaign.editions[0].id, person.id)}@kirjakauppa.example"
     content = report_on("nobody@kirjakauppa.example", "abuse-headers-only", message_id)
 
-    take_in(content, source="imap", now=now)
+    receive_message(content, source="imap", now=now)
 
     assert status_of(it) == "complained"
 
@@ -202,7 +202,7 @@ def test_sb4_without_our_token_a_report_is_kept_and_changes_nothing(sent, damage
     }[damage]
     before = all_but_reports()
 
-    _reading, outcome = take_in(report_on(path), source="imap", now=now)
+    _reading, outcome = receive_message(report_on(path), source="imap", now=now)
     db.session.commit()
 
     assert (outcome.value, all_but_reports()) == ("kept", before)
@@ -214,7 +214,9 @@ def test_sb4_without_our_token_a_report_is_kept_and_changes_nothing(sent, damage
 def test_a_report_on_someone_who_is_gone_leaves_nothing(sent, now):
     campaign, _person = sent()
 
-    _reading, outcome = take_in(report_on(return_paths().of(campaign.id, 4711)), source="imap", now=now)
+    _reading, outcome = receive_message(
+        report_on(return_paths().of(campaign.id, 4711)), source="imap", now=now
+    )
 
     assert (outcome.value, db.session.query(Bounce).count()) == ("gone", 0)
 
@@ -261,7 +263,7 @@ def test_whatever_strangers_write_can_be_stored(sent, now, name, line, strange):
     content = report_on(return_paths().of(campaign.id, person.id), name)
     assert line in content
 
-    take_in(content.replace(line, strange), source="imap", now=now)
+    receive_message(content.replace(line, strange), source="imap", now=now)
     db.session.commit()
 
     assert db.session.query(Bounce).count() + db.session.query(Complaint).count() == 1
@@ -276,7 +278,7 @@ def test_no_damaged_report_leaves_the_intake_by_an_exception(sent_once, now, dat
     start = data.draw(st.integers(0, len(content)))
     content[start : start + data.draw(st.integers(0, 60))] = data.draw(st.binary(max_size=30))
 
-    _reading, outcome = take_in(bytes(content), source="imap", now=now)
+    _reading, outcome = receive_message(bytes(content), source="imap", now=now)
     db.session.commit()
 
     assert isinstance(outcome, Outcome)
@@ -293,7 +295,7 @@ def sent_once(sent):
 def leave_by_mail(campaign, person, name: str, now) -> str:
     paths = return_paths()
     path = f"uutiset+u{paths.unsubscribe_token(campaign.id, person.id).decode()}@kirjakauppa.example"
-    reading, _outcome = take_in(report_on(path, name), source="smtp", now=now)
+    reading, _outcome = receive_message(report_on(path, name), source="smtp", now=now)
     db.session.commit()
     return reading.kind.value
 
@@ -347,7 +349,7 @@ def test_a_newsletter_that_is_passed_on_to_us_leaves_nothing(sent, now):
     way_out = f"<mailto:uutiset+u{token}@kirjakauppa.example?subject=unsubscribe>"
     content = f"From: a@example.com\r\nTo: x@example.com\r\nList-Unsubscribe: {way_out}\r\n\r\n".encode()
 
-    take_in(content, source="imap", now=now)
+    receive_message(content, source="imap", now=now)
 
     assert person.subscriptions[0].status is SubscriptionStatus.CONFIRMED
 
@@ -361,7 +363,7 @@ def single_mail(template: str) -> OutboxMail:
 
 def take_single(mail: OutboxMail, name: str, now) -> str:
     content = report_on(return_paths().of(OUTBOX_CAMPAIGN, mail.id), name)
-    _reading, outcome = take_in(content, source="maildir", now=now)
+    _reading, outcome = receive_message(content, source="maildir", now=now)
     db.session.commit()
     return outcome.value
 
@@ -374,7 +376,7 @@ def test_sb5_a_hard_bounce_of_a_confirmation_mail_clears_the_request(sign_up, fi
     assert take_single(mail, "postfix-unknown-user", now) == "recorded"
 
     assert (db.session.query(Signup).count(), db.session.query(Subscriber).count()) == (0, 0)
-    (item,) = page_of_undelivered(now)
+    (item,) = list_undelivered(now)
     assert (item.mail.id, item.mail.status.value, item.mail.reply_code) == (mail.id, "failed", 550)
     row = db.session.query(Bounce).one()
     assert (row.kind.value, row.subscriber_id, row.raw, row.text) == ("hard", None, None, None)
@@ -395,8 +397,8 @@ def test_what_came_back_of_a_request_goes_with_it(sign_up, finnish, send_due, no
     take_single(single_mail("confirm"), "postfix-mailbox-full", now)
     later = now + timedelta(days=8)
 
-    expire_requests(later)
-    forget_old(later)
+    delete_expired_signups(later)
+    delete_expired(later)
 
     assert "tilaaja@example.com" not in str(every_row())
 
@@ -404,12 +406,12 @@ def test_what_came_back_of_a_request_goes_with_it(sign_up, finnish, send_due, no
 def test_rp6_messages_go_after_their_time_and_the_rest_stays(sent, bounce, now):
     it = sent()
     bounce(it)
-    take_in(report_on("nobody@kirjakauppa.example"), source="imap", now=now)
+    receive_message(report_on("nobody@kirjakauppa.example"), source="imap", now=now)
 
-    forget_old(now + timedelta(days=29))
+    delete_expired(now + timedelta(days=29))
     assert [row.raw is None for row in db.session.query(Bounce).order_by(Bounce.id)] == [False, False]
     db.session.expire_all()
-    forget_old(now + timedelta(days=31))
+    delete_expired(now + timedelta(days=31))
 
     row = db.session.query(Bounce).one()
     assert (row.raw, row.status, row.kind.value) == (None, "5.1.1", "hard")
@@ -418,7 +420,7 @@ def test_rp6_messages_go_after_their_time_and_the_rest_stays(sent, bounce, now):
 def test_rd4_an_erased_address_is_in_no_report_that_named_nobody(real_app, make_subscriber, now):
     make_subscriber("Tilaaja@example.com")
     for content in (report_on("nobody@kirjakauppa.example"), b"Subject: of somebody else\n\n"):
-        take_in(content, source="imap", now=now)
+        receive_message(content, source="imap", now=now)
     db.session.commit()
 
     erase_person("tilaaja@example.com", now=now, actor="staff:1")
@@ -437,7 +439,7 @@ def test_other_programs_hear_of_bounces_and_complaints(sent, bounce, make_app, m
     bounce(it, "out-of-office-exchange")
     bounce(it, "abuse")
 
-    assert (collect(now), collect(now)) == (2, 0)
+    assert (enqueue_messages(now), enqueue_messages(now)) == (2, 0)
 
     told = [json.loads(row.body) for row in db.session.query(WebhookMessage).order_by(WebhookMessage.event)]
     named = {"subscriber_id": person.id, "campaign_id": campaign.id}

@@ -1,6 +1,6 @@
 """After a change of rules: what was judged wrong is put right, and a dry run changes nothing."""
 
-from newsletter.bounces.models import Bounce, Kind
+from newsletter.bounces.models import Bounce, ReportKind
 from newsletter.bounces.rejudge import rejudge
 from newsletter.db import db
 from newsletter.mail.replies.rules import VERSION
@@ -13,7 +13,7 @@ def test_who_was_given_up_wrongly_is_given_back(sent, bounce):
     _campaign, person = copy = sent()
     bounce(copy, "postfix-mailbox-full")
     row = db.session.query(Bounce).one()
-    row.kind, row.rules = Kind.HARD, None
+    row.kind, row.rules = ReportKind.HARD, None
     suppress(person.address_key, SuppressionReason.BOUNCED, NOW)
     db.session.commit()
 
@@ -25,7 +25,7 @@ def test_who_was_given_up_wrongly_is_given_back(sent, bounce):
 
     db.session.refresh(row)
     assert dict(done.changed) == {("hard", "soft"): 1}
-    assert (row.kind, row.rules, find_suppression(person.address_key)) == (Kind.SOFT, VERSION, None)
+    assert (row.kind, row.rules, find_suppression(person.address_key)) == (ReportKind.SOFT, VERSION, None)
     assert rejudge(NOW, dry_run=False).looked_at == 0
 
 
@@ -33,7 +33,7 @@ def test_who_was_written_to_for_ever_is_given_up(sent, bounce):
     _campaign, person = copy = sent()
     bounce(copy)
     row = db.session.query(Bounce).one()
-    row.kind, row.rules, row.raw = Kind.OURS, 0, None
+    row.kind, row.rules, row.raw = ReportKind.OURS, 0, None
     lifted = find_suppression(person.address_key)
     db.session.delete(lifted)
     db.session.commit()

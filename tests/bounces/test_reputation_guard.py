@@ -2,8 +2,8 @@
 
 import pytest
 
-from newsletter.bounces.receive import take_in
-from newsletter.bounces.reputation_guard import Limit, dangers, stop_if_needed
+from newsletter.bounces.receive import receive_message
+from newsletter.bounces.reputation_guard import Limit, find_limit_findings, pause_if_needed
 from newsletter.db import db
 from newsletter.mail.return_path import return_paths
 from newsletter.sending.lifecycle.control import pause, resume
@@ -46,8 +46,8 @@ def under_way(start, make_list, make_readers, now):
 def test_sb7_warns_first_and_stops_then(under_way, now, totals, warned, stopped):
     campaign = under_way(**totals)
 
-    assert [danger.limit for danger in dangers(now)] == warned
-    assert stop_if_needed(now) == ([campaign.id] if stopped else [])
+    assert [danger.limit for danger in find_limit_findings(now)] == warned
+    assert pause_if_needed(now) == ([campaign.id] if stopped else [])
 
     db.session.refresh(campaign)
     assert campaign.status.value == ("paused" if stopped else "sending")
@@ -56,19 +56,19 @@ def test_sb7_warns_first_and_stops_then(under_way, now, totals, warned, stopped)
 
 def test_who_resumes_has_decided(under_way, now):
     campaign = under_way(accepted=10_000, complained=40)
-    stop_if_needed(now)
+    pause_if_needed(now)
 
     resume(campaign.id, now=now, actor="staff:1")
     db.session.commit()
 
-    assert stop_if_needed(now) == []
+    assert pause_if_needed(now) == []
 
 
 def test_who_has_decided_and_pauses_by_hand_is_not_asked_again(under_way, now):
     campaign = under_way(accepted=10_000, complained=40, bounced=600)
     stops = []
     for _limit in range(2):
-        stop_if_needed(now)
+        pause_if_needed(now)
         db.session.refresh(campaign)
         stops.append(campaign.pause_reason)
         resume(campaign.id, now=now, actor="staff:1")
@@ -77,14 +77,14 @@ def test_who_has_decided_and_pauses_by_hand_is_not_asked_again(under_way, now):
         db.session.commit()
 
     assert stops == ["complaints", "bounces"]
-    assert stop_if_needed(now) == []
+    assert pause_if_needed(now) == []
 
 
 def test_the_limits_are_the_operators(under_way, make_app, now):
     campaign = under_way(accepted=10_000, complained=10)
 
     with make_app(complaint_stop="0.1").app_context():
-        assert stop_if_needed(now) == [campaign.id]
+        assert pause_if_needed(now) == [campaign.id]
 
 
 @pytest.mark.parametrize(("number", "stopped"), [(9, False), (10, True)])
@@ -93,10 +93,10 @@ def test_sb5_a_campaign_that_is_turned_away_because_of_us_pauses(under_way, send
     people = db.session.query(Subscriber).order_by(Subscriber.id).limit(number).all()
     for person in people:
         content = report_on(return_paths().of(campaign.id, person.id), "policy-rejected")
-        take_in(content, source="imap", now=now)
+        receive_message(content, source="imap", now=now)
     db.session.commit()
 
-    assert stop_if_needed(now) == ([campaign.id] if stopped else [])
+    assert pause_if_needed(now) == ([campaign.id] if stopped else [])
 
     db.session.refresh(campaign)
     assert campaign.pause_reason == ("policy" if stopped else None)

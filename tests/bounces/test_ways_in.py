@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from newsletter.bounces.models import Bounce
-from newsletter.bounces.sources.lmtp import Listener, NotLoopback
+from newsletter.bounces.sources.lmtp import LmtpServer, NotLoopback
 from newsletter.bounces.sources.mailbox import fetch
 from newsletter.db import db
 from newsletter.mail.return_path import return_paths
@@ -185,7 +185,7 @@ def listener(real_app, sent):
     """A listener beside an application whose campaign was sent; connections are threads."""
     it = sent()
     db.session.rollback()
-    with serving(Listener(real_app, "127.0.0.1", 0)) as server:
+    with serving(LmtpServer(real_app, "127.0.0.1", 0)) as server:
         yield it, server.server_address[1]
 
 
@@ -264,4 +264,4 @@ def test_each_command_gets_its_answer(listener, said, answer):
 
 def test_it_listens_on_this_machine_only(app):
     with pytest.raises(NotLoopback):
-        Listener(app, "192.0.2.1", 0)
+        LmtpServer(app, "192.0.2.1", 0)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from newsletter.bounces.models import Kind
-from newsletter.bounces.parser import read
+from newsletter.bounces.models import ReportKind
+from newsletter.bounces.parser import parse_message
 from newsletter.bounces.quoted import without_quoted
-from newsletter.bounces.receive import take_in
+from newsletter.bounces.receive import receive_message
 from newsletter.db import db
 from newsletter.mail.return_path import return_paths
 from tests.bounces.conftest import status_of
@@ -39,7 +39,7 @@ def test_who_writes_to_their_own_address_to_leave_has_left(sent, headers, state)
     to = return_paths().leave_address(return_paths().leave_token(campaign.id, person.id).decode())
     to = to or f"uutiset+u{return_paths().leave_token(campaign.id, person.id).decode()}@kirjakauppa.example"
 
-    take_in(leaving(to, *headers), source="maildir", now=NOW)
+    receive_message(leaving(to, *headers), source="maildir", now=NOW)
     db.session.commit()
 
     db.session.expire_all()
@@ -57,7 +57,7 @@ def test_a_complaint_in_the_form_of_outlook_is_one(sent):
         f"Return-Path: <{path}>\nSubject: Uutiset\n\nTeksti\n--b1--\n"
     )
 
-    take_in(content.encode(), source="imap", now=NOW)
+    receive_message(content.encode(), source="imap", now=NOW)
     db.session.commit()
 
     assert status_of((campaign, person)) == "complained"
@@ -87,9 +87,9 @@ def test_our_own_letter_is_no_evidence(before):
     said = f"Hi. I could not deliver your message.\n\n<liisa@asiakas.example>:\n550 5.1.1 User unknown\n\n{before}"
     content = f"From: MAILER-DAEMON@mx.example\nSubject: failure notice\n\n{said}{LETTER}\nTeksti\n"
 
-    found = read(content.encode())
+    found = parse_message(content.encode())
 
-    assert (found.kind, found.reason) == (Kind.HARD, "no_mailbox_text")
+    assert (found.kind, found.reason) == (ReportKind.HARD, "no_mailbox_text")
 
 
 def test_a_summary_and_a_transcript_are_no_letter():
@@ -103,13 +103,13 @@ def test_a_summary_and_a_transcript_are_no_letter():
 @pytest.mark.parametrize(
     ("action", "status", "said", "kind"),
     [
-        ("error", "5.1.1", "550 5.1.1 user unknown", Kind.HARD),
-        ("expired", "4.4.7", "delivery time expired", Kind.SOFT),
-        ("undeliverable", "5.1.1", "550 5.1.1 user unknown", Kind.HARD),
-        ("something", "4.4.1", "", Kind.DELAYED),
-        ("delivered", "2.0.0", "", Kind.NOTICE),
-        ("relayed", "2.0.0", "", Kind.NOTICE),
-        ("failed", "5.0.0", "Postfix 5.1.1 says no", Kind.SOFT),
+        ("error", "5.1.1", "550 5.1.1 user unknown", ReportKind.HARD),
+        ("expired", "4.4.7", "delivery time expired", ReportKind.SOFT),
+        ("undeliverable", "5.1.1", "550 5.1.1 user unknown", ReportKind.HARD),
+        ("something", "4.4.1", "", ReportKind.DELAYED),
+        ("delivered", "2.0.0", "", ReportKind.NOTICE),
+        ("relayed", "2.0.0", "", ReportKind.NOTICE),
+        ("failed", "5.0.0", "Postfix 5.1.1 says no", ReportKind.SOFT),
     ],
 )
 def test_not_every_action_is_that_it_arrived(action, status, said, kind):
@@ -120,15 +120,15 @@ def test_not_every_action_is_that_it_arrived(action, status, said, kind):
         f"Diagnostic-Code: smtp; {said}\n\n--b--\n"
     )
 
-    assert read(content.encode()).kind is kind
+    assert parse_message(content.encode()).kind is kind
 
 
 @pytest.mark.parametrize(
     ("disposition", "kind"),
     [
-        ("automatic-action/MDN-sent-automatically; deleted", Kind.SOFT),
-        ("manual-action/MDN-sent-manually; displayed", Kind.NOTICE),
-        ("manual-action/MDN-sent-manually; deleted", Kind.NOTICE),
+        ("automatic-action/MDN-sent-automatically; deleted", ReportKind.SOFT),
+        ("manual-action/MDN-sent-manually; displayed", ReportKind.NOTICE),
+        ("manual-action/MDN-sent-manually; deleted", ReportKind.NOTICE),
     ],
 )
 def test_the_refusal_of_a_mailboxs_filter_is_no_read_receipt(disposition, kind):
@@ -139,7 +139,7 @@ def test_the_refusal_of_a_mailboxs_filter_is_no_read_receipt(disposition, kind):
         f"Final-Recipient: rfc822; liisa@asiakas.example\nDisposition: {disposition}\n\n--b--\n"
     )
 
-    assert read(content.encode()).kind is kind
+    assert parse_message(content.encode()).kind is kind
 
 
 @pytest.mark.parametrize(
@@ -159,4 +159,4 @@ def test_the_refusal_of_a_mailboxs_filter_is_no_read_receipt(disposition, kind):
 def test_july_in_finland_costs_nobody_anything(subject):
     content = f"From: liisa@asiakas.example\nSubject: {subject}\n\n550 5.1.1 is my favourite number\n"
 
-    assert read(content.encode()).kind is Kind.AUTO_REPLY
+    assert parse_message(content.encode()).kind is ReportKind.AUTO_REPLY

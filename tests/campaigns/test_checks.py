@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from newsletter.campaigns.checks import check_edition
-from newsletter.campaigns.compose import PREFERENCES_MARK, UNSUBSCRIBE_MARK, compose
+from newsletter.campaigns.compose import PREFERENCES_PLACEHOLDER, UNSUBSCRIBE_PLACEHOLDER, compose
 from newsletter.campaigns.models import Edition
 
 pytestmark = pytest.mark.parametrize("engine", ["sqlite"])
@@ -32,7 +32,8 @@ def test_nothing_is_wrong_with_a_good_letter(check):
 
 @pytest.mark.parametrize("part", ["html", "text"])
 @pytest.mark.parametrize(
-    ("mark", "code"), [(UNSUBSCRIBE_MARK, "unsubscribe_link"), (PREFERENCES_MARK, "details_link")]
+    ("mark", "code"),
+    [(UNSUBSCRIBE_PLACEHOLDER, "unsubscribe_link"), (PREFERENCES_PLACEHOLDER, "details_link")],
 )
 def test_mu1_a_letter_without_a_way_out_in_either_part_is_an_error(app, part, mark, code):
     edition = Edition(language="fi", subject="Uutiset", preview="", body=GOOD)

@@ -3,7 +3,13 @@
 import pytest
 import sqlalchemy as sa
 
-from newsletter.campaigns.drafts import DraftInvalid, LanguageUnknown, UnknownCampaign, get_campaign, lists_of
+from newsletter.campaigns.drafts import (
+    DraftInvalid,
+    LanguageUnknown,
+    UnknownCampaign,
+    get_campaign,
+    get_campaign_lists,
+)
 from newsletter.campaigns.models import Campaign, CampaignStatus
 from newsletter.db import db
 from newsletter.ledger.audit import AuditEntry
@@ -18,7 +24,7 @@ def test_a_draft_keeps_what_was_written(make_campaign, make_list):
     assert (edition.language, edition.subject, edition.preview, edition.body) == (
         "en", "March news", "In short", "Hello!\n",
     )  # fmt: skip
-    assert (made.status, lists_of(made)) == (CampaignStatus.DRAFT, lists)
+    assert (made.status, get_campaign_lists(made)) == (CampaignStatus.DRAFT, lists)
 
 
 def test_a_draft_may_name_its_language(make_campaign, make_list):

@@ -3,7 +3,7 @@
 import pytest
 import sqlalchemy as sa
 
-from newsletter.campaigns.drafts import DraftInvalid, LanguageUnknown, NotEditable, lists_of
+from newsletter.campaigns.drafts import DraftInvalid, LanguageUnknown, NotEditable, get_campaign_lists
 from newsletter.campaigns.editing import (
     BodyTooLong,
     EditionConflict,
@@ -100,7 +100,7 @@ def test_only_a_draft_can_be_changed(make_campaign, save, status):
     for change in (
         lambda: save(campaign),
         lambda: add_edition(campaign.id, "en", now=NOW, actor="staff:1"),
-        lambda: change_lists(campaign.id, lists_of(campaign), now=NOW, actor="staff:1"),
+        lambda: change_lists(campaign.id, get_campaign_lists(campaign), now=NOW, actor="staff:1"),
     ):
         with pytest.raises(NotEditable):
             change()
@@ -137,7 +137,7 @@ def test_a_draft_may_go_to_other_lists_but_not_to_none(make_campaign, make_list)
 
     change_lists(campaign.id, [other], now=NOW, actor="staff:1")
 
-    assert lists_of(campaign) == [other]
+    assert get_campaign_lists(campaign) == [other]
     with pytest.raises(DraftInvalid):
         change_lists(campaign.id, [], now=NOW, actor="staff:1")
 
@@ -152,7 +152,11 @@ def test_a_copy_has_the_words_and_lists_and_is_a_draft_of_its_own(make_campaign)
     db.session.commit()
 
     assert made.id != source.id
-    assert (made.status, made.started_at, lists_of(made)) == (CampaignStatus.DRAFT, None, lists_of(source))
+    assert (made.status, made.started_at, get_campaign_lists(made)) == (
+        CampaignStatus.DRAFT,
+        None,
+        get_campaign_lists(source),
+    )
     assert [(item.language, item.subject, item.body, item.version) for item in made.editions] == [
         ("fi", "Uutiset", "Hei!", 1),
         ("en", "Uutiset", "Hello!", 1),

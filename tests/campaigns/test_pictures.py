@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from newsletter.campaigns.pictures import (
-    LARGEST_KEPT,
-    LARGEST_UPLOAD,
+    MAX_STORED_BYTES,
+    MAX_UPLOAD_BYTES,
     PictureTooLarge,
     PictureUnreadable,
     picture_url,
@@ -88,7 +88,7 @@ def test_a_bomb_is_refused_before_it_unfolds(store):
 @pytest.mark.parametrize("engine", ["sqlite"])
 def test_more_than_ten_megabytes_are_refused(store):
     with pytest.raises(PictureTooLarge):
-        store(b"\xff\xd8\xff" + bytes(LARGEST_UPLOAD))
+        store(b"\xff\xd8\xff" + bytes(MAX_UPLOAD_BYTES))
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
@@ -127,7 +127,7 @@ def test_what_would_be_heavy_as_png_is_kept_as_jpeg(store):
     kept = store(target.getvalue())
 
     assert read(kept).format == "JPEG"
-    assert len(kept.data) <= LARGEST_KEPT
+    assert len(kept.data) <= MAX_STORED_BYTES
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])

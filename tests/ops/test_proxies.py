@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from newsletter.campaigns.pictures import LARGEST_UPLOAD
+from newsletter.campaigns.pictures import MAX_UPLOAD_BYTES
 from tests.support.missing import lacking
 from tests.support.server import ROOT
 
@@ -83,7 +83,7 @@ def test_the_logs_of_the_proxy_tell_of_nobody():
 def test_requests_are_read_whole_and_the_largest_of_ours_fits():
     (megabytes,) = re.findall(r"client_max_body_size (\d+)m;", NGINX)
 
-    assert int(megabytes) * 1_000_000 > LARGEST_UPLOAD
+    assert int(megabytes) * 1_000_000 > MAX_UPLOAD_BYTES
     assert "proxy_request_buffering on;" in NGINX
     assert f"max_size {megabytes}MB" in CADDY
     assert "request_buffers" in CADDY

@@ -33,9 +33,9 @@ from newsletter.subscribers.models import (
     SuppressionReason,
     TrackingState,
 )
-from newsletter.subscribers.self_service.undo import rejoin
-from newsletter.subscribers.self_service.unsubscribe import choose_tracking, leave
-from newsletter.subscribers.suppressions import find_suppression, lift_by_confirming, suppress
+from newsletter.subscribers.self_service.undo import undo_unsubscribe
+from newsletter.subscribers.self_service.unsubscribe import choose_tracking, unsubscribe_from
+from newsletter.subscribers.suppressions import find_suppression, lift_after_confirmation, suppress
 from tests.support.clock import NOW
 
 VISIT = Visit(ip="203.0.113.7")
@@ -95,7 +95,7 @@ def withdrawals():
 def test_rp7_who_left_and_refused_since_the_backup_stays_gone_and_unmeasured(app, make_subscriber, forget):
     meri = make_subscriber("meri@example.com", tracking=TrackingState.GRANTED)
     back = forget()
-    leave(meri, None, now=LATER, method="one-click", visit=VISIT)
+    unsubscribe_from(meri, None, now=LATER, method="one-click", visit=VISIT)
     choose_tracking(meri, granted=False, language="fi", now=LATER, visit=VISIT)
     db.session.commit()
     back()
@@ -145,7 +145,7 @@ def test_what_was_lifted_since_stays_lifted(app, make_subscriber, forget):
     lift_restriction(made.id, now=LATER, actor="staff:1")
     suppress(meri.address_key, SuppressionReason.BOUNCED, NOW)
     db.session.commit()
-    lift_by_confirming(meri.address_key, now=LATER)
+    lift_after_confirmation(meri.address_key, now=LATER)
     db.session.commit()
     back()
 
@@ -155,8 +155,8 @@ def test_what_was_lifted_since_stays_lifted(app, make_subscriber, forget):
 
 def test_who_came_back_before_the_backup_stays(app, make_subscriber):
     meri = make_subscriber("meri@example.com")
-    leave(meri, None, now=NOW, method="page", visit=VISIT)
-    rejoin(meri, NOW, language="fi", now=LATER, visit=VISIT)
+    unsubscribe_from(meri, None, now=NOW, method="page", visit=VISIT)
+    undo_unsubscribe(meri, NOW, language="fi", now=LATER, visit=VISIT)
     db.session.commit()
 
     assert replay_journal(LATER) == again()
@@ -168,7 +168,7 @@ def test_a_changed_address_does_not_hide_who_left(app, make_subscriber, forget):
     back = forget()
     meri.address = meri.address_key = "uusi@example.com"
     meri.address_hash = hash_address("uusi@example.com")
-    leave(meri, None, now=LATER, method="page", visit=VISIT)
+    unsubscribe_from(meri, None, now=LATER, method="page", visit=VISIT)
     db.session.commit()
     back()
 
@@ -179,7 +179,7 @@ def test_killed_between_the_journal_and_the_commit_the_restore_is_stricter(app, 
     """Nobody was answered; of the two ways to be wrong, this one writes to nobody who left."""
     meri = make_subscriber("meri@example.com")
     subscription = meri.subscriptions[0].id
-    leave(meri, None, now=LATER, method="page", visit=VISIT)
+    unsubscribe_from(meri, None, now=LATER, method="page", visit=VISIT)
     with killed_before_commit(), pytest.raises(KeyboardInterrupt):
         db.session.commit()
     db.session.rollback()
@@ -209,7 +209,7 @@ class killed_before_commit:  # noqa: N801 - read as a verb
 
 def test_what_is_rolled_back_is_not_noted(app, make_subscriber):
     meri = make_subscriber("meri@example.com")
-    leave(meri, None, now=NOW, method="page", visit=VISIT)
+    unsubscribe_from(meri, None, now=NOW, method="page", visit=VISIT)
     db.session.rollback()
     db.session.commit()
 
@@ -218,7 +218,7 @@ def test_what_is_rolled_back_is_not_noted(app, make_subscriber):
 
 def test_a_savepoint_given_up_takes_no_line_along(app, make_subscriber):
     meri = make_subscriber("meri@example.com")
-    leave(meri, None, now=NOW, method="page", visit=VISIT)
+    unsubscribe_from(meri, None, now=NOW, method="page", visit=VISIT)
     db.session.flush()
     savepoint = db.session.begin_nested()
     savepoint.rollback()
@@ -232,7 +232,7 @@ def test_a_full_disk_keeps_nobody_on_the_list(app, make_subscriber, monkeypatch,
     meri = make_subscriber("meri@example.com")
     monkeypatch.setattr(os, "write", full)
 
-    leave(meri, None, now=NOW, method="page", visit=VISIT)
+    unsubscribe_from(meri, None, now=NOW, method="page", visit=VISIT)
     db.session.commit()
 
     assert meri.subscriptions[0].status is SubscriptionStatus.UNSUBSCRIBED
@@ -258,7 +258,7 @@ def test_an_erasure_waits_for_its_line(real_app, make_subscriber, monkeypatch):
 @pytest.mark.parametrize("engine", ["sqlite"])
 def test_the_journal_names_nobody(app, make_subscriber):
     meri = make_subscriber("meri.meikalainen@example.com")
-    leave(meri, None, now=NOW, method="page", visit=VISIT)
+    unsubscribe_from(meri, None, now=NOW, method="page", visit=VISIT)
     suppress(meri.address_key, SuppressionReason.OBJECTED, NOW)
     db.session.commit()
 
@@ -309,7 +309,7 @@ def test_rp5_staff_lift_what_no_signup_lifts_and_it_stays_lifted(app, make_subsc
     suppress("meri@example.com", SuppressionReason.BANNED, NOW)
     db.session.add(Objection(address_hash=hash_address("meri@example.com"), scope="all_mail", created_at=NOW))
     db.session.commit()
-    lift_by_confirming("meri@example.com", now=NOW)
+    lift_after_confirmation("meri@example.com", now=NOW)
     db.session.commit()
     stood, back = find_suppression("meri@example.com"), forget()
 

@@ -14,10 +14,10 @@ from newsletter.privacy.models import RequestKind
 from newsletter.privacy.notice.content import notice_sections
 from newsletter.privacy.requests import fulfil, register
 from newsletter.subscribers import links
-from newsletter.subscribers.consent.tracking import in_words
+from newsletter.subscribers.consent.tracking import tracking_label
 from newsletter.subscribers.models import Consent, ConsentKind, Purpose, Signup, Subscriber, TrackingState
-from newsletter.subscribers.signup.queue import load
-from newsletter.subscribers.transfer.exporter import csv_pages
+from newsletter.subscribers.signup.queue import load_queued
+from newsletter.subscribers.transfer.exporter import iterate_csv
 from newsletter.web.i18n import force_language, translate
 from tests.subscribers.conftest import change_settings
 from tests.subscribers.pages import Page
@@ -103,7 +103,7 @@ def test_exports_say_whether_somebody_is_measured(in_mode, mode, make_subscriber
         state is TrackingState.GRANTED or (in_mode[3] and state is TrackingState.UNKNOWN)
     )
     assert collect_personal_data(person)["is_measured"] is measured
-    line = list(csv_pages([], "record"))[1].strip()
+    line = list(iterate_csv([], "record"))[1].strip()
     assert line.split(",")[-3:-1] == [state.value, "yes" if measured else "no"]
 
 
@@ -129,7 +129,7 @@ def test_pages_and_copies_say_the_choice_in_words(in_mode, mode, make_subscriber
     person = make_subscriber("meri@example.com", tracking=state)
 
     with force_language("fi"):
-        words = translate(in_words(state))
+        words = translate(tracking_label(state))
         copy = dict(labels.data_sections(collect_personal_data(person))[0].records[0])
 
     assert words == IN_WORDS[mode, state.value]
@@ -197,7 +197,7 @@ def test_an_empty_box_of_a_script_that_only_knows_asking_refuses(client, make_li
 
     client.post("/api/v1/subscriptions", json=sent)
 
-    load()
+    load_queued()
     assert [row.refuses_tracking for row in stored(Signup)] == [True]
 
 

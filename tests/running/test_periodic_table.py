@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 
 from newsletter.api import webhooks
 from newsletter.api.models import IdempotentRequest, WebhookMessage
-from newsletter.bounces.models import Bounce, Kind
+from newsletter.bounces.models import Bounce, ReportKind
 from newsletter.campaigns.models import CampaignStatus
 from newsletter.db import db
 from newsletter.durable import restore_journal
@@ -36,11 +36,11 @@ from newsletter.staff.api_tokens import create_token
 from newsletter.staff.auth.access import make_uniquifier
 from newsletter.staff.models import Role, Staff, StaffInvitation, StaffSession
 from newsletter.stats.models import CampaignGroup, FunnelMonth, ListDay
-from newsletter.subscribers.consent.evidence import CHAIN as CONSENTS
+from newsletter.subscribers.consent.evidence import CONSENT_CHAIN as CONSENTS
 from newsletter.subscribers.models import (
     AddressPart,
-    FreshLink,
     LinkPurpose,
+    OneTimeLink,
     Signup,
     Subscriber,
     TrackingState,
@@ -186,12 +186,12 @@ def signup_requests(world) -> Done:
 def one_time_links(world) -> Done:
     person = world.make_subscriber(lists=[world.finnish])
     add(
-        FreshLink(
+        OneTimeLink(
             subscriber_id=person.id, purpose=next(iter(LinkPurpose)), token_hash="x", created_at=LONG_AGO,
             expires_at=LONG_AGO,
         )
     )  # fmt: skip
-    return lambda: number_of(FreshLink) == 0
+    return lambda: number_of(OneTimeLink) == 0
 
 
 def rate_limits(world) -> Done:
@@ -219,7 +219,7 @@ def repeated_requests(world) -> Done:
 
 
 def bounce_messages(world) -> Done:
-    add(Bounce(received_at=LONG_AGO, source="maildir", kind=Kind.HARD, digest="x"))
+    add(Bounce(received_at=LONG_AGO, source="maildir", kind=ReportKind.HARD, digest="x"))
     return lambda: number_of(Bounce) == 0
 
 

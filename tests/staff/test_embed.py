@@ -8,7 +8,7 @@ from selectolax.lexbor import LexborHTMLParser
 
 from newsletter.db import db
 from newsletter.mail.models import OutboxMail
-from newsletter.subscribers.consent.texts import wording_text
+from newsletter.subscribers.consent.texts import get_consent_text
 from newsletter.subscribers.models import Consent, Purpose
 
 SITE = "https://www.kirjakauppa.example"
@@ -60,7 +60,7 @@ def test_the_plain_form_has_the_exact_words_of_both_consents(codes, language):
     form = codes("lists=suomeksi&lists=in-english", language)["form"]
 
     labels = [label.text() for label in LexborHTMLParser(form).css("label")][-2:]
-    assert labels == [wording_text(purpose, language) for purpose in Purpose]
+    assert labels == [get_consent_text(purpose, language) for purpose in Purpose]
 
 
 def test_nothing_in_the_plain_form_is_ticked_beforehand(codes):
@@ -201,7 +201,7 @@ def test_only_scripts_of_the_sites_named_may_read_the_form(client_of, origin, al
 
     assert response.headers.get("Access-Control-Allow-Origin") == allowed
     assert "Origin" in response.headers["Vary"]
-    assert wording_text(Purpose.NEWSLETTER, "fi") in response.text
+    assert get_consent_text(Purpose.NEWSLETTER, "fi") in response.text
 
 
 def test_the_form_for_scripts_carries_no_cookie(client):

@@ -9,8 +9,8 @@ from newsletter.config import data_folder
 from newsletter.db import db
 from newsletter.mail.models import MailStatus, OutboxMail
 from newsletter.staff.models import Role
-from newsletter.subscribers.staff.undelivered import KINDS
-from newsletter.subscribers.undelivered import count_undelivered, page_of_undelivered
+from newsletter.subscribers.staff.undelivered import MAIL_LABELS
+from newsletter.subscribers.undelivered import count_undelivered, list_undelivered
 
 FAILED, UNCERTAIN, QUEUED = MailStatus.FAILED, MailStatus.UNCERTAIN, MailStatus.QUEUED
 
@@ -90,7 +90,7 @@ def test_nothing_stuck_is_said_so(read_page):
 def test_what_is_on_its_way_is_not_yet_stuck(make_mail, now, status, age, shows):
     make_mail(status, None, age=age)
 
-    assert len(page_of_undelivered(now)) == shows
+    assert len(list_undelivered(now)) == shows
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_the_reason_and_the_advice_follow_the_servers_answer(
 def test_every_mail_of_ours_has_a_name_for_people():
     written = {subject.parent.name for subject in data_folder("templates").glob("mail/*/subject.txt")}
 
-    assert written - set(KINDS) == set()
+    assert written - set(MAIL_LABELS) == set()
 
 
 def test_of_a_person_who_is_gone_nothing_is_known(make_mail, read_page):

@@ -18,7 +18,7 @@ def people(make_list, make_subscriber):
     mailing_list = make_list("oma", "Oma kirje")
     addresses = ("anna.virtanen@kirjakauppa.example", "kalle@posti.example")
     made = [make_subscriber(address, [mailing_list]) for address in addresses]
-    search.index_new()
+    search.index_new_subscribers()
     return made
 
 
@@ -57,7 +57,7 @@ def test_pages_go_on_to_the_end(client, enter, make_list, make_subscriber, submi
     enter(role=Role.PRIVACY)
     mailing_list = make_list()
     numbers = [make_subscriber(f"nimi{number:02}@posti.example", [mailing_list]).id for number in range(51)]
-    search.index_new()
+    search.index_new_subscribers()
 
     first = client.get("/staff/subscribers/")
     assert (len(addresses(first)), 'rel="next"' in first.text) == (50, True)

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from PIL import Image
 from selectolax.lexbor import LexborHTMLParser
 
-from newsletter.campaigns.drafts import lists_of
+from newsletter.campaigns.drafts import get_campaign_lists
 from newsletter.campaigns.editing import save_edition
 from newsletter.campaigns.models import Campaign, CampaignStatus, Picture
 from newsletter.db import db
@@ -164,7 +164,7 @@ def test_the_lists_of_a_draft_can_be_changed(post, make_list, campaign):
     post(f"/staff/campaigns/{campaign.id}/lists", lists=["toinen"])
     refused = Page(post(f"/staff/campaigns/{campaign.id}/lists"))
 
-    assert lists_of(campaign) == [other]
+    assert get_campaign_lists(campaign) == [other]
     assert (refused.status, refused.summary[0][1]) == (422, "Valitse vähintään yksi uutiskirje.")
 
 

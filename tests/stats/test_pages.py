@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from selectolax.lexbor import LexborHTMLParser
 
-from newsletter.campaigns.drafts import lists_of
+from newsletter.campaigns.drafts import get_campaign_lists
 from newsletter.campaigns.models import Campaign
 from newsletter.clock import utcnow
 from newsletter.db import db
@@ -137,7 +137,7 @@ def test_a_page_takes_no_more_queries_for_more_campaigns(client, campaign, enter
 
 
 def campaign_list(campaign: Campaign) -> Any:
-    return lists_of(campaign)[0]
+    return get_campaign_lists(campaign)[0]
 
 
 # --- small cells -----------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ ANNA, KALLE, LIISA = (
 def people(make_list, make_subscriber):
     mailing_list = make_list("oma")
     made = [make_subscriber(address, [mailing_list]) for address in (ANNA, KALLE, LIISA)]
-    search.index_new()
+    search.index_new_subscribers()
     return made
 
 
@@ -55,7 +55,7 @@ def test_a_word_of_the_address_finds_its_people(people, text, addresses):
 def test_pages_neither_skip_nor_repeat(make_list, make_subscriber):
     mailing_list = make_list()
     everybody = {make_subscriber(f"nimi.nimi{number}@nimi.example", [mailing_list]).id for number in range(7)}
-    search.index_new()
+    search.index_new_subscribers()
 
     seen: list[int] = []
     after = ""
@@ -91,7 +91,7 @@ def test_an_erased_person_leaves_no_words(people):
 def test_indexing_goes_on_where_it_ended(people, make_subscriber):
     make_subscriber("uusi@posti.example")
 
-    assert (search.index_new(), search.index_new()) == (1, 0)
+    assert (search.index_new_subscribers(), search.index_new_subscribers()) == (1, 0)
 
 
 def test_browsing_goes_by_list_and_status(people, make_list, make_subscriber):

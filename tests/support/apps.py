@@ -121,7 +121,7 @@ def clean(app: Flask) -> None:
 
 def empty(app: Flask) -> None:
     """Forget mails, hits, signups and wake-ups."""
-    app.extensions["newsletter.looks"].take()
+    app.extensions["newsletter.looks"].drain()
     gateway = gateway_of(app)
     gateway.spool.close()
     gateway._targets.clear()
@@ -183,7 +183,9 @@ class Client(FlaskClient):
         try:
             return contextvars.Context().run(super().open, *args, **kwargs)
         finally:
-            contextvars.Context().run(_in_context, self.application, signup_queue.load)  # as a loader would
+            contextvars.Context().run(
+                _in_context, self.application, signup_queue.load_queued
+            )  # as a loader would
             db.session.expire_all()
 
 

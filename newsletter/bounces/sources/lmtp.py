@@ -1,8 +1,8 @@
-"""A small mail server for what comes back: LMTP or SMTP on a loopback address, behind a real one.
+"""LMTP and SMTP server for reports, on a loopback address behind a real mail server (RFC 5321, RFC 2033).
 
-It takes mail for genuine return paths and for the bare address of complaints, and nothing else. A
-message is answered for after it has been committed; when the database is away the sender is asked to
-come back later. It knows no TLS and no login, so it listens on this machine only.
+It accepts mail for genuine return paths and for the base address of complaints only. A message is
+acknowledged after it is committed; when the database is unavailable the client gets 451. It has no TLS
+and no authentication, so it listens on a loopback address only.
 """
 
 import logging
@@ -13,8 +13,8 @@ from collections.abc import Callable
 from flask import Flask
 from sqlalchemy.exc import SQLAlchemyError
 
-from newsletter.bounces.receive import take_in
-from newsletter.bounces.reputation_guard import stop_if_needed
+from newsletter.bounces.receive import receive_message
+from newsletter.bounces.reputation_guard import pause_if_needed
 from newsletter.clock import utcnow
 from newsletter.config.parsers import is_loopback
 from newsletter.db import db
@@ -23,20 +23,20 @@ from newsletter.mail.return_path import return_paths
 
 log = logging.getLogger(__name__)
 
-LARGEST = 10_000_000
-_LINE = 4096
-_MOST_RECIPIENTS = 50
-_MOST_ERRORS = 20
+MAX_MESSAGE_BYTES = 10_000_000
+_MAX_LINE_BYTES = 4096
+_MAX_RECIPIENTS = 50
+_MAX_ERRORS = 20
 _TIMEOUT = 300.0  # RFC 5321, 4.5.3.2.7
-_PATH = re.compile(r"(?:FROM|TO):\s*<([^<>\s]{0,320})>(?: .*)?", re.IGNORECASE)
+_PATH_PATTERN = re.compile(r"(?:FROM|TO):\s*<([^<>\s]{0,320})>(?: .*)?", re.IGNORECASE)
 
 
 class NotLoopback(StartRefused):
-    """Whoever can reach it may hand mail over."""
+    """The address is not a loopback address; anyone who reaches the server may deliver mail."""
 
 
-class Listener(socketserver.ThreadingTCPServer):
-    """Listens until ``shutdown``; each connection is a thread."""
+class LmtpServer(socketserver.ThreadingTCPServer):
+    """Serves until ``shutdown``; a thread per connection."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -45,13 +45,13 @@ class Listener(socketserver.ThreadingTCPServer):
         if not is_loopback(host):
             raise NotLoopback(reason=f"{host} is no loopback address. Put a mail server in front instead.")
         self.app = app
-        super().__init__((host, port), _Conversation)
+        super().__init__((host, port), _Session)
 
 
-class _Conversation(socketserver.StreamRequestHandler):
+class _Session(socketserver.StreamRequestHandler):
     """One connection (RFC 5321; RFC 2033 after LHLO)."""
 
-    server: Listener
+    server: LmtpServer
     timeout = _TIMEOUT
 
     def handle(self) -> None:
@@ -59,25 +59,25 @@ class _Conversation(socketserver.StreamRequestHandler):
         self._recipients: list[str] = []
         self._is_lmtp = False
         errors = 0
-        self._say("220 newsletter: for what comes back")
+        self._reply("220 newsletter: for what comes back")
         try:
-            while errors < _MOST_ERRORS:
-                line = self.rfile.readline(_LINE)
+            while errors < _MAX_ERRORS:
+                line = self.rfile.readline(_MAX_LINE_BYTES)
                 if not line.endswith(b"\n"):
                     return
                 verb, _space, rest = line.decode("latin-1").strip().partition(" ")
                 if verb.upper() == "QUIT":
-                    self._say("221 bye")
+                    self._reply("221 bye")
                     return
                 act: Callable[[str], str] = getattr(self, f"_{verb.lower()}", self._unknown)
                 answer = act(rest.strip()) if verb.upper() in _VERBS else self._unknown(rest)
                 errors += answer.startswith("5")
                 if answer:
-                    self._say(answer)
+                    self._reply(answer)
         except OSError:
-            return  # the other side is gone: what was committed is committed
+            return  # the client is gone; what is committed stays
 
-    def _say(self, *lines: str) -> None:
+    def _reply(self, *lines: str) -> None:
         self.wfile.write("".join(f"{line}\r\n" for line in lines).encode("ascii"))
 
     def _unknown(self, _rest: str) -> str:
@@ -89,8 +89,8 @@ class _Conversation(socketserver.StreamRequestHandler):
 
     def _ehlo(self, _rest: str) -> str:
         self._rset("")
-        self._say("250-newsletter", "250-8BITMIME", "250-ENHANCEDSTATUSCODES", "250-PIPELINING")
-        return f"250 SIZE {LARGEST}"
+        self._reply("250-newsletter", "250-8BITMIME", "250-ENHANCEDSTATUSCODES", "250-PIPELINING")
+        return f"250 SIZE {MAX_MESSAGE_BYTES}"
 
     def _lhlo(self, rest: str) -> str:
         self._is_lmtp = True
@@ -104,7 +104,7 @@ class _Conversation(socketserver.StreamRequestHandler):
         return "250 2.0.0 ok"
 
     def _mail(self, rest: str) -> str:
-        path = _PATH.fullmatch(rest)
+        path = _PATH_PATTERN.fullmatch(rest)
         if path is None or not rest.upper().startswith("FROM"):
             return "501 5.5.4 say MAIL FROM:<address>"
         self._rset("")
@@ -112,15 +112,15 @@ class _Conversation(socketserver.StreamRequestHandler):
         return "250 2.1.0 ok"
 
     def _rcpt(self, rest: str) -> str:
-        path = _PATH.fullmatch(rest)
+        path = _PATH_PATTERN.fullmatch(rest)
         if self._sender is None:
             return "503 5.5.1 MAIL first"
         if path is None or not rest.upper().startswith("TO"):
             return "501 5.5.4 say RCPT TO:<address>"
-        if len(self._recipients) >= _MOST_RECIPIENTS:
+        if len(self._recipients) >= _MAX_RECIPIENTS:
             return "452 4.5.3 too many at once"
         with self.server.app.app_context():
-            if not _is_ours(path.group(1)):
+            if not _is_accepted_recipient(path.group(1)):
                 return "550 5.1.1 nobody of that name here"
         self._recipients.append(path.group(1))
         return "250 2.1.5 ok"
@@ -128,36 +128,36 @@ class _Conversation(socketserver.StreamRequestHandler):
     def _data(self, _rest: str) -> str:
         if not self._recipients:
             return "503 5.5.1 RCPT first"
-        self._say("354 go on")
-        content = self._content()
+        self._reply("354 go on")
+        content = self._read_data()
         recipients = self._recipients
         self._rset("")
-        answers = [self._take_in(content, recipient) for recipient in recipients]
-        if self._is_lmtp:  # it answers for each recipient
-            self._say(*answers[:-1])
+        answers = [self._receive(content, recipient) for recipient in recipients]
+        if self._is_lmtp:  # one reply per recipient (RFC 2033, 4.2)
+            self._reply(*answers[:-1])
             return answers[-1]
         return next((answer for answer in answers if not answer.startswith("2")), answers[0])
 
-    def _content(self) -> bytes | None:
-        """Read up to the final dot; None when it is too large."""
+    def _read_data(self) -> bytes | None:
+        """Read up to the final dot, undoing dot-stuffing; None when it is too large."""
         lines, size = [], 0
-        while (line := self.rfile.readline(LARGEST)) not in {b".\r\n", b".\n"}:
+        while (line := self.rfile.readline(MAX_MESSAGE_BYTES)) not in {b".\r\n", b".\n"}:
             if not line.endswith(b"\n"):
-                raise ConnectionResetError  # cut off: the sender has no answer and tries again
+                raise ConnectionResetError  # cut off: without a reply the client retries
             line = line.removeprefix(b".")
             size += len(line)
-            if size <= LARGEST:
+            if size <= MAX_MESSAGE_BYTES:
                 lines.append(line)
-        return b"".join(lines) if size <= LARGEST else None
+        return b"".join(lines) if size <= MAX_MESSAGE_BYTES else None
 
-    def _take_in(self, content: bytes | None, recipient: str) -> str:
+    def _receive(self, content: bytes | None, recipient: str) -> str:
         if content is None:
             return "552 5.3.4 too large"
         with self.server.app.app_context():
             try:
-                take_in(content, source="smtp", now=utcnow(), recipients=[recipient])
+                receive_message(content, source="smtp", now=utcnow(), recipients=[recipient])
                 db.session.commit()
-                stop_if_needed(utcnow())
+                pause_if_needed(utcnow())
             except SQLAlchemyError:
                 log.exception("report not taken in")
                 db.session.rollback()
@@ -168,6 +168,6 @@ class _Conversation(socketserver.StreamRequestHandler):
 _VERBS = {"HELO", "EHLO", "LHLO", "NOOP", "RSET", "MAIL", "RCPT", "DATA"}
 
 
-def _is_ours(address: str) -> bool:
+def _is_accepted_recipient(address: str) -> bool:
     paths = return_paths()
     return address.lower() == paths.base.lower() or next(paths.find(address), None) is not None

@@ -1,7 +1,7 @@
-"""Fetching what has come: a Maildir folder and an IMAP mailbox, both emptied as they are read.
+"""Fetches reports from a Maildir and an IMAP folder, which it empties.
 
-A message is removed after what it says has been committed, so one that was read and not removed is
-read again, which changes nothing. Give the program a mailbox of its own.
+A message is removed after its effects are committed; one that was read but not removed is read again,
+which changes nothing. The mailbox must be used for nothing else.
 """
 
 import imaplib
@@ -13,23 +13,23 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from newsletter.bounces.receive import take_in
-from newsletter.bounces.reputation_guard import stop_if_needed
+from newsletter.bounces.receive import receive_message
+from newsletter.bounces.reputation_guard import pause_if_needed
 from newsletter.config import Settings, current_settings
 from newsletter.db import db
 from newsletter.db.leases import try_job_lock
 
 log = logging.getLogger(__name__)
 
-#: Messages taken in by one transaction.
-BATCH = 50
-#: An IMAP server far away: so many messages in one visit.
-_VISIT = 2000
+#: Messages received in one transaction.
+BATCH_SIZE = 50
+#: Maximum messages of one fetch from an IMAP server.
+_MAX_MESSAGES_PER_FETCH = 2000
 _TIMEOUT = 60.0
 
 
 def fetch(now: datetime) -> int:
-    """Take in all that waits where the settings say, and return how many messages. Commits."""
+    """Fetch from the mailboxes in the settings, and return how many messages. Commits in batches."""
     chosen = current_settings()
     if not (chosen.bounce_maildir or chosen.bounce_imap_server):
         return 0
@@ -44,7 +44,7 @@ def fetch(now: datetime) -> int:
             if chosen.bounce_imap_server:
                 taken += _fetch_imap(chosen, now)
     if taken:
-        stop_if_needed(now)
+        pause_if_needed(now)
     return taken
 
 
@@ -56,15 +56,15 @@ def fetch_maildir(folder: Path, now: datetime) -> int:
     taken = 0
     unreadable: OSError | None = None
     paths = sorted(path for part in ("new", "cur") for path in (folder / part).glob("*") if path.is_file())
-    for start in range(0, len(paths), BATCH):
+    for start in range(0, len(paths), BATCH_SIZE):
         read = []
-        for path in paths[start : start + BATCH]:
+        for path in paths[start : start + BATCH_SIZE]:
             try:
                 message = path.read_bytes()
             except OSError as error:
                 unreadable = error
                 continue
-            take_in(message, source="maildir", now=now)
+            receive_message(message, source="maildir", now=now)
             read.append(path)
         db.session.commit()
         for path in read:
@@ -76,19 +76,19 @@ def fetch_maildir(folder: Path, now: datetime) -> int:
 
 
 def _fetch_imap(chosen: Settings, now: datetime) -> int:
-    """Empty an IMAP folder and return how many messages it had; a server that is away is tried again."""
+    """Empty an IMAP folder and return how many messages it had; 0 when the server is unavailable."""
     try:
-        with _connected(chosen) as server:
-            return _empty(server, now)
+        with _imap_session(chosen) as server:
+            return _drain_folder(server, now)
     except (OSError, imaplib.IMAP4.error) as error:
-        # Its own words may name the account.
+        # The text of the error may name the account.
         log.warning("mailbox of bounces not read", extra={"error": type(error).__name__})
         db.session.rollback()
         return 0
 
 
 @contextmanager
-def _connected(chosen: Settings) -> Iterator[imaplib.IMAP4]:
+def _imap_session(chosen: Settings) -> Iterator[imaplib.IMAP4]:
     host, port = chosen.bounce_imap_server, chosen.bounce_imap_port
     if chosen.bounce_imap_use_ssl:
         context = ssl.create_default_context()
@@ -97,32 +97,32 @@ def _connected(chosen: Settings) -> Iterator[imaplib.IMAP4]:
         server = imaplib.IMAP4(host, port, timeout=_TIMEOUT)
     try:
         server.login(chosen.bounce_imap_username, chosen.bounce_imap_password)
-        _require(server.select(f'"{chosen.bounce_imap_folder}"'))
+        _require_ok(server.select(f'"{chosen.bounce_imap_folder}"'))
         yield server
         with suppress(OSError, imaplib.IMAP4.error):
-            server.logout()  # what had to be done is done
+            server.logout()  # everything is committed
     finally:
         with suppress(OSError):
             server.shutdown()
 
 
-def _empty(server: imaplib.IMAP4, now: datetime) -> int:
-    (found,) = _require(server.uid("SEARCH", "UNDELETED"))
-    numbers = (found or b"").split()[:_VISIT]
-    for start in range(0, len(numbers), BATCH):
-        batch = [number.decode("ascii") for number in numbers[start : start + BATCH]]
+def _drain_folder(server: imaplib.IMAP4, now: datetime) -> int:
+    (found,) = _require_ok(server.uid("SEARCH", "UNDELETED"))
+    numbers = (found or b"").split()[:_MAX_MESSAGES_PER_FETCH]
+    for start in range(0, len(numbers), BATCH_SIZE):
+        batch = [number.decode("ascii") for number in numbers[start : start + BATCH_SIZE]]
         for number in batch:
-            # PEEK: a message that is read and not removed stays new.
-            for part in _require(server.uid("FETCH", number, "(BODY.PEEK[])")):
+            # PEEK: a message that is read and not removed stays unseen.
+            for part in _require_ok(server.uid("FETCH", number, "(BODY.PEEK[])")):
                 if isinstance(part, tuple):
-                    take_in(part[1], source="imap", now=now)
+                    receive_message(part[1], source="imap", now=now)
         db.session.commit()
-        _require(server.uid("STORE", ",".join(batch), "+FLAGS.SILENT", r"(\Deleted)"))
-        _require(server.expunge())
+        _require_ok(server.uid("STORE", ",".join(batch), "+FLAGS.SILENT", r"(\Deleted)"))
+        _require_ok(server.expunge())
     return len(numbers)
 
 
-def _require(answer: tuple[str, list[Any]]) -> list[Any]:
+def _require_ok(answer: tuple[str, list[Any]]) -> list[Any]:
     status, data = answer
     if status != "OK":
         raise imaplib.IMAP4.error(status)

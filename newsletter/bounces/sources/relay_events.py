@@ -8,8 +8,8 @@ import json
 import re
 from typing import Any
 
-from newsletter.bounces.models import Kind
-from newsletter.bounces.parser import Reading, complaint, judged
+from newsletter.bounces.models import ReportKind
+from newsletter.bounces.parser import Report, complaint, judged
 from newsletter.mail.replies.models import Said, Stage
 
 _SHORT = 500
@@ -25,7 +25,7 @@ class UnknownEvent(Exception):
     """No event that the relay's documentation names."""
 
 
-def of_action(item: dict[str, Any]) -> Reading | None:
+def of_action(item: dict[str, Any]) -> Report | None:
     """Read an object of action, return_path or message_id, status and text, from a program of one's own."""
     naming = [str(item.get("return_path") or ""), str(item.get("message_id") or "")]
     match item["action"]:
@@ -41,7 +41,7 @@ def of_action(item: dict[str, Any]) -> Reading | None:
             raise UnknownEvent
 
 
-def of_mailgun(data: dict[str, Any]) -> Reading | None:  # noqa: PLR0911 - an event a line
+def of_mailgun(data: dict[str, Any]) -> Report | None:  # noqa: PLR0911 - an event a line
     """Read ``event-data``."""
     event = data["event-data"]
     naming = [
@@ -76,7 +76,7 @@ def _is(said: dict[str, Any], event: dict[str, Any], code: str, reason: str) -> 
     return str(said.get("code")) == code or event.get("reason") == reason
 
 
-def of_postmark(data: dict[str, Any]) -> Reading | None:  # noqa: PLR0911 - an event a line
+def of_postmark(data: dict[str, Any]) -> Report | None:  # noqa: PLR0911 - an event a line
     """Read a bounce, a complaint or a change of subscription."""
     metadata = data.get("Metadata") or {}
     naming = [f"<{metadata.get('message', '')}@postmark>", str(data.get("Content") or "")]
@@ -98,7 +98,7 @@ def of_postmark(data: dict[str, Any]) -> Reading | None:  # noqa: PLR0911 - an e
             return _nothing(name)
 
 
-def _postmark_change(data: dict[str, Any], naming: list[str]) -> Reading | None:
+def _postmark_change(data: dict[str, Any], naming: list[str]) -> Report | None:
     if not data.get("SuppressSending"):
         return None  # an address may be written to again there; here the person decides
     match data.get("SuppressionReason"):
@@ -112,7 +112,7 @@ def _postmark_change(data: dict[str, Any], naming: list[str]) -> Reading | None:
             return None
 
 
-def of_sendgrid(event: dict[str, Any]) -> Reading | None:  # noqa: PLR0911 - an event a line
+def of_sendgrid(event: dict[str, Any]) -> Report | None:  # noqa: PLR0911 - an event a line
     """Read one event of the list."""
     naming = [str(event.get("smtp-id", ""))]
     status, text = event.get("status"), str(event.get("reason") or event.get("response") or "")
@@ -139,7 +139,7 @@ def of_sendgrid(event: dict[str, Any]) -> Reading | None:  # noqa: PLR0911 - an 
             return _nothing(name)
 
 
-def of_brevo(data: dict[str, Any]) -> Reading | None:
+def of_brevo(data: dict[str, Any]) -> Report | None:
     """Read one event."""
     naming, text = [str(data.get("message-id", ""))], str(data.get("reason") or "")
     match data["event"]:
@@ -155,7 +155,7 @@ def of_brevo(data: dict[str, Any]) -> Reading | None:
             return _nothing(name)
 
 
-def of_ses(data: dict[str, Any]) -> Reading | None:  # noqa: PLR0911 - an event a line
+def of_ses(data: dict[str, Any]) -> Report | None:  # noqa: PLR0911 - an event a line
     """Read what SNS hands over: an event of SES, or a sentence about the topic."""
     if data["Type"] != "Notification":
         return None
@@ -189,25 +189,25 @@ def of_ses(data: dict[str, Any]) -> Reading | None:  # noqa: PLR0911 - an event 
             return _nothing(name)
 
 
-def _nothing(name: object) -> Reading | None:
+def _nothing(name: object) -> Report | None:
     if str(name).lower() in _FINE:
         return None
     raise UnknownEvent
 
 
-def _left(naming: list[str]) -> Reading:
-    return Reading(Kind.UNSUBSCRIBE, reason="unsubscribe", naming=naming)
+def _left(naming: list[str]) -> Report:
+    return Report(ReportKind.UNSUBSCRIBE, reason="unsubscribe", naming=naming)
 
 
-def _came_back(by: str, word: str, naming: list[str], status: object, text: object) -> Reading:
+def _came_back(by: str, word: str, naming: list[str], status: object, text: object) -> Report:
     """Judge by our own table; the relay's word counts there, too."""
     said = re.sub(r"^(?:smtp|x-\w+); ?", "", str(text or "").replace("\0", ""))
     return judged(Said(Stage.WEBHOOK, said, status=_number(status), by=by, word=word), naming)
 
 
-def _late(naming: list[str], status: object, text: object) -> Reading:
+def _late(naming: list[str], status: object, text: object) -> Report:
     said = str(text or "").replace("\0", "")[:_SHORT]
-    return Reading(Kind.DELAYED, _number(status), "delayed", said, naming=naming)
+    return Report(ReportKind.DELAYED, _number(status), "delayed", said, naming=naming)
 
 
 def _number(status: object) -> str | None:

@@ -1,7 +1,7 @@
-"""Signatures of Amazon SNS, through which SES reports.
+"""Signatures of Amazon SNS, which delivers the reports of SES.
 
-The certificate is fetched from Amazon, and from nobody else, when the first report of a topic of ours
-comes; that is the one call this part makes, and only where ``HOOK_SES_TOPIC`` is set.
+The certificate is fetched from Amazon only, once for each URL, when the first report of a configured topic
+arrives, and only if HOOK_SES_TOPIC is set.
 """
 
 import base64
@@ -22,8 +22,8 @@ from flask import current_app
 
 log = logging.getLogger(__name__)
 
-_HOST = re.compile(r"sns\.[a-z0-9-]{3,30}\.amazonaws\.com(?:\.cn)?")
-_SIGNED = {
+_HOST_PATTERN = re.compile(r"sns\.[a-z0-9-]{3,30}\.amazonaws\.com(?:\.cn)?")
+_SIGNED_FIELDS = {
     "Notification": ("Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"),
     "SubscriptionConfirmation": (
         "Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type",
@@ -32,24 +32,24 @@ _SIGNED = {
         "Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type",
     ),
 }  # fmt: skip
-_SECONDS = 10.0
-_LARGEST = 100_000
+_TIMEOUT_SECONDS = 10.0
+_MAX_RESPONSE_BYTES = 100_000
 
 
 def verify(topic: str, _headers: object, body: bytes, _now: datetime) -> bool:
-    """Check that a message is Amazon's, signed with SHA-256 (version 2), and of our topic."""
+    """Check that a message is signed by Amazon with SHA-256 (version 2), for our topic."""
     message: dict[str, Any] = json.loads(body)
     if message.get("TopicArn") != topic or message.get("SignatureVersion") != "2":
         return False
-    names = _SIGNED.get(message.get("Type", ""))
+    names = _SIGNED_FIELDS.get(message.get("Type", ""))
     if names is None or not _is_amazon(message.get("SigningCertURL", "")):
         return False
     signed = "".join(f"{name}\n{message[name]}\n" for name in names if message.get(name) is not None)
     return _is_signed(signed.encode(), message["Signature"], message["SigningCertURL"])
 
 
-def confirm(body: bytes) -> bool:
-    """Answer Amazon's question whether we want reports; True when it was one. Call ``verify`` first."""
+def confirm_subscription(body: bytes) -> bool:
+    """Confirm the subscription of our topic; True if the message asked for it. Call ``verify`` first."""
     message = json.loads(body)
     if message["Type"] == "UnsubscribeConfirmation":
         log.warning("topic of reports unsubscribed", extra={"source": "ses"})
@@ -80,16 +80,16 @@ def _is_signed(signed: bytes, signature: str, certificate_url: str) -> bool:
 
 def _is_amazon(url: str) -> bool:
     parts = urlsplit(url)
-    return parts.scheme == "https" and _HOST.fullmatch(parts.netloc) is not None
+    return parts.scheme == "https" and _HOST_PATTERN.fullmatch(parts.netloc) is not None
 
 
 def _get(url: str) -> bytes | None:
     parts = urlsplit(url)
-    connection = HTTPSConnection(parts.netloc, timeout=_SECONDS, context=ssl.create_default_context())
+    connection = HTTPSConnection(parts.netloc, timeout=_TIMEOUT_SECONDS, context=ssl.create_default_context())
     try:
         connection.request("GET", f"{parts.path}?{parts.query}" if parts.query else parts.path)
         answer = connection.getresponse()
-        return answer.read(_LARGEST) if answer.status == 200 else None  # noqa: PLR2004
+        return answer.read(_MAX_RESPONSE_BYTES) if answer.status == 200 else None  # noqa: PLR2004
     except (OSError, HTTPException):
         return None
     finally:

@@ -1,7 +1,7 @@
-"""What mail relays report over the web, each by its own public documentation, made into one kind of report.
+"""Webhooks of mail relays: signature checks and parsing of their reports, by their public documentation.
 
-A relay that sends for us keeps our return path or our Message-ID, and one of the two has to stand in
-its report: its signature says that the relay wrote it, the token that it is about a mail of ours.
+A report must contain our return path or Message-ID: the signature proves that the relay sent it, the
+token that it is about a mail of ours.
 """
 
 import base64
@@ -20,15 +20,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from werkzeug.datastructures import Headers
 
-from newsletter.bounces.models import Kind
-from newsletter.bounces.parser import Reading
+from newsletter.bounces.models import ReportKind
+from newsletter.bounces.parser import Report
 from newsletter.bounces.sources import relay_events, sns
 from newsletter.bounces.sources.relay_events import UnknownEvent
 from newsletter.config import Settings
 from newsletter.errors import N_, NewsletterError
 
-#: How far the clock of a program that signs may be from ours.
-_CLOCKS = timedelta(minutes=5)
+#: The maximum age of a signed timestamp, either way.
+_MAX_CLOCK_SKEW = timedelta(minutes=5)
 #: The same for a relay that tries again for hours with the same stamp.
 _QUARTER = timedelta(minutes=15)
 #: Of an event that we do not know, kept for staff.
@@ -36,26 +36,26 @@ _KEPT = 20_000
 
 
 class SignatureInvalid(NewsletterError):
-    """Somebody else wrote it."""
+    """The signature or credential is wrong."""
 
     message = N_("The signature is not valid.")
 
 
 class ReportInvalid(NewsletterError):
-    """It is signed, and not of the form that its documentation describes."""
+    """The signature is valid, but the body is not in the documented format."""
 
     message = N_("The report cannot be read.")
 
 
 @dataclass(frozen=True, slots=True)
 class Relay:
-    """How one relay signs, and what it reports."""
+    """Signature check and parser of one relay."""
 
-    #: Which setting opens it.
+    #: Returns the setting with its key; the webhook is closed while that is empty.
     key: Callable[[Settings], str]
     verify: Callable[[str, Headers, bytes, datetime], bool]
     #: What one event says; None where it is of no interest.
-    read: Callable[[dict[str, Any]], Reading | None]
+    read: Callable[[dict[str, Any]], Report | None]
     #: What may be taken once only.
     once: Callable[[bytes], str] | None = None
 
@@ -64,7 +64,7 @@ class Relay:
 class Reported:
     """One event of a relay; ``raw`` is kept of one that we do not know."""
 
-    reading: Reading
+    reading: Report
     raw: bytes = b""
 
 
@@ -100,22 +100,24 @@ def _read(relay: Relay, event: Any) -> Reported | None:  # noqa: ANN401 - whatev
         reading = relay.read(event)
     except (UnknownEvent, ValueError, TypeError, AttributeError, LookupError):
         kept = json.dumps(event, ensure_ascii=False)[:_KEPT].encode()
-        return Reported(Reading(Kind.UNREADABLE, reason="unknown_event"), kept)
+        return Reported(Report(ReportKind.UNREADABLE, reason="unknown_event"), kept)
     return Reported(reading) if reading is not None else None
 
 
-# --- a program of one's own ---------------------------------------------------------------------------
+# --- generic JSON of own programs ---------------------------------------------------------------------------
 
 
 def _verify_json(key: str, headers: Headers, body: bytes, now: datetime) -> bool:
-    """Check the signature of the Standard Webhooks convention."""
+    """Check a Standard Webhooks signature."""
     stamp, number = headers.get("webhook-timestamp", ""), headers.get("webhook-id", "")
-    if not stamp.isdigit() or abs(now.timestamp() - int(stamp)) > _CLOCKS.total_seconds():
+    if not stamp.isdigit() or abs(now.timestamp() - int(stamp)) > _MAX_CLOCK_SKEW.total_seconds():
         return False
     secret = base64.b64decode(key.removeprefix("whsec_")) if key.startswith("whsec_") else key.encode()
     signed = f"{number}.{stamp}.".encode() + body
     expected = "v1," + base64.b64encode(hmac.digest(secret, signed, "sha256")).decode()
-    return any(_same(expected, given) for given in headers.get("webhook-signature", "").split())
+    return any(
+        _equal_in_constant_time(expected, given) for given in headers.get("webhook-signature", "").split()
+    )
 
 
 # --- relays -------------------------------------------------------------------------------------------
@@ -126,15 +128,19 @@ def _verify_mailgun(key: str, _headers: Headers, body: bytes, now: datetime) -> 
     if abs(now.timestamp() - int(given["timestamp"])) > _QUARTER.total_seconds():
         return False
     signed = f"{given['timestamp']}{given['token']}".encode()
-    return _same(hmac.digest(key.encode(), signed, hashlib.sha256).hex(), str(given["signature"]))
+    return _equal_in_constant_time(
+        hmac.digest(key.encode(), signed, hashlib.sha256).hex(), str(given["signature"])
+    )
 
 
 def _token_of(body: bytes) -> str:
     return str(json.loads(body)["signature"]["token"])
 
 
-def _verify_login(key: str, headers: Headers, _body: bytes, _now: datetime) -> bool:
-    return _same("Basic " + base64.b64encode(key.encode()).decode("ascii"), headers.get("Authorization", ""))
+def _verify_basic_auth(key: str, headers: Headers, _body: bytes, _now: datetime) -> bool:
+    return _equal_in_constant_time(
+        "Basic " + base64.b64encode(key.encode()).decode("ascii"), headers.get("Authorization", "")
+    )
 
 
 def _verify_sendgrid(key: str, headers: Headers, body: bytes, _now: datetime) -> bool:
@@ -150,21 +156,23 @@ def _verify_sendgrid(key: str, headers: Headers, body: bytes, _now: datetime) ->
     return True
 
 
-def _verify_token(key: str, headers: Headers, _body: bytes, _now: datetime) -> bool:
-    return _same(f"Bearer {key}", headers.get("Authorization", ""))
+def _verify_bearer_token(key: str, headers: Headers, _body: bytes, _now: datetime) -> bool:
+    return _equal_in_constant_time(f"Bearer {key}", headers.get("Authorization", ""))
 
 
 RELAYS = {
     "json": Relay(lambda chosen: chosen.hook_key, _verify_json, relay_events.of_action),
-    "brevo": Relay(lambda chosen: chosen.hook_brevo_token, _verify_token, relay_events.of_brevo),
+    "brevo": Relay(lambda chosen: chosen.hook_brevo_token, _verify_bearer_token, relay_events.of_brevo),
     "mailgun": Relay(
         lambda chosen: chosen.hook_mailgun_key, _verify_mailgun, relay_events.of_mailgun, _token_of
     ),
-    "postmark": Relay(lambda chosen: chosen.hook_postmark_login, _verify_login, relay_events.of_postmark),
+    "postmark": Relay(
+        lambda chosen: chosen.hook_postmark_login, _verify_basic_auth, relay_events.of_postmark
+    ),
     "sendgrid": Relay(lambda chosen: chosen.hook_sendgrid_key, _verify_sendgrid, relay_events.of_sendgrid),
     "ses": Relay(lambda chosen: chosen.hook_ses_topic, sns.verify, relay_events.of_ses),
 }
 
 
-def _same(expected: str, given: str) -> bool:
+def _equal_in_constant_time(expected: str, given: str) -> bool:
     return hmac.compare_digest(expected.encode(), given.encode())

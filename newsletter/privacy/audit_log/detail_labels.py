@@ -8,7 +8,7 @@ from newsletter.errors import N_
 from newsletter.privacy.requests.register import CHANNEL_LABELS, KIND_LABELS, REFUSAL_REASONS
 from newsletter.sending.views.undelivered import STATUS_LABELS
 from newsletter.staff.views.account import ROLE_LABELS
-from newsletter.subscribers.signup.manual import WAYS
+from newsletter.subscribers.signup.manual import CONSENT_METHODS
 from newsletter.web.i18n import NATIVE_NAMES, format_datetime, format_number, translate
 
 #: Label of each detail.
@@ -96,7 +96,7 @@ VALUE_LABELS: Mapping[str, Mapping[str, str]] = {
     },
     "role": _ROLE_LABELS,
     "status": {status.value: words for status, words in STATUS_LABELS.items()},
-    "way": WAYS,
+    "way": CONSENT_METHODS,
 }
 
 

@@ -22,7 +22,7 @@ from newsletter.privacy.requests import register
 from newsletter.sending.lifecycle import control
 from newsletter.subscribers.addresses import suppression_key_id
 from newsletter.subscribers.models import Subscriber, SuppressionReason
-from newsletter.subscribers.one_time_links import withdraw_links
+from newsletter.subscribers.one_time_links import revoke_links
 from newsletter.subscribers.suppressions import store_suppression
 from newsletter.web.i18n import force_language, format_date, translate
 
@@ -72,7 +72,7 @@ def hold_campaigns(now: datetime) -> dict[str, int]:
 def _hold_address(person: Subscriber, line: JournalEntry, now: datetime) -> bool:
     if not store_suppression(person.address_hash, suppression_key_id(), SuppressionReason.MOVED, line.at):
         return False
-    withdraw_links(person)
+    revoke_links(person)
     waiting = sa.update(OutboxMail).where(
         OutboxMail.subscriber_id == person.id, OutboxMail.status == MailStatus.QUEUED
     )

@@ -8,7 +8,7 @@ from newsletter.errors import N_
 from newsletter.privacy.audit_log.action_labels import action_label
 from newsletter.privacy.proof.consent import METHOD_LABELS
 from newsletter.privacy.requests.register import CHANNEL_LABELS, REFUSAL_REASONS, STATUS_LABELS
-from newsletter.subscribers.consent.tracking import in_words
+from newsletter.subscribers.consent.tracking import tracking_label
 from newsletter.subscribers.models import TrackingState
 from newsletter.subscribers.objections import SCOPE_LABELS
 from newsletter.web.i18n import NATIVE_NAMES, format_datetime, translate
@@ -206,7 +206,7 @@ def _label_value(name: str, value: object, own: dict[str, dict[str, str]]) -> st
 def _choice(value: object) -> str:
     if isinstance(value, bool):
         return N_("Yes") if value else N_("No")
-    return in_words(TrackingState(value))
+    return tracking_label(TrackingState(value))
 
 
 def _label(known: dict[str, str], name: str) -> str:

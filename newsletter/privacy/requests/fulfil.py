@@ -174,7 +174,7 @@ def _journal_entry(person: Subscriber, act: str, now: datetime) -> JournalEntry:
 def _apply_objection(person: Subscriber, request: RightsRequest, now: datetime) -> None:
     scopes = request.scopes.split(",")
     if ENDS_SUBSCRIPTIONS & set(scopes):
-        unsubscribe.leave(person, None, now=now, method="staff", visit=NO_VISIT)
+        unsubscribe.unsubscribe_from(person, None, now=now, method="staff", visit=NO_VISIT)
     if {"research", "all_mail"} & set(scopes):
         choose_tracking(
             person, granted=False, language=request.language, now=now, visit=NO_VISIT, method="staff"

@@ -14,7 +14,7 @@ from newsletter.mail.models import OutboxMail
 from newsletter.privacy.export import labels
 from newsletter.privacy.models import JobSlot, RequestKind, RightsRequest
 from newsletter.privacy.requests.register import KIND_LABELS, REFUSAL_REASONS, SCOPE_LABELS
-from newsletter.subscribers.suppressions import is_left_behind
+from newsletter.subscribers.suppressions import is_former_address
 from newsletter.web.i18n import force_language, format_date, translate
 
 REPLY_TEMPLATE = "rights_reply"
@@ -148,7 +148,7 @@ def send_reply(request: RightsRequest, letter: Reply, *, now: datetime, by: str)
     subscriber, so that an erasure does not blank the reply to itself.
     """
     request.reply = letter.as_text()
-    if by == "mail" and request.address and not is_left_behind(request.address.casefold()):
+    if by == "mail" and request.address and not is_former_address(request.address.casefold()):
         outbox.enqueue(
             REPLY_TEMPLATE,
             to=request.address,

@@ -11,7 +11,7 @@ from newsletter.privacy.models import Objection
 from newsletter.privacy.requests.register import ReasonMissing
 from newsletter.subscribers.addresses import hash_address, parse_address
 from newsletter.subscribers.models import Subscriber
-from newsletter.subscribers.suppressions import lift
+from newsletter.subscribers.suppressions import lift_any
 
 
 class NotSuppressed(NotFound):
@@ -29,7 +29,7 @@ def lift_all(text: str, why: str, *, now: datetime, actor: str) -> None:
     if not why.strip():
         raise ReasonMissing
     bans = execute_dml(sa.delete(Objection).where(Objection.address_hash == hash_address(key)))
-    if not lift(key, now=now) and not bans:
+    if not lift_any(key, now=now) and not bans:
         raise NotSuppressed
     person = db.session.scalar(sa.select(Subscriber.id).where(Subscriber.address_key == key))
     known = None if person is None else f"subscriber:{person}"

@@ -16,9 +16,9 @@ from newsletter.privacy.models import RightsRequest, Statement
 from newsletter.subscribers.addresses import parse_address
 from newsletter.subscribers.consent.evidence import Visit
 from newsletter.subscribers.consent.tracking import choose_tracking
-from newsletter.subscribers.models import FreshLink, Subscriber, TrackingState
-from newsletter.subscribers.one_time_links import send_link_to_new_address, withdraw_links
-from newsletter.subscribers.self_service.change_address import find_other, has_begun
+from newsletter.subscribers.models import OneTimeLink, Subscriber, TrackingState
+from newsletter.subscribers.one_time_links import revoke_links, send_link_to_new_address
+from newsletter.subscribers.self_service.change_address import find_other_owner, has_ever_confirmed
 from newsletter.subscribers.suppressions import find_suppression
 from newsletter.web.i18n import NATIVE_NAMES
 
@@ -70,7 +70,7 @@ class RectificationResult:
     done: list[ChangeText] = field(default_factory=list)
     #: The new address, which waits for its mailbox.
     waiting: list[ChangeText] = field(default_factory=list)
-    link: FreshLink | None = None
+    link: OneTimeLink | None = None
 
 
 def rectify(
@@ -114,7 +114,7 @@ def address_confirmation_status(request: RightsRequest, now: datetime) -> tuple[
         return None
     if request.address_confirmed_at is not None:
         return N_("Confirmed by its mailbox: %(time)s"), request.address_confirmed_at
-    link = db.session.get(FreshLink, request.address_link_id)
+    link = db.session.get(OneTimeLink, request.address_link_id)
     if link is None or link.used_at is not None or link.expires_at <= now:
         return N_("Not confirmed in time: it is not used. Enter another request to send a new link."), None
     return N_("Waits for its mailbox, until %(time)s"), link.expires_at
@@ -122,11 +122,11 @@ def address_confirmation_status(request: RightsRequest, now: datetime) -> tuple[
 
 def _rectify_address(person: Subscriber, text: str, result: RectificationResult, now: datetime) -> None:
     address = parse_address(text)
-    if not has_begun(person):
+    if not has_ever_confirmed(person):
         raise NothingConfirmed
     if address.text == person.address:
         return
-    if find_other(person, address) is not None:
+    if find_other_owner(person, address) is not None:
         raise AddressTaken
     if address.key == person.address_key:  # written otherwise: the same mailbox
         result.done.append(describe_address_change(address.text, person.address))
@@ -135,7 +135,7 @@ def _rectify_address(person: Subscriber, text: str, result: RectificationResult,
     if find_suppression(address.key) is not None:
         raise AddressSuppressed
     # Links that wait in the old mailbox, which may be somebody else's, end.
-    withdraw_links(person)
+    revoke_links(person)
     result.link = send_link_to_new_address(person, address, now=now, lasts=CONFIRMATION_LIFETIME)
     words = N_(
         "Address: %(right)s, once the link that we sent there has been confirmed"

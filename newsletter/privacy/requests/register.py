@@ -21,10 +21,10 @@ from newsletter.ratelimit import limiter
 from newsletter.retention import PENDING_DAYS
 from newsletter.subscribers import objections
 from newsletter.subscribers.addresses import Address, hash_address, parse_address
-from newsletter.subscribers.links import address_of
+from newsletter.subscribers.links import token_url
 from newsletter.subscribers.models import Subscriber
 from newsletter.subscribers.signup import mail_quota
-from newsletter.subscribers.suppressions import is_left_behind
+from newsletter.subscribers.suppressions import is_former_address
 from newsletter.web.signed_tokens import SignedLink, hash_secret
 
 #: 128 random bits; what it is for stands in its row.
@@ -260,18 +260,18 @@ def _write_journal(request: RightsRequest, now: datetime) -> None:
 def _reserve_mail_slot(address: Address, now: datetime) -> datetime:
     """Return when a link may be sent to a mailbox; raise TooManyLinks."""
     if limiter.hit(LINKS_PER_MAILBOX, "rights mail", hash_address(address.key)):
-        turn = mail_quota.take_turn(address, now)
+        turn = mail_quota.reserve_slot(address, now)
         if turn is not None:
             return turn
     raise TooManyLinks
 
 
 def _send_confirmation_link(request: RightsRequest, now: datetime, due_at: datetime) -> None:
-    if is_left_behind(str(request.address).casefold()):
+    if is_former_address(str(request.address).casefold()):
         return  # whoever has that mailbox now need not be the person
     secret = secrets.token_bytes(16)
     request.token_hash = hash_secret(secret)
-    url = address_of("rights.prove", CONFIRM_LINK.make(secret), request.language)
+    url = token_url("rights.prove", CONFIRM_LINK.make(secret), request.language)
     outbox.enqueue(
         "rights_link",
         to=str(request.address),

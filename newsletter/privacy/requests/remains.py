@@ -15,7 +15,7 @@ from newsletter.db import db, execute_dml, insert_or_ignore
 from newsletter.privacy.deadlines import end_of_year_after, local_day
 from newsletter.privacy.models import JobSlot, RequestStatus, RightsRequest
 from newsletter.subscribers.models import Consent, Suppression
-from newsletter.subscribers.objections import SCOPE_LABELS, objections_of
+from newsletter.subscribers.objections import SCOPE_LABELS, find_objections
 from newsletter.web.i18n import format_date, translate
 
 #: A request has been answered in these.
@@ -73,7 +73,7 @@ def find_remains(address_hash: str) -> Remains:
     return Remains(
         proof_until=_last_day(until) if until else None,
         is_suppressed=db.session.get(Suppression, address_hash) is not None,
-        objections=objections_of([address_hash]).get(address_hash, []),
+        objections=find_objections([address_hash]).get(address_hash, []),
     )
 
 

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from newsletter.bounces.personal_data import erase_strays
+from newsletter.bounces.personal_data import erase_unmatched
 from newsletter.campaigns.models import CampaignTotals, Edition
 from newsletter.db import (
     commits_without_fsync,
@@ -37,7 +37,7 @@ from newsletter.privacy.retention.purge_selection import (
 )
 from newsletter.sending import personal_data as sending_data
 from newsletter.stats.rollups.ingest import close_uniques, load_local_logs
-from newsletter.subscribers.consent.evidence import CHAIN
+from newsletter.subscribers.consent.evidence import CONSENT_CHAIN
 from newsletter.subscribers.models import Consent, Subscriber
 from newsletter.tracking import personal_data as tracking_data
 
@@ -243,7 +243,7 @@ class _PurgeJob:
     def _delete_people(self) -> None:
         """Erase the selected people, except those who have come back meanwhile."""
         everyone.clear_dev_mailbox(self._selected)
-        erase_strays(self.now)
+        erase_unmatched(self.now)
         total = db.session.scalar(sa.select(sa.func.count()).select_from(PurgeCandidate)) or 0
         db.session.rollback()
         done, stride = 0, BatchSizer(500, most=5000)
@@ -289,7 +289,9 @@ class _PurgeJob:
 
     def _delete_old_proofs(self) -> None:
         """Delete proofs of consent and rights requests whose retention is over (RP-4)."""
-        proofs = hash_chain.delete_rows(Consent, CHAIN, expired_proof_conditions(self.run.started_at)[0])
+        proofs = hash_chain.delete_rows(
+            Consent, CONSENT_CHAIN, expired_proof_conditions(self.run.started_at)[0]
+        )
         requests = execute_dml(
             sa.delete(RightsRequest).where(expired_proof_conditions(self.run.started_at)[1])
         )

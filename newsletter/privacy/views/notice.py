@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from newsletter.privacy.models import Notice
 from newsletter.privacy.notice import versions
 from newsletter.privacy.notice.content import notice_sections
-from newsletter.subscribers.consent.texts import FIRST_NOTICE
+from newsletter.subscribers.consent.texts import FIRST_NOTICE_VERSION
 from newsletter.web.i18n import language
 
 bp = Blueprint("privacy", __name__)
@@ -24,7 +24,7 @@ def notice() -> ResponseReturnValue:
         return render_template(
             "public/notice.html",
             sections=notice_sections(),
-            version=FIRST_NOTICE,
+            version=FIRST_NOTICE_VERSION,
             published_on=UNPUBLISHED_NOTICE_DATE,
             versions=[],
             changes=[],
@@ -36,7 +36,7 @@ def notice() -> ResponseReturnValue:
 def notice_version(version: int) -> ResponseReturnValue:
     found = next((item for item in versions.list_versions() if item.version == version), None)
     if found is None:
-        if versions.current_notice() is None and version == FIRST_NOTICE:
+        if versions.current_notice() is None and version == FIRST_NOTICE_VERSION:
             return notice()
         abort(404)
     return _version_page(found)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from newsletter.campaigns.drafts import lists_of
+from newsletter.campaigns.drafts import get_campaign_lists
 from newsletter.campaigns.models import Campaign
 from newsletter.db import db
 from newsletter.subscribers.models import (
@@ -60,7 +60,7 @@ def is_recipient(list_ids: Sequence[int]) -> sa.ColumnElement[bool]:
 
 def audience_of(campaign: Campaign) -> Audience:
     """Count whom a campaign would reach if it were sent now."""
-    lists = lists_of(campaign)
+    lists = get_campaign_lists(campaign)
     list_ids = [mailing_list.id for mailing_list in lists]
     people = sa.func.count(Subscription.subscriber_id.distinct())
     rows = db.session.execute(

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
-from newsletter.campaigns.drafts import get_campaign, lists_of
+from newsletter.campaigns.drafts import get_campaign, get_campaign_lists
 from newsletter.campaigns.models import Campaign, CampaignStatus
 from newsletter.db import execute_dml
 from newsletter.errors import N_, NewsletterError
@@ -49,7 +49,7 @@ def begin_sending(campaign: Campaign, *, now: datetime, actor: str) -> None:
     require_sender()
     require_content(campaign)
     require_deliverability(campaign, now)
-    slugs = {mailing_list.id: mailing_list.slug for mailing_list in lists_of(campaign)}
+    slugs = {mailing_list.id: mailing_list.slug for mailing_list in get_campaign_lists(campaign)}
     for edition in campaign.editions:
         compile_edition(edition)
     recipients = _enqueue_deliveries(campaign, list(slugs))

@@ -17,7 +17,7 @@ from newsletter.mail.message import NO_ANSWERS, feedback_sender, sender_address,
 from newsletter.mail.return_path import return_paths
 from newsletter.sending.message.mime_template import CompiledMessage, compile_message, placeholder
 from newsletter.subscribers import links as person_links
-from newsletter.subscribers.links import path_of
+from newsletter.subscribers.links import build_path
 from newsletter.tracking.links import HIT_TOKEN, click_path, honeypot_path, pixel_path, store_links
 from newsletter.web.signed_tokens import SignedLink
 
@@ -135,7 +135,7 @@ def _compile(edition: Edition, parts: compose.Parts, *, measured: bool) -> Compi
     text, html = _with_subscriber_links(edition, parts.text), _with_subscriber_links(edition, parts.html)
     if measured:
         html = _with_honeypot_link(html, chosen.base_url + honeypot_path(placeholder("hit")))
-        html = html.replace(compose.PIXEL_MARK, chosen.base_url + pixel_path(placeholder("hit")))
+        html = html.replace(compose.PIXEL_PLACEHOLDER, chosen.base_url + pixel_path(placeholder("hit")))
         html = _with_tracked_links(html, parts.links)
     else:
         html = _without_pixel(html)
@@ -184,15 +184,15 @@ def _relay_headers(chosen: Settings) -> list[tuple[str, str]]:
 
 
 def _subscriber_url(endpoint: str, name: str, language: str) -> str:
-    return current_settings().base_url + path_of(endpoint, token=_LINK_PLACE, lang=language).replace(
+    return current_settings().base_url + build_path(endpoint, token=_LINK_PLACE, lang=language).replace(
         _LINK_PLACE, placeholder(name)
     )
 
 
 def _with_subscriber_links(edition: Edition, part: str) -> str:
     for mark, endpoint, name in (
-        (compose.UNSUBSCRIBE_MARK, "subscribers.unsubscribe_page", "unsubscribe"),
-        (compose.PREFERENCES_MARK, "subscribers.preferences", "preferences"),
+        (compose.UNSUBSCRIBE_PLACEHOLDER, "subscribers.unsubscribe_page", "unsubscribe"),
+        (compose.PREFERENCES_PLACEHOLDER, "subscribers.preferences", "preferences"),
     ):
         part = part.replace(mark, _subscriber_url(endpoint, name, edition.language))
     return part
@@ -213,13 +213,13 @@ def _with_tracked_links(html: str, links: tuple[str, ...]) -> str:
 
 
 def _without_pixel(html: str) -> str:
-    before, mark, after = html.partition(compose.PIXEL_MARK)
+    before, mark, after = html.partition(compose.PIXEL_PLACEHOLDER)
     return before[: before.rindex("<img")] + after[after.index(">") + 1 :] if mark else html
 
 
 def _with_honeypot_link(html: str, address: str) -> str:
     """Put a hidden link before the pixel: only link scanners follow it (TR-7)."""
-    before, mark, after = html.partition(compose.PIXEL_MARK)
+    before, mark, after = html.partition(compose.PIXEL_PLACEHOLDER)
     place = before.rindex("<img") if mark else len(before)
     hidden = "display:none;max-height:0;overflow:hidden;mso-hide:all"
     link = f'<a href="{address}" style="{hidden}" aria-hidden="true" tabindex="-1"></a>'

@@ -6,7 +6,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from newsletter.campaigns.compose import compose
-from newsletter.campaigns.drafts import get_campaign, lists_of
+from newsletter.campaigns.drafts import get_campaign, get_campaign_lists
 from newsletter.campaigns.editing import get_edition
 from newsletter.campaigns.models import Campaign, Edition
 from newsletter.db import db
@@ -55,7 +55,7 @@ def sample_message(
         body=edition.body,
     )
     copy.compiled = compile_variants(copy, compose(copy)).dump()
-    first = lists_of(campaign)[0]
+    first = get_campaign_lists(campaign)[0]
     personalizer = Personalizer(copy, {first.id: ListName(first.slug, first.name)})
     write = personalizer.render if is_signed else personalizer.render_unsigned
     return write(NO_SUBSCRIBER, to, first.id, is_measured=False, now=now)

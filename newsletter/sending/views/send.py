@@ -12,8 +12,8 @@ from newsletter.campaigns.checks import Finding
 from newsletter.campaigns.drafts import get_campaign
 from newsletter.campaigns.editing import confirm_words, get_edition
 from newsletter.campaigns.models import Campaign, CampaignStatus
-from newsletter.campaigns.previews import as_page
-from newsletter.campaigns.staff_views import fallbacks, head_of
+from newsletter.campaigns.previews import preview_response
+from newsletter.campaigns.staff_views import campaign_heading, language_fallbacks
 from newsletter.clock import utcnow
 from newsletter.config import current_settings
 from newsletter.db import db
@@ -174,7 +174,7 @@ def progress(campaign_id: int) -> ResponseReturnValue:
 def raw(campaign_id: int, language: str) -> ResponseReturnValue:
     campaign = get_campaign(campaign_id)
     message = sample_message(campaign, get_edition(campaign, language), to=SAMPLE_ADDRESS, now=utcnow())
-    return as_page(message.decode("ascii"), "text/plain")
+    return preview_response(message.decode("ascii"), "text/plain")
 
 
 @bp.post("/<int:campaign_id>/standing")
@@ -209,7 +209,7 @@ def _page(campaign: Campaign, errors: dict[str, str] | None = None, *, twice: bo
     own = [item for item in findings if not item.is_overridable and item.code not in STANDING_NAMES]
     return render_template(
         "staff/campaign_send.html",
-        campaign=head_of(campaign)
+        campaign=campaign_heading(campaign)
         | {
             "scheduled_at": campaign.scheduled_at,
             "started_at": campaign.started_at,
@@ -219,7 +219,7 @@ def _page(campaign: Campaign, errors: dict[str, str] | None = None, *, twice: bo
         },
         is_open=is_open,
         audience=_audience(audience) if audience else None,
-        missing=fallbacks(campaign),
+        missing=language_fallbacks(campaign),
         findings=[_finding(item) for item in own],
         is_blocked=any(item.is_error for item in own),
         standing=_deliverability() if is_open else None,

@@ -13,7 +13,7 @@ from functools import lru_cache
 import sqlalchemy as sa
 from flask import Flask, current_app
 
-from newsletter.campaigns.drafts import lists_of
+from newsletter.campaigns.drafts import get_campaign_lists
 from newsletter.campaigns.models import Campaign, CampaignStatus, Edition
 from newsletter.clock import utcnow
 from newsletter.config import current_settings
@@ -222,7 +222,7 @@ def _personalizers(campaign_id: int) -> dict[int, Personalizer]:
     editions = db.session.scalars(
         sa.select(Edition).where(Edition.campaign_id == campaign_id).options(sa.orm.undefer(Edition.compiled))
     ).all()
-    lists = {item.id: ListName(item.slug, item.name) for item in lists_of(editions[0].campaign)}
+    lists = {item.id: ListName(item.slug, item.name) for item in get_campaign_lists(editions[0].campaign)}
     personalizers = {edition.id: Personalizer(edition, lists) for edition in editions}
     db.session.rollback()
     return personalizers

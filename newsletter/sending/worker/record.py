@@ -20,7 +20,7 @@ from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.sending.worker.leasing import ClaimedDelivery, add_to_totals, skip_ineligible
 from newsletter.sending.worker.outcomes import Outcome, outcome_columns, status_of
 from newsletter.sending.worker.sql import get_statement
-from newsletter.subscribers.consent.tracking import measured_states
+from newsletter.subscribers.consent.tracking import states_allowing_tracking
 from newsletter.subscribers.models import TrackingState
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ def _parameters(
     campaign_id: int, outcomes: Sequence[Outcome], people: Sequence[int], now: datetime
 ) -> dict[str, Any]:
     # Two at most are measured; a state named twice is the same as once.
-    states: list[TrackingState | None] = [*measured_states()] or [None]
+    states: list[TrackingState | None] = [*states_allowing_tracking()] or [None]
     return {
         **_outcome_parameters(campaign_id, outcomes, now),
         "people": bind_list(people),

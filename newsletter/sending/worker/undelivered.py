@@ -16,7 +16,7 @@ from newsletter.errors import N_, NewsletterError
 from newsletter.ledger import audit
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.sending.worker.leasing import add_to_totals
-from newsletter.subscribers.addresses import mask
+from newsletter.subscribers.addresses import mask_address
 from newsletter.subscribers.models import Subscriber
 from newsletter.wakeups import wake_after_commit
 
@@ -58,7 +58,7 @@ def page_of_undelivered(campaign_id: int, *, after: int = 0, size: int = 50) -> 
         .order_by(Delivery.subscriber_id)
         .limit(size)
     )
-    return [Undelivered(delivery, mask(address) if address else None) for delivery, address in rows]
+    return [Undelivered(delivery, mask_address(address) if address else None) for delivery, address in rows]
 
 
 def send_again(campaign_id: int, status: DeliveryStatus, *, now: datetime, actor: str) -> int:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from newsletter.campaigns.drafts import within
+from newsletter.campaigns.drafts import goes_only_to
 from newsletter.campaigns.models import Campaign, CampaignList, CampaignTotals, Edition
 from newsletter.db import db
 from newsletter.subscribers.models import MailingList
@@ -143,7 +143,7 @@ def page_of_campaigns(
     """
     page = sa.select(Campaign).options(sa.orm.selectinload(Campaign.editions)).limit(size)
     if lists is not None:
-        page = page.where(within(lists))
+        page = page.where(goes_only_to(lists))
     if after is not None:
         rows = db.session.scalars(page.where(Campaign.id > after).order_by(Campaign.id)).unique().all()
         return rows[::-1]

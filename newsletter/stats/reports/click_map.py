@@ -39,7 +39,7 @@ def render_click_map(edition: Edition, cells: CountMasker) -> str:
     clicks = _clicks_by_url(edition.id)
     total = sum(clicks.values())
     page = LexborHTMLParser(compose.compose(edition).html)
-    for picture in page.css(f'img[src="{compose.PIXEL_MARK}"]'):
+    for picture in page.css(f'img[src="{compose.PIXEL_PLACEHOLDER}"]'):
         picture.decompose()
     for anchor in page.css("a[href]"):
         address = anchor.attributes.get("href") or ""

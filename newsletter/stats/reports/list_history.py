@@ -67,7 +67,7 @@ def sent_campaigns(
     if exclude is not None:
         page = page.where(Campaign.id != exclude)
     if within is not None:
-        page = page.where(drafts.within(within))
+        page = page.where(drafts.goes_only_to(within))
     return db.session.scalars(page).unique().all()
 
 

@@ -86,7 +86,7 @@ def find_figure_alerts(
     now: datetime, growths: Sequence[ListGrowth], within: Sequence[str] | None = None
 ) -> list[FigureAlert]:
     """Return what needs to be looked at, the gravest first; with ``within`` of these lists alone."""
-    held = sa.true() if within is None else drafts.within(within)
+    held = sa.true() if within is None else drafts.goes_only_to(within)
     recent = db.session.scalars(
         sa.select(Campaign)
         .where(Campaign.started_at > now - _RECENT, held)

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from newsletter.db import db, is_sqlite, table_of
 from newsletter.stats.models import FunnelMonth
 from newsletter.subscribers.models import FunnelCount
-from newsletter.subscribers.signup.funnel import Key, counted_late
+from newsletter.subscribers.signup.funnel import CountKey, late_counts_stored
 
 #: A month is closed this long after its end: what a process noted at midnight is stored a little later.
 GRACE = timedelta(days=3)
@@ -31,7 +31,7 @@ def close_months(today: date) -> None:
     db.session.rollback()
 
 
-def add_late_counts(_sender: object, *, counts: Mapping[Key, int]) -> None:
+def add_late_counts(_sender: object, *, counts: Mapping[CountKey, int]) -> None:
     """Add counts to those of their months that are closed, in the caller's transaction."""
     if not is_sqlite():  # there is one writer at a time
         db.session.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(_LOCK_ID)))
@@ -49,7 +49,7 @@ def add_late_counts(_sender: object, *, counts: Mapping[Key, int]) -> None:
 
 def connect_signals() -> None:
     """Add late counts to closed months when they are stored."""
-    counted_late.connect(add_late_counts)
+    late_counts_stored.connect(add_late_counts)
 
 
 def find_wrong_months() -> list[date]:

@@ -26,7 +26,7 @@ from newsletter.stats.rollups.click_bursts import Click
 from newsletter.stats.rollups.recipients import Recipient, measured_recipients
 from newsletter.stats.rollups.segments import SegmentResolver, ensure_segments, lock_totals
 from newsletter.stats.rollups.writer import RollupWriter, truncate_to_hour
-from newsletter.subscribers.self_service.unsubscribe import left
+from newsletter.subscribers.self_service.unsubscribe import campaign_unsubscribed
 from newsletter.subscribers.signup import queue
 from newsletter.tracking.classify import HONEYPOT_LINK, HUMAN_CLASSES, RULES_VERSION, Rules
 from newsletter.tracking.loader import Hit, load
@@ -42,7 +42,7 @@ def campaigns_of_editions(edition_ids: set[int]) -> dict[int, int]:
 
 def load_local_logs() -> int:
     """Load this machine's logs of signups and hits into the database; return how many hits. Commits."""
-    queue.load()
+    queue.load_queued()
     return load_hits()
 
 
@@ -96,7 +96,7 @@ def record_unsubscribe(_sender: object, *, campaign_id: int, subscriber_id: int,
 
 def connect_signals() -> None:
     """Count unsubscribes through a newsletter's link."""
-    left.connect(record_unsubscribe)
+    campaign_unsubscribed.connect(record_unsubscribe)
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from newsletter.db import bind_list, db, in_list, is_sqlite, table_of
 from newsletter.sending.models import Delivery, DeliveryStatus
-from newsletter.subscribers.consent.tracking import measured_states
+from newsletter.subscribers.consent.tracking import states_allowing_tracking
 from newsletter.subscribers.models import Subscriber
 from newsletter.tracking.models import EventKind
 
@@ -54,7 +54,7 @@ def measured_recipients(campaign_id: int, subscriber_ids: Iterable[int]) -> dict
     return _find_recipients(
         campaign_id,
         subscriber_ids,
-        people.tracking.in_(measured_states()),
+        people.tracking.in_(states_allowing_tracking()),
         people.restricted_at.is_(None),
     )
 

@@ -7,7 +7,7 @@ from flask import Blueprint, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from newsletter.bounces import queries
-from newsletter.bounces.models import CAME_BACK, Bounce, Kind
+from newsletter.bounces.models import BOUNCE_KINDS, Bounce, ReportKind
 from newsletter.bounces.parser import OTHER_REASONS
 from newsletter.clock import utcnow
 from newsletter.config import current_settings
@@ -29,16 +29,16 @@ bp = Blueprint("bounce_pages", __name__, url_prefix="/staff/bounces")
 PERIOD_DAYS = 30
 PAGE_SIZE = 20
 KIND_LABELS = {
-    Kind.HARD: N_("Address does not work"),
-    Kind.SOFT: N_("Did not work this time"),
-    Kind.OURS: N_("Turned away because of us"),
-    Kind.DELAYED: N_("On its way, late"),
-    Kind.NOTICE: N_("Notice"),
-    Kind.AUTO_REPLY: N_("Automatic reply"),
-    Kind.CHALLENGE: N_("Asked for proof of a person"),
-    Kind.UNSUBSCRIBE: N_("Left by mail"),
-    Kind.COMPLAINT: N_("Spam complaint"),
-    Kind.UNREADABLE: N_("Could not be read"),
+    ReportKind.HARD: N_("Address does not work"),
+    ReportKind.SOFT: N_("Did not work this time"),
+    ReportKind.OURS: N_("Turned away because of us"),
+    ReportKind.DELAYED: N_("On its way, late"),
+    ReportKind.NOTICE: N_("Notice"),
+    ReportKind.AUTO_REPLY: N_("Automatic reply"),
+    ReportKind.CHALLENGE: N_("Asked for proof of a person"),
+    ReportKind.UNSUBSCRIBE: N_("Left by mail"),
+    ReportKind.COMPLAINT: N_("Spam complaint"),
+    ReportKind.UNREADABLE: N_("Could not be read"),
 }
 #: What has been done about it.
 SUPPRESSION_LABELS = {
@@ -54,15 +54,17 @@ SUPPRESSION_LABELS = {
 def page() -> ResponseReturnValue:
     now, shown = utcnow(), count_masker()
     before = request.args.get("before", type=parse_id)
-    unread = queries.unreadable(size=PAGE_SIZE, before=before)
+    unread = queries.list_unreadable(size=PAGE_SIZE, before=before)
     return render_template(
         "staff/bounces.html",
         cells=shown,
         days=PERIOD_DAYS,
-        kinds=[(translate(KIND_LABELS[kind]), number) for kind, number in queries.by_kind(now, PERIOD_DAYS)],
-        labels=[translate(KIND_LABELS[kind]) for kind in CAME_BACK],
+        kinds=[
+            (translate(KIND_LABELS[kind]), number) for kind, number in queries.count_by_kind(now, PERIOD_DAYS)
+        ],
+        labels=[translate(KIND_LABELS[kind]) for kind in BOUNCE_KINDS],
         domains=_domain_rows(shown.hides),
-        by_day=[(format_date(day), list(n.values())) for day, n in queries.by_day(now, PERIOD_DAYS)],
+        by_day=[(format_date(day), list(n.values())) for day, n in queries.count_by_day(now, PERIOD_DAYS)],
         unread=unread,
         older_url=url_for(".page", before=unread[-1].id) if len(unread) == PAGE_SIZE else None,
         first_url=url_for(".page") if before else None,
@@ -93,7 +95,7 @@ def person(subscriber_id: int) -> ResponseReturnValue:
         raise UnknownSubscriber
     audit.record("bounces shown", actor=actor(), now=utcnow(), object=f"subscriber:{found.id}")
     db.session.commit()
-    bounces, complaints = queries.of_person(found.id)
+    bounces, complaints = queries.reports_of_subscriber(found.id)
     barred = find_suppression(found.address_key)
     return render_template(
         "staff/bounces_of.html",
@@ -109,9 +111,9 @@ def person(subscriber_id: int) -> ResponseReturnValue:
 def _domain_rows(hides: Callable[[int], bool]) -> list[tuple[str | None, list[int]]]:
     """Return the domains, those that could point to someone put together as None."""
     named: list[tuple[str | None, list[int]]] = []
-    others = [0] * len(CAME_BACK)
-    for name, numbers in queries.by_domain(utcnow(), PERIOD_DAYS):
-        counts = [numbers[kind] for kind in CAME_BACK]
+    others = [0] * len(BOUNCE_KINDS)
+    for name, numbers in queries.count_by_domain(utcnow(), PERIOD_DAYS):
+        counts = [numbers[kind] for kind in BOUNCE_KINDS]
         if hides(sum(counts)):
             others = [one + more for one, more in zip(others, counts, strict=True)]
         else:

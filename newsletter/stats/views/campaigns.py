@@ -9,8 +9,8 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_security import current_user
 
-from newsletter.bounces.reputation_guard import dangers_of
-from newsletter.campaigns.drafts import get_campaign, lists_of, require_within
+from newsletter.bounces.reputation_guard import check_totals
+from newsletter.campaigns.drafts import get_campaign, get_campaign_lists, require_campaign_access
 from newsletter.campaigns.models import Campaign
 from newsletter.campaigns.staff_views import STATUS_LABELS
 from newsletter.clock import utcnow
@@ -90,7 +90,7 @@ def campaign(campaign_id: int) -> ResponseReturnValue:
         may_write=has_any_role(*WRITERS),
         pacing=status_sentences(found, now),
         figures=figures,
-        dangers=dangers_of(found.totals),
+        dangers=check_totals(found.totals),
         clicks_in_all=sum(link.human for link in figures.links),
         cells=shown_cells,
         timeline=line,
@@ -188,7 +188,7 @@ def _timeline_charts(line: Timeline, shown: CountMasker) -> list[dict[str, Any]]
 def _comparison(found: Campaign, figures: Figures) -> dict[str, Any]:
     """Return what stands beside a campaign: another one, or the usual of one of its lists."""
     asked, now = request.args.get("with", ""), utcnow()
-    lists = lists_of(found)
+    lists = get_campaign_lists(found)
     others = [
         campaign
         for campaign in page_of_campaigns(size=COMPARISON_CHOICES + 1, lists=allowed_lists())
@@ -205,7 +205,7 @@ def _comparison(found: Campaign, figures: Figures) -> dict[str, Any]:
         data["name"] = chosen[asked].name
     elif asked.isdigit() and len(asked) < 10 and int(asked) != found.id:  # noqa: PLR2004 - a number of ours
         if (mine := allowed_lists()) is not None:
-            require_within(int(asked), mine)
+            require_campaign_access(int(asked), mine)
         other = get_campaign(int(asked))
         data["theirs"] = list_history.campaign_rates(totals_figures(other.totals, now))
         data["name"] = other.subject

@@ -18,7 +18,7 @@ from newsletter.stats.reports import funnel
 from newsletter.stats.reports.funnel import STEPS, Filter, FunnelGroup
 from newsletter.subscribers.lists import all_lists
 from newsletter.subscribers.models import FunnelStep
-from newsletter.subscribers.signup.funnel import OTHER
+from newsletter.subscribers.signup.funnel import OTHER_HOST
 from newsletter.web.app import attachment
 from newsletter.web.csv_output import CsvWriter
 from newsletter.web.i18n import NATIVE_NAMES, translate
@@ -81,7 +81,7 @@ def _named_groups(counted: dict[str, list[FunnelGroup]]) -> dict[str, list[tuple
     groups = {kind: [(row.name, list(row.counts.values())) for row in rows] for kind, rows in counted.items()}
     groups["language"] = [(NATIVE_NAMES.get(code, code), counts) for code, counts in groups["language"]]
     groups["form"] = [
-        (_("Other sites") if host == OTHER else host, counts) for host, counts in groups["form"]
+        (_("Other sites") if host == OTHER_HOST else host, counts) for host, counts in groups["form"]
     ]
     return groups
 

@@ -10,7 +10,7 @@ from newsletter.staff.auth.access import actor, require_role
 from newsletter.staff.models import Role
 from newsletter.stats.reports.subscriber_activity import read_activity
 from newsletter.stats.views.campaigns import CLASS_LABELS
-from newsletter.subscribers.consent.tracking import in_words
+from newsletter.subscribers.consent.tracking import tracking_label
 from newsletter.subscribers.queries import UnknownSubscriber
 from newsletter.web.i18n import translate
 
@@ -43,6 +43,6 @@ def show() -> ResponseReturnValue:
         found=found,
         is_first=before is None,
         labels=labels,
-        tracking=translate(in_words(found.tracking)),
+        tracking=translate(tracking_label(found.tracking)),
         as_of=utcnow(),
     )

@@ -1,8 +1,8 @@
-"""The breaker: while signups pour in from everywhere, each has to show that work was done for it.
+"""Circuit breaker of signups: beyond SIGNUP_BREAKER each signup needs a proof of work.
 
-The limits of one visitor and of one address do not see a flood from many visitors for many
-addresses. This counts all signups together; beyond SIGNUP_BREAKER the staff are told, and until the
-window ends a signup needs a solved proof of work.
+The limits by client and by address do not see a flood from many clients for many addresses. This counts
+all signups together. When the limit is exceeded, an audit entry alerts staff, and signups need a proof of
+work until the window ends.
 """
 
 import logging
@@ -17,36 +17,36 @@ from newsletter.ratelimit import limiter
 
 log = logging.getLogger(__name__)
 
-_KEY = "all signups"
+_COUNTER_KEY = "all signups"
 
 
-def holds(now: datetime) -> bool:
-    """Count a signup and tell whether it may go on without a proof of work."""
-    return all(_count(item, now) for item in limiter.parse_rule(current_settings().signup_breaker))
+def allow_signup(now: datetime) -> bool:
+    """Count a signup; return whether it is allowed without a proof of work."""
+    return all(_increment(item, now) for item in limiter.parse_rule(current_settings().signup_breaker))
 
 
 def is_open() -> bool:
-    """Tell whether signups need a proof of work now."""
-    return bool(_exceeded())
+    """Return whether signups need a proof of work now."""
+    return bool(_exceeded_limits())
 
 
-def seconds_left(now: datetime) -> int:
-    """Return how long they will need one, as far as anyone knows; at least a second."""
-    ends = max((limiter.reset_time(item, _KEY) for item in _exceeded()), default=0.0)
+def retry_after_seconds(now: datetime) -> int:
+    """Return the seconds until the breaker closes, by the windows known now; at least 1."""
+    ends = max((limiter.reset_time(item, _COUNTER_KEY) for item in _exceeded_limits()), default=0.0)
     return max(1, math.ceil(ends - now.timestamp()))
 
 
-def _count(item: RateLimitItem, now: datetime) -> bool:
-    count = limiter.increment(item, _KEY)
-    if count == item.amount + 1:  # once a window, in whichever process it happens
+def _increment(item: RateLimitItem, now: datetime) -> bool:
+    count = limiter.increment(item, _COUNTER_KEY)
+    if count == item.amount + 1:  # exactly one process sees this value in a window
         log.error("signup breaker tripped", extra={"limit": str(item)})
         audit.record("signup breaker tripped", actor="system", now=now, limit=str(item))
     return count <= item.amount
 
 
-def _exceeded() -> list[RateLimitItem]:
+def _exceeded_limits() -> list[RateLimitItem]:
     return [
         item
         for item in limiter.parse_rule(current_settings().signup_breaker)
-        if limiter.current_count(item, _KEY) > item.amount
+        if limiter.current_count(item, _COUNTER_KEY) > item.amount
     ]

@@ -1,7 +1,7 @@
-"""Two traps for programs that fill in our own form: a field no person sees, and haste.
+"""Honeypot of our own signup form: a field that people do not see, and a minimum time to fill it in.
 
-A form on another site has neither field, and none is asked for: what stands between a stranger and
-somebody's mailbox is the confirmation, not these.
+A form on another site has neither field, and none is required: the confirmation protects mailboxes, this
+only reduces noise.
 """
 
 import logging
@@ -13,38 +13,38 @@ from newsletter.web.signed_tokens import SignedLink
 
 log = logging.getLogger(__name__)
 
-#: Milliseconds since the epoch.
-SHOWN = SignedLink("form", "Q")
-#: Short: a browser that fills in the form by itself is quick, and a dropped signup tells its person
-#: nothing. A program that fetches the form and posts it at once is quicker still.
-LEAST_MILLISECONDS = 100
+#: Token with the time the form was shown, in milliseconds since the epoch.
+SHOWN_AT_TOKEN = SignedLink("form", "Q")
+#: Short, as autofill is quick and a dropped signup tells its person nothing. A program that fetches the
+#: form and posts it at once is faster still.
+MIN_FILL_MILLISECONDS = 100
 
 
-def stamp(posted: Mapping[str, str], now: datetime) -> str:
-    """Return the value of the field ``shown``: when the visitor saw the form first."""
+def make_shown_at_token(posted: Mapping[str, str], now: datetime) -> str:
+    """Return the value of the field ``shown``: a token with the time the visitor first saw the form."""
     earlier = posted.get("shown", "")
-    return earlier if _shown_at(earlier) is not None else SHOWN.make(_milliseconds(now))
+    return earlier if _read_shown_at(earlier) is not None else SHOWN_AT_TOKEN.make(_epoch_milliseconds(now))
 
 
-def is_caught(posted: Mapping[str, str], now: datetime) -> bool:
-    """Tell whether a program filled in the form, and count that in the log."""
+def is_automated(posted: Mapping[str, str], now: datetime) -> bool:
+    """Return whether a program filled in the form; logs it if so."""
     token = posted.get("shown", "")
-    shown_at = _shown_at(token) if token else None
-    # Below nought is the clock of another machine, and tells nothing.
-    hasty = shown_at is not None and 0 <= _milliseconds(now) - shown_at < LEAST_MILLISECONDS
+    shown_at = _read_shown_at(token) if token else None
+    # A negative time is due to the clock of another machine, and means nothing.
+    hasty = shown_at is not None and 0 <= _epoch_milliseconds(now) - shown_at < MIN_FILL_MILLISECONDS
     reason = "honeypot" if posted.get("website") else "haste" if hasty else ""
     if reason:
         log.info("signup dropped", extra={"reason": reason})
     return bool(reason)
 
 
-def _shown_at(token: str) -> int | None:
+def _read_shown_at(token: str) -> int | None:
     try:
-        (milliseconds,) = SHOWN.read(token)
-    except LinkInvalid:  # a key that is gone; a program would rather leave the field out
+        (milliseconds,) = SHOWN_AT_TOKEN.read(token)
+    except LinkInvalid:  # signed with a removed key; a program would omit the field
         return None
     return int(milliseconds)
 
 
-def _milliseconds(moment: datetime) -> int:
+def _epoch_milliseconds(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)

@@ -1,7 +1,7 @@
-"""The consent ledger: one row a fact, written in the transaction of the fact itself.
+"""The consent ledger: one append-only row per fact, written in the transaction of the fact itself.
 
-It is sealed: nobody can change or insert a fact afterwards without breaking the chain, and erasing
-a person does not break it.
+Its rows are sealed in a hash chain: none can be changed or inserted later without breaking the chain.
+Erasing a person blanks the personal columns and does not break it (GDPR Art. 7(1), 17).
 """
 
 from dataclasses import dataclass
@@ -10,22 +10,22 @@ from typing import Any
 
 from newsletter.db import db
 from newsletter.ledger import hash_chain
-from newsletter.subscribers.consent.texts import notice_version
+from newsletter.subscribers.consent.texts import current_notice_version
 from newsletter.subscribers.models import Consent, ConsentKind, MailingList, Purpose, Subscriber
 
-#: The name of the ledger's chain of seals.
-CHAIN = "consents"
+#: The name of the ledger's hash chain.
+CONSENT_CHAIN = "consents"
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """Where an act came from."""
+    """Origin of an act: client address, user agent and page."""
 
     ip: str
     user_agent: str = ""
     #: The page with the form, without query and fragment.
     form_url: str | None = None
-    #: What is odd about it, such as "hasty" or "scanner", with commas between.
+    #: Comma-separated flags such as "hasty" or "scanner".
     remarks: str | None = None
 
 
@@ -40,9 +40,9 @@ def record_consent(
     wording_id: int | None = None,
     mail_id: str | None = None,
 ) -> None:
-    """Append a fact; without a list it is about tracking."""
+    """Append a row to the consent ledger; without a list it is about tracking."""
     list_id = mailing_list.id if mailing_list else None
-    notice = notice_version()
+    notice = current_notice_version()
     fact = consent_row(
         kind, subscriber.id, list_id, wording_id, now=now, method=method, visit=visit, notice=notice
     )
@@ -60,7 +60,7 @@ def consent_row(
     visit: Visit,
     notice: int,
 ) -> dict[str, Any]:
-    """Return the columns of a fact; without a list it is about tracking."""
+    """Return the column values of a ledger row; without a list it is about tracking."""
     return {
         "subscriber_id": subscriber_id,
         "kind": kind,
@@ -78,10 +78,10 @@ def consent_row(
 
 
 def seal_ledger() -> int:
-    """Seal the facts not sealed yet and return how many. Commits."""
-    return hash_chain.seal_unsealed(Consent, CHAIN)
+    """Seal the rows that have no seal yet and return how many. Commits."""
+    return hash_chain.seal_unsealed(Consent, CONSENT_CHAIN)
 
 
 def verify_ledger() -> hash_chain.ChainReport:
-    """Check every fact against its seal."""
-    return hash_chain.verify(Consent, CHAIN)
+    """Check every row against its seal."""
+    return hash_chain.verify(Consent, CONSENT_CHAIN)

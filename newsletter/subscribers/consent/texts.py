@@ -1,4 +1,4 @@
-"""The words of the boxes, and the version of them that somebody saw."""
+"""Consent texts, and their stored versions."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,13 +11,13 @@ from newsletter.errors import N_
 from newsletter.subscribers.models import Purpose, Wording
 from newsletter.web.i18n import force_language, translate
 
-#: The version of the privacy notice before the first was published.
-FIRST_NOTICE = 1
-#: A table of a rung above.
+#: The version of the privacy notice before any is published.
+FIRST_NOTICE_VERSION = 1
+#: The table belongs to a package above.
 _NOTICES = sa.table("notices", sa.column("version"), sa.column("published_at", UtcDateTime))
-_NEWEST_NOTICE = sa.select(sa.func.max(_NOTICES.c.version))
+_SELECT_NOTICE_VERSION = sa.select(sa.func.max(_NOTICES.c.version))
 
-TEXTS = {
+CONSENT_TEXTS = {
     Purpose.NEWSLETTER: N_(
         "I want to subscribe to the newsletter. I can cancel the subscription at any time through the link"
         " in every newsletter."
@@ -29,60 +29,60 @@ TEXTS = {
 }
 
 
-#: Where whoever does not refuse is measured, this stands in the place of the question.
-TRACKING_TOLD = N_(
+#: Shown instead of the consent text where tracking is the default (TRACKING=notice).
+TRACKING_NOTICE = N_(
     "We track opens and clicks of our newsletters. Your IP address is stored with them. The data is used"
     " only to measure how well our communication works."
 )
 
 
-_SAME = sa.select(Wording).where(
+_SELECT_BY_TEXT = sa.select(Wording).where(
     Wording.purpose == sa.bindparam("purpose"),
     Wording.language == sa.bindparam("language"),
     Wording.text == sa.bindparam("text"),
 )
 
 
-def notice_version() -> int:
-    """Return the version of the privacy notice that is shown now."""
-    return db.session.connection().execute(_NEWEST_NOTICE).scalar() or FIRST_NOTICE
+def current_notice_version() -> int:
+    """Return the version of the privacy notice in force."""
+    return db.session.connection().execute(_SELECT_NOTICE_VERSION).scalar() or FIRST_NOTICE_VERSION
 
 
-def notices() -> Sequence[tuple[int, datetime]]:
-    """Return the versions of the privacy notice and since when each was shown, oldest first."""
+def list_notice_versions() -> Sequence[tuple[int, datetime]]:
+    """Return the versions of the privacy notice with their publication times, oldest first."""
     rows = db.session.connection().execute(sa.select(_NOTICES).order_by(_NOTICES.c.version))
     return [(version, published_at) for version, published_at in rows]
 
 
-def wording_text(purpose: Purpose, language: str) -> str:
-    """Return the label of a box as a page in this language shows it."""
-    return text_in(TEXTS[purpose], language)
+def get_consent_text(purpose: Purpose, language: str) -> str:
+    """Return the label of a consent box in this language."""
+    return text_in_language(CONSENT_TEXTS[purpose], language)
 
 
 @cache
-def text_in(text: str, language: str) -> str:
-    """Return a text in a language that need not be the one in force."""
+def text_in_language(text: str, language: str) -> str:
+    """Return a text translated to a language other than that of the request."""
     with force_language(language):
         return translate(text)
 
 
-def shown_wording(purpose: Purpose, language: str, now: datetime) -> Wording:
-    """Return the stored version of the words a page in this language shows now.
+def current_wording(purpose: Purpose, language: str, now: datetime) -> Wording:
+    """Return the stored version of the consent text that pages in this language show now.
 
-    The first to see new words stores them; two at once agree on one row.
+    Stored on first use; concurrent callers get the same row.
     """
-    return store_wording(purpose, language, wording_text(purpose, language), now)
+    return get_or_create_wording(purpose, language, get_consent_text(purpose, language), now)
 
 
-def store_wording(purpose: Purpose, language: str, text: str, now: datetime) -> Wording:
-    """Return the stored version of exactly this text, which is a new one when nobody has seen it yet."""
+def get_or_create_wording(purpose: Purpose, language: str, text: str, now: datetime) -> Wording:
+    """Return the stored version of exactly this text; a new version if it is not stored yet."""
     same = {"purpose": purpose, "language": language, "text": text}
-    # Another process may take the next number for other words: then ours is the one after it.
-    while (found := db.session.scalar(_SAME, same)) is None:
+    # Another process may take the next version for another text: then try the one after it.
+    while (found := db.session.scalar(_SELECT_BY_TEXT, same)) is None:
         row = {
             "purpose": purpose,
             "language": language,
-            "version": _newest(purpose, language) + 1,
+            "version": _latest_version(purpose, language) + 1,
             "text": text,
             "created_at": now,
         }
@@ -90,6 +90,6 @@ def store_wording(purpose: Purpose, language: str, text: str, now: datetime) -> 
     return found
 
 
-def _newest(purpose: Purpose, language: str) -> int:
+def _latest_version(purpose: Purpose, language: str) -> int:
     versions = sa.select(sa.func.max(Wording.version))
     return db.session.scalar(versions.where(Wording.purpose == purpose, Wording.language == language)) or 0

@@ -1,7 +1,7 @@
-"""Whose opens and clicks may be measured: what a person said, under the mode the operator chose.
+"""Whether opens and clicks of a person may be tracked: their choice, under the setting TRACKING.
 
-The mode decides what is asked as well: where silence is measured, nobody is asked to allow it. There
-the pages tell of it, and the one box refuses.
+The mode also decides what is asked: under ``notice`` tracking is the default, so pages inform about it and
+the one box refuses; otherwise the box allows it.
 """
 
 from dataclasses import dataclass
@@ -12,15 +12,20 @@ from newsletter.durable import restore_journal
 from newsletter.durable.restore_journal import JournalEntry
 from newsletter.errors import N_
 from newsletter.subscribers.consent.evidence import Visit, record_consent
-from newsletter.subscribers.consent.texts import TRACKING_TOLD, shown_wording, text_in, wording_text
+from newsletter.subscribers.consent.texts import (
+    TRACKING_NOTICE,
+    current_wording,
+    get_consent_text,
+    text_in_language,
+)
 from newsletter.subscribers.models import ConsentKind, Purpose, Subscriber, TrackingState
 
 #: What a form posts as ``tracking``.
 ALLOW, REFUSE = "yes", "no"
 
 _REFUSE_LABEL = N_("Do not track my opens and clicks.")
-#: What somebody who has said nothing is told of themselves, by mode.
-_SILENT = {
+#: Labels of TrackingState.UNKNOWN, by mode.
+_UNKNOWN_LABELS = {
     "consent": N_("Not asked"),
     "aggregate": N_("Not asked: only counted, without the person"),
     "notice": N_("Tracked: told of it, and has not refused"),
@@ -31,15 +36,15 @@ _SILENT = {
 class Question:
     """What a page says and asks about tracking."""
 
-    #: What is told before the box; empty where the box says it all.
+    #: The text before the box; empty where its label is enough.
     told: str
     label: str
     #: What the ticked box posts: ALLOW or REFUSE.
     value: str
 
 
-def measured_states() -> frozenset[TrackingState]:
-    """Return the states that allow measuring. Who refused is measured in no mode."""
+def states_allowing_tracking() -> frozenset[TrackingState]:
+    """Return the states that allow tracking. REFUSED never does."""
     if current_settings().tracking == "off":
         return frozenset()
     if current_settings().tracking == "notice":
@@ -47,26 +52,28 @@ def measured_states() -> frozenset[TrackingState]:
     return frozenset({TrackingState.GRANTED})
 
 
-def question(language: str) -> Question | None:
-    """Return what a page in this language asks under the mode in force; None where nothing is measured."""
+def tracking_question(language: str) -> Question | None:
+    """Return the tracking box of a page in this language; None when TRACKING is off."""
     if current_settings().tracking == "off":
         return None
-    if silence_is_measured():
-        return Question(text_in(TRACKING_TOLD, language), text_in(_REFUSE_LABEL, language), REFUSE)
-    return Question("", wording_text(Purpose.TRACKING, language), ALLOW)
+    if is_tracked_by_default():
+        return Question(
+            text_in_language(TRACKING_NOTICE, language), text_in_language(_REFUSE_LABEL, language), REFUSE
+        )
+    return Question("", get_consent_text(Purpose.TRACKING, language), ALLOW)
 
 
-def silence_is_measured() -> bool:
-    """Tell whether the mode measures whoever has not refused."""
+def is_tracked_by_default() -> bool:
+    """Return whether people who have not chosen are tracked."""
     return current_settings().tracking == "notice"
 
 
-def in_words(state: TrackingState) -> str:
-    """Return what a choice means under the mode in force, to be translated."""
+def tracking_label(state: TrackingState) -> str:
+    """Return the label of a state under the current mode, to be translated."""
     if current_settings().tracking == "off":
         return N_("Nothing is tracked")
     if state is TrackingState.UNKNOWN:
-        return _SILENT[current_settings().tracking]
+        return _UNKNOWN_LABELS[current_settings().tracking]
     return N_("Allowed") if state is TrackingState.GRANTED else N_("Not allowed")
 
 
@@ -79,7 +86,7 @@ def choose_tracking(
     visit: Visit,
     method: str = "page",
 ) -> None:
-    """Record what a person says about measuring; saying the same again changes nothing."""
+    """Record a choice about tracking; choosing the same again changes nothing."""
     state = TrackingState.GRANTED if granted else TrackingState.REFUSED
     if subscriber.tracking is state:
         return
@@ -87,13 +94,13 @@ def choose_tracking(
     record_consent(
         ConsentKind.CONFIRMED if granted else ConsentKind.WITHDRAWN,
         subscriber,
-        wording_id=shown_wording(Purpose.TRACKING, language, now).id if granted else None,
+        wording_id=current_wording(Purpose.TRACKING, language, now).id if granted else None,
         now=now,
         method=method,
         visit=visit,
     )
     if not granted:
-        # Where a restored backup cannot undo it.
+        # In the journal, so that a restored backup cannot undo it.
         restore_journal.append_before_commit(
             JournalEntry(
                 now,

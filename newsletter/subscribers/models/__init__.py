@@ -1,7 +1,7 @@
-"""Lists, subscribers, subscriptions, signups, and the evidence of consent."""
+"""Tables of lists, subscribers, subscriptions, signups, and the evidence of consent."""
 
 from newsletter.subscribers.models.consents import Consent, ConsentKind, Import, Purpose, Wording
-from newsletter.subscribers.models.mailboxes import FreshLink, LinkPurpose, Suppression, SuppressionReason
+from newsletter.subscribers.models.mailboxes import LinkPurpose, OneTimeLink, Suppression, SuppressionReason
 from newsletter.subscribers.models.people import (
     AddressPart,
     MailingList,
@@ -16,12 +16,12 @@ __all__ = [
     "AddressPart",
     "Consent",
     "ConsentKind",
-    "FreshLink",
     "FunnelCount",
     "FunnelStep",
     "Import",
     "LinkPurpose",
     "MailingList",
+    "OneTimeLink",
     "Purpose",
     "Signup",
     "SignupList",

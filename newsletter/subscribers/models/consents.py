@@ -1,4 +1,4 @@
-"""The words of consent, and the ledger of who consented to them."""
+"""Tables of consent texts, the consent ledger and imports."""
 
 import enum
 from datetime import datetime
@@ -14,14 +14,14 @@ from newsletter.retention import person_reference, personal_data
 
 
 class Purpose(enum.Enum):
-    """What a consent is for."""
+    """The purpose of a consent."""
 
     NEWSLETTER = "newsletter"
     TRACKING = "tracking"
 
 
 class Wording(Base):
-    """The exact words of a box somebody ticked. Never changed: other words are another version."""
+    """The exact text of a consent box. Rows are immutable: another text is another version."""
 
     __tablename__ = "wordings"
     __table_args__ = (
@@ -38,7 +38,7 @@ class Wording(Base):
 
 
 class ConsentKind(enum.Enum):
-    """One fact in the life of a consent."""
+    """What a row of the consent ledger records."""
 
     ASKED = "asked"
     CONFIRMED = "confirmed"
@@ -46,11 +46,11 @@ class ConsentKind(enum.Enum):
 
 
 class Consent(SealedRow, Base):
-    """One fact about one consent; only ever appended to.
+    """One row of the consent ledger; append-only.
 
     When a person is purged or erased, the personal columns are blanked and the row stays until
-    ``keep_until``: which words, when, and the keyed hash of the address, so that a given address
-    can still be looked up (GDPR art. 7(1), 5(2)).
+    ``keep_until``: which text, when, and the keyed hash of the address, so that the proof for a given
+    address can still be found (GDPR Art. 5(2), 7(1)).
     """
 
     __tablename__ = "consents"
@@ -66,40 +66,40 @@ class Consent(SealedRow, Base):
     purpose: Mapped[Purpose]
     #: NULL for tracking, which is one choice for all lists.
     list_id: Mapped[int | None] = mapped_column(ForeignKey("lists.id"))
-    #: NULL for a withdrawal, which needs no words.
+    #: NULL for a withdrawal, which has no consent text.
     wording_id: Mapped[int | None] = mapped_column(ForeignKey("wordings.id"))
-    #: The version of the privacy notice in force.
+    #: The version of the privacy notice in force at the time.
     notice_version: Mapped[int]
     at: Mapped[datetime]
-    #: How: form, link, page, one-click, staff, import.
+    #: form, link, page, one-click, staff, import ...
     method: Mapped[str]
-    #: The page the form stood on, without its query; NULL where there was no form.
+    #: URL of the page with the form, without its query; NULL where there was no form.
     form_url: Mapped[str | None] = mapped_column(info=personal_data(retention.EVIDENCE))
     ip: Mapped[str | None] = mapped_column(info=personal_data(retention.EVIDENCE))
     user_agent: Mapped[str | None] = mapped_column(info=personal_data(retention.EVIDENCE))
     #: The Message-ID of the confirmation mail; NULL for other facts.
     mail_id: Mapped[str | None]
-    #: What is odd about it, such as "hasty" or "scanner", with commas between; NULL when nothing is.
+    #: Comma-separated flags such as "hasty" or "scanner"; NULL when there are none.
     remarks: Mapped[str | None]
-    #: The import it came with, and what its row of the file said; NULL where the person acted here.
+    #: The import it came with, and source and proof of its row; NULL where the person acted here.
     import_id: Mapped[int | None] = mapped_column(ForeignKey("imports.id"))
     source: Mapped[str | None] = mapped_column(info=personal_data(retention.EVIDENCE))
     proof: Mapped[str | None] = mapped_column(info=personal_data(retention.EVIDENCE))
-    #: Set when the person goes; NULL while the person is here.
+    #: Set when the person is erased or purged; NULL before.
     address_hash: Mapped[str | None] = mapped_column(index=True, info=person_reference(retention.PROOF))
     keep_until: Mapped[datetime | None]
 
     def personal_part(self) -> dict[str, object]:
-        """What points to the person: sealed through a salted digest, so that it can be erased."""
+        """Return the identifying columns; sealed as a salted digest, so that they can be erased."""
         return {
             "subscriber": self.subscriber_id,
             "form_url": self.form_url,
             "ip": self.ip,
             "user_agent": self.user_agent,
-        } | _given(source=self.source, proof=self.proof)
+        } | _without_nulls(source=self.source, proof=self.proof)
 
     def lasting_part(self) -> dict[str, object]:
-        """What stays when the person goes."""
+        """Return the columns that stay after an erasure."""
         return {
             "kind": self.kind.value,
             "purpose": self.purpose.value,
@@ -109,28 +109,28 @@ class Consent(SealedRow, Base):
             "at": self.at.isoformat(),
             "method": self.method,
             "mail": self.mail_id,
-        } | _given(remarks=self.remarks, **{"import": self.import_id})
+        } | _without_nulls(remarks=self.remarks, **{"import": self.import_id})
 
 
-def _given(**later: object) -> dict[str, object]:
-    """Return what has a value of columns that came later: without them a fact is sealed as ever."""
+def _without_nulls(**later: object) -> dict[str, object]:
+    """Return columns added later that have a value: older rows keep the digest they were sealed with."""
     return {name: value for name, value in later.items() if value is not None}
 
 
 class Import(Base):
-    """One file of subscribers taken over from elsewhere. A killed import goes on under its own row."""
+    """One import of subscribers from a file. An interrupted import is continued under its own row."""
 
     __tablename__ = "imports"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     file_name: Mapped[str]
-    #: SHA-256 of the file, so that the file in somebody's archive can be told to be the one.
+    #: SHA-256 of the file, to identify it later.
     file_hash: Mapped[str]
-    #: The slugs of the lists, with commas between.
+    #: Comma-separated slugs of the lists.
     lists: Mapped[str]
     #: Who: "staff:7" or "console".
     actor: Mapped[str]
     started_at: Mapped[datetime]
-    #: NULL while it runs, or after it was killed.
+    #: NULL while it runs, or after it was interrupted.
     finished_at: Mapped[datetime | None]
     counts: Mapped[dict[str, Any] | None]

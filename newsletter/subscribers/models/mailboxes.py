@@ -1,4 +1,4 @@
-"""What concerns a mailbox: addresses not to be written to, and links sent for one act."""
+"""Tables about mailboxes: suppressions and one-time links."""
 
 import enum
 from datetime import datetime
@@ -12,21 +12,21 @@ from newsletter.retention import person_reference, personal_data
 
 
 class SuppressionReason(enum.Enum):
-    """Why an address must not be written to."""
+    """Why an address is suppressed."""
 
     NOT_REQUESTED = "not_requested"
     BOUNCED = "bounced"
     COMPLAINED = "complained"
-    #: Objected to direct marketing; a later double opt-in of one's own ends it.
+    #: Objected to direct marketing (GDPR Art. 21(2)); a later double opt-in of the person lifts it.
     OBJECTED = "objected"
     #: Wants no mail at all; only staff can lift it.
     BANNED = "banned"
-    #: Its owner had another address when the database was lost; a restored copy does not know which.
+    #: Its owner had changed it when the database was lost; the restored copy does not know the new address.
     MOVED = "moved"
 
 
 class Suppression(Base):
-    """An address we must not write to again. It survives erasure, so it is kept as a keyed hash."""
+    """A suppressed address: no mail may be sent to it. Kept as a keyed hash, as it survives erasure."""
 
     __tablename__ = "suppressions"
 
@@ -39,22 +39,22 @@ class Suppression(Base):
 
 
 class LinkPurpose(enum.Enum):
-    """What a fresh link lets the mailbox's owner do."""
+    """What a one-time link allows the owner of the mailbox to do."""
 
-    #: Name another address.
+    #: Enter a new address.
     ADDRESS = "address"
-    #: Prove that the other address is theirs too.
+    #: Prove ownership of the new address.
     NEW_ADDRESS = "new_address"
-    #: Allow tracking, or be written to in another language.
+    #: Allow tracking, or change the language of mails.
     CHOICE = "choice"
     COPY = "copy"
     ERASURE = "erasure"
 
 
-class FreshLink(Base):
-    """A link sent to a mailbox for one act, soon and once. Forgotten a day later.
+class OneTimeLink(Base):
+    """A one-time link sent to a mailbox. The row is deleted a day later.
 
-    ``token_hash`` is all we keep of the link itself.
+    Only ``token_hash``, a hash of the secret, is stored.
     """
 
     __tablename__ = "fresh_links"
@@ -65,9 +65,9 @@ class FreshLink(Base):
     )
     purpose: Mapped[LinkPurpose]
     token_hash: Mapped[str] = mapped_column(unique=True)
-    #: The address to prove; NULL for the other purposes.
+    #: The address to be proved; NULL for other purposes.
     new_address: Mapped[str | None] = mapped_column(info=personal_data(retention.LINK))
-    #: The language to write in from now on; NULL leaves it as it is.
+    #: The new language of mails; NULL for no change.
     language: Mapped[str | None]
     allows_tracking: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime] = mapped_column(index=True)

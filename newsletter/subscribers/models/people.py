@@ -1,4 +1,4 @@
-"""Lists, those who subscribe, and their subscriptions."""
+"""Tables of lists, subscribers, subscriptions and the search index of addresses."""
 
 import enum
 from datetime import datetime
@@ -11,31 +11,31 @@ from newsletter import retention
 from newsletter.db import Base
 from newsletter.retention import person_reference, personal_data
 
-# Ids of rows that mails point at are never used again, on SQLite as on PostgreSQL: an old link of a
-# person who is gone must not open the next person's details.
-NEVER_REUSED = {"sqlite_autoincrement": True}
+# Ids that links in mails contain are never reused, on SQLite as on PostgreSQL: an old link of an erased
+# person must not open the details of another.
+AUTOINCREMENT = {"sqlite_autoincrement": True}
 
 
 class MailingList(Base):
     """One newsletter in one language."""
 
     __tablename__ = "lists"
-    __table_args__ = NEVER_REUSED
+    __table_args__ = AUTOINCREMENT
 
     id: Mapped[int] = mapped_column(primary_key=True)
     slug: Mapped[str] = mapped_column(unique=True)
     name: Mapped[str]
     language: Mapped[str]
-    #: Shown beside the form; empty when nothing was written.
+    #: Shown beside the form; may be empty.
     topics: Mapped[str] = mapped_column(default="")
     frequency: Mapped[str] = mapped_column(default="")
-    #: What went to it may be read by everybody in the archive.
+    #: Its newsletters are in the public archive.
     is_public: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime]
 
 
 class TrackingState(enum.Enum):
-    """What a person said about measuring opens and clicks."""
+    """A person's choice about tracking of opens and clicks."""
 
     UNKNOWN = "unknown"
     REFUSED = "refused"
@@ -43,23 +43,23 @@ class TrackingState(enum.Enum):
 
 
 class Subscriber(Base):
-    """The person we write to. Known by the address alone: no name, no birthday, nothing else."""
+    """A person we write to. Identified by the address alone; no name or other profile data."""
 
     __tablename__ = "subscribers"
-    __table_args__ = NEVER_REUSED
+    __table_args__ = AUTOINCREMENT
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    #: As it was given, the domain as A-label.
+    #: As given, the domain as A-label.
     address: Mapped[str] = mapped_column(info=personal_data(retention.SUBSCRIPTION))
-    #: Casefolded; two spellings of one address are one person.
+    #: Casefolded address; unique.
     address_key: Mapped[str] = mapped_column(unique=True, info=personal_data(retention.SUBSCRIPTION))
-    #: The keyed hash that suppressions are kept under, so that the database itself can compare.
+    #: The keyed hash of suppressions, so that the database can join on it.
     address_hash: Mapped[str] = mapped_column(index=True, info=personal_data(retention.SUBSCRIPTION))
     language: Mapped[str]
     tracking: Mapped[TrackingState] = mapped_column(default=TrackingState.UNKNOWN)
-    #: When the person chose; NULL while unknown.
+    #: When the person chose; NULL while ``tracking`` is unknown.
     tracking_chosen_at: Mapped[datetime | None]
-    #: Set while processing is restricted (GDPR art. 18): no mail, no measuring, no purge.
+    #: Set while processing is restricted (GDPR Art. 18): no mail, no tracking, no purge.
     restricted_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
 
@@ -69,13 +69,13 @@ class Subscriber(Base):
 
 
 class AddressPart(Base):
-    """An address from one of its words on, so that staff find people by more than its beginning.
+    """Search index of addresses: each address from the beginning of each of its words.
 
-    Any other index of parts would need an extension of the database, or keep what was erased.
+    An index of substrings would need a PostgreSQL extension, or would keep what was erased.
     """
 
     __tablename__ = "address_parts"
-    # Compared byte by byte on both engines, so that "begins with" is a range of the index.
+    # Collation "C" compares bytes on both engines, so that a prefix is a range of the index.
     __table_args__ = (sa.Index("ix_address_parts_subscriber_id", "subscriber_id"),)
 
     part: Mapped[str] = mapped_column(
@@ -92,7 +92,7 @@ class AddressPart(Base):
 
 
 class SubscriptionStatus(enum.Enum):
-    """A subscription's life."""
+    """The status of a subscription."""
 
     PENDING = "pending"
     CONFIRMED = "confirmed"
@@ -100,7 +100,7 @@ class SubscriptionStatus(enum.Enum):
 
 
 class Subscription(Base):
-    """One subscriber on one list. An ended subscription keeps its row until the purge."""
+    """One subscriber on one list. An unsubscribed row is kept until the purge."""
 
     __tablename__ = "subscriptions"
     __table_args__ = (
@@ -117,7 +117,7 @@ class Subscription(Base):
     created_at: Mapped[datetime]
     confirmed_at: Mapped[datetime | None]
     unsubscribed_at: Mapped[datetime | None]
-    #: When a receipt of leaving last went to the mailbox; NULL when none did.
+    #: When the last unsubscribe receipt was enqueued; NULL when none was.
     receipt_at: Mapped[datetime | None]
 
     subscriber: Mapped[Subscriber] = relationship(back_populates="subscriptions")

@@ -1,4 +1,4 @@
-"""Requests that wait for their link, and the funnel that counts them."""
+"""Tables of pending signups and of the opt-in funnel."""
 
 import enum
 from datetime import date, datetime
@@ -10,34 +10,34 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from newsletter import retention
 from newsletter.db import Base
 from newsletter.retention import person_reference
-from newsletter.subscribers.models.people import NEVER_REUSED, MailingList
+from newsletter.subscribers.models.people import AUTOINCREMENT, MailingList
 
 
 class Signup(Base):
-    """One request for one or more lists, waiting for its link to come back.
+    """One request for one or more lists, waiting for its confirmation.
 
-    ``token_hash`` is all we keep of the link: whoever reads the database cannot confirm anyone.
+    Only ``token_hash`` is stored of the link: who reads the database cannot confirm for anyone.
     """
 
     __tablename__ = "signups"
-    __table_args__ = (sa.Index("ix_signups_expires_at", "expires_at"), NEVER_REUSED)
+    __table_args__ = (sa.Index("ix_signups_expires_at", "expires_at"), AUTOINCREMENT)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     subscriber_id: Mapped[int] = mapped_column(
         ForeignKey("subscribers.id", ondelete="CASCADE"), index=True, info=person_reference(retention.REQUEST)
     )
     token_hash: Mapped[str] = mapped_column(unique=True)
-    #: The language of the page it was made on; its mail may speak another (its list's).
+    #: The language of the page; its mail may use that of the list.
     language: Mapped[str]
-    #: The words of the box that was ticked.
+    #: The consent text of the ticked box.
     wording_id: Mapped[int] = mapped_column(ForeignKey("wordings.id"))
-    #: The words of the tracking box; NULL where it was left empty.
+    #: The text of the tracking box; NULL where it was not ticked.
     tracking_wording_id: Mapped[int | None] = mapped_column(ForeignKey("wordings.id"))
     #: The person does not want to be measured; carried out when the link comes back.
     refuses_tracking: Mapped[bool] = mapped_column(default=False)
-    #: The cookie of the browser that signed up, as a hash; NULL where there was no browser.
+    #: Hash of the signup browser's cookie; NULL where there was no browser.
     browser_hash: Mapped[str | None]
-    #: The site its form stood on, for the funnel; NULL where there was no form.
+    #: The host of the page with the form, for the funnel; NULL where there was no form.
     form_host: Mapped[str | None]
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]
@@ -56,7 +56,7 @@ class SignupList(Base):
 
 
 class FunnelStep(enum.Enum):
-    """A step on the way from the form to the subscription."""
+    """A step of the opt-in funnel."""
 
     SHOWN = "shown"
     SENT_IN = "sent_in"
@@ -66,7 +66,7 @@ class FunnelStep(enum.Enum):
 
 
 class FunnelCount(Base):
-    """How often a step was taken on a day. Nothing here points to anyone."""
+    """How often a step was taken on a day. Holds no personal data."""
 
     __tablename__ = "funnel"
 
@@ -78,6 +78,6 @@ class FunnelCount(Base):
     #: The host of the page with the form.
     form_host: Mapped[str] = mapped_column(primary_key=True)
     step: Mapped[FunnelStep] = mapped_column(primary_key=True)
-    #: Several rows share a count, so that two processes do not wait for each other's row.
+    #: A count is spread over several rows, so that processes do not contend for one row lock.
     shard: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     count: Mapped[int]

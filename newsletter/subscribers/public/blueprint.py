@@ -1,4 +1,4 @@
-"""What the public pages of subscribers share: their blueprint, where a request came from, the way on."""
+"""Blueprint and common functions of the public subscriber pages."""
 
 from functools import lru_cache
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -17,26 +17,26 @@ from newsletter.web.i18n import language
 bp = Blueprint("subscribers", __name__)
 
 
-def visit(form_url: str | None = None) -> Visit:
-    """Return where this request came from, as the evidence wants it; the form's address if it is known."""
-    return visit_of(request, form_url)
+def current_visit(form_url: str | None = None) -> Visit:
+    """Return the origin of this request for the evidence; ``form_url`` is the page with the form."""
+    return visit_from(request, form_url)
 
 
-def visit_of(asked: Request, form_url: str | None = None) -> Visit:
-    """Do as ``visit`` for a request that has not reached Flask."""
-    page = _page(form_url or asked.referrer or "") or _page_of(
+def visit_from(asked: Request, form_url: str | None = None) -> Visit:
+    """Return the same as ``current_visit`` for a request outside Flask."""
+    page = _page_url(form_url or asked.referrer or "") or _request_page_url(
         asked.scheme, asked.host, asked.root_path + asked.path
     )
     return Visit(ip=client_ip(asked), user_agent=user_agent(asked), form_url=page)
 
 
 @lru_cache(maxsize=100)
-def _page_of(scheme: str, host: str, path: str) -> str | None:
-    return _page(f"{scheme}://{host}{quote(path)}")
+def _request_page_url(scheme: str, host: str, path: str) -> str | None:
+    return _page_url(f"{scheme}://{host}{quote(path)}")
 
 
-def _page(url: str) -> str | None:
-    """Return the address of a page without query and fragment; None for what is no such address."""
+def _page_url(url: str) -> str | None:
+    """Return an http(s) URL without user, query, fragment and token, at most 500 characters; else None."""
     try:
         page = urlsplit(url)
     except ValueError:
@@ -44,11 +44,11 @@ def _page(url: str) -> str | None:
     host = page.netloc.rpartition("@")[2]
     if page.scheme not in {"http", "https"} or not host:
         return None
-    return urlunsplit((page.scheme, host, _without_token(page.path), "", ""))[:500]
+    return urlunsplit((page.scheme, host, _strip_token(page.path), "", ""))[:500]
 
 
-def _without_token(path: str) -> str:
-    """Leave out the token of our own pages: it opens the person's details."""
+def _strip_token(path: str) -> str:
+    """Remove the token from a path of our own pages: it gives access to personal details."""
     first, _slash, token = path.removeprefix("/").partition("/")
     return f"/{first}" if token and first in {"confirm", "cancel", "unsubscribe", "preferences"} else path
 
@@ -57,8 +57,8 @@ def preferences_url(subscriber: Subscriber) -> str:
     return url_for("subscribers.preferences", token=links.PREFERENCES.make(subscriber.id), lang=language())
 
 
-def gone() -> ResponseReturnValue:
-    """Answer a genuine link of someone who is no longer here: honest, and never an error."""
+def not_subscribed_page() -> ResponseReturnValue:
+    """Render the page for a genuine link of a person who is no longer known; not an error."""
     return message_page(
         _("You are not on the list"),
         _("This address has no subscription with us, and nothing will be sent to it."),

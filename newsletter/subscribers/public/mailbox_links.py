@@ -1,6 +1,6 @@
-"""The pages behind fresh links: another address, allowing tracking, another language.
+"""Public pages of one-time links: change of address, consent to tracking, change of language.
 
-A GET changes nothing here; a POST needs only its token, and uses it up.
+A GET changes nothing; a POST needs only its token, and uses it up.
 """
 
 from flask import Blueprint, render_template, request
@@ -10,11 +10,11 @@ from flask_babel import gettext as _
 from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.errors import AddressInvalid
-from newsletter.subscribers.addresses import mask
-from newsletter.subscribers.consent.texts import wording_text
+from newsletter.subscribers.addresses import mask_address
+from newsletter.subscribers.consent.texts import get_consent_text
 from newsletter.subscribers.models import LinkPurpose, Purpose, Subscriber
 from newsletter.subscribers.one_time_links import find_link
-from newsletter.subscribers.public.blueprint import preferences_url, visit
+from newsletter.subscribers.public.blueprint import current_visit, preferences_url
 from newsletter.subscribers.self_service.change_address import confirm_change, request_change
 from newsletter.subscribers.self_service.preferences import confirm_choice
 from newsletter.web.app import message_page
@@ -49,7 +49,7 @@ def ask_for_address(token: str) -> ResponseReturnValue:
 @bp.get("/new-address/<token>")
 def new_address(token: str) -> ResponseReturnValue:
     link = find_link(token, LinkPurpose.NEW_ADDRESS, now=utcnow())
-    return render_template("public/new_address.html", masked=mask(link.new_address or ""))
+    return render_template("public/new_address.html", masked=mask_address(link.new_address or ""))
 
 
 @bp.post("/new-address/<token>")
@@ -58,9 +58,9 @@ def take_new_address(token: str) -> ResponseReturnValue:
     db.session.commit()
     return message_page(
         _("Your address has been changed"),
-        _("From now on we write to this address: %(address)s", address=mask(subscriber.address)),
+        _("From now on we write to this address: %(address)s", address=mask_address(subscriber.address)),
         _("We told the old address about the change."),
-        actions=[_to_details(subscriber)],
+        actions=[_details_action(subscriber)],
         tone="ok",
     )
 
@@ -71,16 +71,16 @@ def choice(token: str) -> ResponseReturnValue:
     return render_template(
         "public/choice.html",
         mail_language=NATIVE_NAMES[link.language] if link.language else None,
-        tracking_text=wording_text(Purpose.TRACKING, language()) if link.allows_tracking else None,
+        tracking_text=get_consent_text(Purpose.TRACKING, language()) if link.allows_tracking else None,
     )
 
 
 @bp.post("/choice/<token>")
 def make_choice(token: str) -> ResponseReturnValue:
-    subscriber = confirm_choice(token, language=language(), now=utcnow(), visit=visit())
+    subscriber = confirm_choice(token, language=language(), now=utcnow(), visit=current_visit())
     db.session.commit()
-    return message_page(_("Your changes have been saved."), actions=[_to_details(subscriber)], tone="ok")
+    return message_page(_("Your changes have been saved."), actions=[_details_action(subscriber)], tone="ok")
 
 
-def _to_details(subscriber: Subscriber) -> dict[str, str]:
+def _details_action(subscriber: Subscriber) -> dict[str, str]:
     return {"label": _("Own subscription details"), "url": preferences_url(subscriber)}

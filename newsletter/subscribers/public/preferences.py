@@ -1,4 +1,4 @@
-"""The person's own details. A GET changes nothing here."""
+"""Public page of a subscriber's own details. A GET changes nothing."""
 
 from collections.abc import Sequence
 
@@ -10,18 +10,18 @@ from newsletter.clock import utcnow
 from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.subscribers import links
-from newsletter.subscribers.addresses import mask
-from newsletter.subscribers.consent.tracking import ALLOW, REFUSE, measured_states, question
+from newsletter.subscribers.addresses import mask_address
+from newsletter.subscribers.consent.tracking import ALLOW, REFUSE, states_allowing_tracking, tracking_question
 from newsletter.subscribers.lists import all_lists, get_lists
 from newsletter.subscribers.models import LinkPurpose, Subscriber
 from newsletter.subscribers.one_time_links import send_link
-from newsletter.subscribers.public.blueprint import bp, gone, visit
+from newsletter.subscribers.public.blueprint import bp, current_visit, not_subscribed_page
 from newsletter.subscribers.self_service import unsubscribe
-from newsletter.subscribers.self_service.preferences import Choice, save_choice
+from newsletter.subscribers.self_service.preferences import PreferenceChoice, apply_choice
 from newsletter.web.i18n import NATIVE_NAMES, language, supported_language
 
-#: What the buttons of the own-details page ask for that goes through the mailbox first.
-BY_LINK = {
+#: Actions of the page that need a one-time link first.
+ONE_TIME_LINK_ACTIONS = {
     "address": LinkPurpose.ADDRESS,
     "copy": LinkPurpose.COPY,
     "erase": LinkPurpose.ERASURE,
@@ -31,20 +31,20 @@ BY_LINK = {
 @bp.get("/preferences/<token>")
 def preferences(token: str) -> ResponseReturnValue:
     subscriber = unsubscribe.find_subscriber(*links.PREFERENCES.read(token))
-    return _show_preferences(subscriber) if subscriber else gone()
+    return _show_preferences(subscriber) if subscriber else not_subscribed_page()
 
 
 @bp.post("/preferences/<token>")
 def save_preferences(token: str) -> ResponseReturnValue:
     subscriber = unsubscribe.find_subscriber(*links.PREFERENCES.read(token), lock=True)
     if subscriber is None:
-        return gone()
-    if (purpose := BY_LINK.get(request.form.get("action", ""))) is not None:
+        return not_subscribed_page()
+    if (purpose := ONE_TIME_LINK_ACTIONS.get(request.form.get("action", ""))) is not None:
         send_link(subscriber, purpose, now=utcnow())
         db.session.commit()
         return _show_preferences(subscriber, sent_link=True)
-    choice = _read_choice(request.form)
-    done = save_choice(subscriber, choice, language=language(), now=utcnow(), visit=visit())
+    choice = _parse_choice(request.form)
+    done = apply_choice(subscriber, choice, language=language(), now=utcnow(), visit=current_visit())
     db.session.commit()
     return _show_preferences(
         subscriber,
@@ -54,20 +54,20 @@ def save_preferences(token: str) -> ResponseReturnValue:
     )
 
 
-def _read_choice(posted: MultiDict[str, str]) -> Choice:
+def _parse_choice(posted: MultiDict[str, str]) -> PreferenceChoice:
     if posted.get("action") == "leave":
-        return Choice(lists=())
+        return PreferenceChoice(lists=())
     tongue = posted.get("mail_language")
-    return Choice(
+    return PreferenceChoice(
         lists=tuple(get_lists(posted.getlist("lists"))),
-        wants_tracking=_read_tracking(posted.get("tracking")),
+        wants_tracking=_parse_tracking(posted.get("tracking")),
         language=tongue if tongue in current_settings().languages else None,
     )
 
 
-def _read_tracking(posted: str | None) -> bool | None:
+def _parse_tracking(posted: str | None) -> bool | None:
     """Return what the box says, which allows or refuses by the mode in force."""
-    asked = question(language())
+    asked = tracking_question(language())
     if asked is None:
         return None
     return posted == ALLOW if asked.value == ALLOW else posted != REFUSE
@@ -94,10 +94,10 @@ def _show_preferences(
     ]
     return render_template(
         "public/preferences.html",
-        masked=mask(subscriber.address),
+        masked=mask_address(subscriber.address),
         lists=lists,
-        tracking=question(language()),
-        is_measured=subscriber.tracking in measured_states(),
+        tracking=tracking_question(language()),
+        is_measured=subscriber.tracking in states_allowing_tracking(),
         mail_language=supported_language(subscriber.language),
         mail_languages={code: NATIVE_NAMES[code] for code in current_settings().languages},
         saved=saved,

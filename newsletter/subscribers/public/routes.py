@@ -1,9 +1,9 @@
-"""The pages a visitor and a recipient see. A GET changes nothing here; a POST needs only its token."""
+"""Registers the public pages on their blueprint. A GET changes nothing; a POST needs only its token."""
 
 from newsletter.subscribers.public import confirm, preferences, signup, unsubscribe
 from newsletter.subscribers.public.blueprint import bp
 
 __all__ = ["bp"]
 
-#: They add their pages to the blueprint when they are imported.
+#: Modules that add their views to the blueprint when imported.
 PARTS = (signup, confirm, unsubscribe, preferences)

@@ -1,4 +1,4 @@
-"""The signup form, and the neutral page after it."""
+"""Public pages of the signup form, and the neutral page after it."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -9,17 +9,21 @@ from flask_babel import gettext as _
 
 from newsletter.clock import utcnow
 from newsletter.subscribers.abuse import circuit_breaker, honeypot, proof_of_work
-from newsletter.subscribers.consent.texts import wording_text
-from newsletter.subscribers.consent.tracking import question
+from newsletter.subscribers.consent.texts import get_consent_text
+from newsletter.subscribers.consent.tracking import tracking_question
 from newsletter.subscribers.lists import all_lists
 from newsletter.subscribers.models import FunnelStep, MailingList, Purpose
-from newsletter.subscribers.public.blueprint import bp, visit
-from newsletter.subscribers.public.fast_path import REFUSAL
+from newsletter.subscribers.public.blueprint import bp, current_visit
+from newsletter.subscribers.public.fast_path import REFUSAL_KEY
 from newsletter.subscribers.signup import funnel
 from newsletter.subscribers.signup import request as signup_request
-from newsletter.subscribers.signup.browser_cookie import is_a_look, make_browser_secret, remember_browser
-from newsletter.subscribers.signup.form import FilledForm, empty_form, read_form
-from newsletter.subscribers.signup.queue import HeldUp, take_in
+from newsletter.subscribers.signup.browser_cookie import (
+    is_user_navigation,
+    make_browser_secret,
+    set_browser_cookie,
+)
+from newsletter.subscribers.signup.form import FormState, empty_form, read_form
+from newsletter.subscribers.signup.queue import HeldUp, enqueue_signup
 from newsletter.subscribers.signup.request import SignupForm
 from newsletter.web.app import embed_arguments, message_page
 from newsletter.web.i18n import choose_language, language, translate
@@ -32,10 +36,10 @@ def home() -> ResponseReturnValue:
 
 @bp.get("/subscribe")
 def subscribe() -> ResponseReturnValue:
-    offered = _offered()
-    if is_a_look():
-        host = funnel.host_of(request.base_url)
-        funnel.note(FunnelStep.SHOWN, offered, language=language(), form_host=host, now=utcnow())
+    offered = _offered_lists()
+    if is_user_navigation():
+        host = funnel.host_of_url(request.base_url)
+        funnel.buffer_view(FunnelStep.SHOWN, offered, language=language(), form_host=host, now=utcnow())
     return _show_form(empty_form(offered))
 
 
@@ -47,11 +51,11 @@ def sign_up() -> ResponseReturnValue:
     if filled.request is None:
         return _show_form(filled), 422
     try:
-        _let_in(filled.request)
+        _enqueue_form(filled.request)
     except HeldUp:
-        return _show_busy(filled)
+        return _show_proof_of_work(filled)
     sent_url = url_for("subscribers.sent", lang=tongue, **embed_arguments())
-    return remember_browser(redirect(sent_url, 303), secret)
+    return set_browser_cookie(redirect(sent_url, 303), secret)
 
 
 @bp.get("/subscribe/challenge")
@@ -63,7 +67,7 @@ def challenge() -> ResponseReturnValue:
 def sent() -> ResponseReturnValue:
     return message_page(
         _("Check your e-mail"),
-        translate(signup_request.ANSWER),
+        translate(signup_request.NEUTRAL_ANSWER),
         _("Did no mail come? Check the address and fill in the form again. We send it at most once a day."),
         actions=[
             {
@@ -75,41 +79,45 @@ def sent() -> ResponseReturnValue:
     )
 
 
-def _let_in(form: SignupForm) -> None:
-    if (refusal := request.environ.get(REFUSAL)) is not None:  # counted already
+def _enqueue_form(form: SignupForm) -> None:
+    if (
+        refusal := request.environ.get(REFUSAL_KEY)
+    ) is not None:  # refused on the fast path, and counted there
         raise refusal
-    take_in(
+    enqueue_signup(
         form,
         now=utcnow(),
-        visit=visit(),
+        visit=current_visit(),
         solution=request.form.get("altcha", ""),
-        is_trapped=honeypot.is_caught(request.form, utcnow()),
+        is_trapped=honeypot.is_automated(request.form, utcnow()),
     )
 
 
-def _show_form(filled: FilledForm) -> str:
+def _show_form(filled: FormState) -> str:
     return render_template(
         "public/subscribe.html",
         form=filled,
-        lists=_offered(),
+        lists=_offered_lists(),
         action=url_for(
             "subscribers.subscribe", **{"lists": request.args.getlist("lists")} | embed_arguments()
         ),
-        consent_text=wording_text(Purpose.NEWSLETTER, language()),
-        tracking=question(language()),
-        shown=honeypot.stamp(request.form, utcnow()),
-        busy_minutes=-(-circuit_breaker.seconds_left(utcnow()) // 60) if circuit_breaker.is_open() else None,
+        consent_text=get_consent_text(Purpose.NEWSLETTER, language()),
+        tracking=tracking_question(language()),
+        shown=honeypot.make_shown_at_token(request.form, utcnow()),
+        busy_minutes=-(-circuit_breaker.retry_after_seconds(utcnow()) // 60)
+        if circuit_breaker.is_open()
+        else None,
     )
 
 
-def _show_busy(filled: FilledForm) -> Response:
-    """Ask for a proof of work, or for patience where no script runs; what was filled in stays."""
+def _show_proof_of_work(filled: FormState) -> Response:
+    """Render the form with a proof-of-work challenge, keeping its input; without scripts, ask to wait."""
     response = make_response(_show_form(filled), HTTPStatus.TOO_MANY_REQUESTS)
-    response.headers["Retry-After"] = str(circuit_breaker.seconds_left(utcnow()))
+    response.headers["Retry-After"] = str(circuit_breaker.retry_after_seconds(utcnow()))
     return response
 
 
-def _offered() -> Sequence[MailingList]:
-    """Return the lists that the form's own address names, else all of them."""
+def _offered_lists() -> Sequence[MailingList]:
+    """Return the lists named in the query, else all."""
     named = request.args.getlist("lists")
     return [item for item in all_lists() if item.slug in named] or all_lists()

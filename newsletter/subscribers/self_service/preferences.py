@@ -1,7 +1,7 @@
-"""The own-details page: which lists, in which language, and whether opens and clicks may be measured.
+"""Preferences of a subscriber: lists, language and tracking.
 
-Whoever was forwarded a newsletter holds this page too. So leaving and refusing work at once, and
-what gives us more than we had waits for a link in the mailbox.
+Anyone who was forwarded a newsletter can open this page. So unsubscribing and refusing tracking take
+effect at once; whatever extends the consent needs a link sent to the mailbox.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from datetime import datetime
 from newsletter.ledger import audit
 from newsletter.subscribers.addresses import Address
 from newsletter.subscribers.consent.evidence import Visit
-from newsletter.subscribers.consent.tracking import choose_tracking, measured_states
+from newsletter.subscribers.consent.tracking import choose_tracking, states_allowing_tracking
 from newsletter.subscribers.models import LinkPurpose, MailingList, Subscriber, SubscriptionStatus
 from newsletter.subscribers.one_time_links import send_link, use_link
 from newsletter.subscribers.self_service import unsubscribe
@@ -20,8 +20,8 @@ from newsletter.subscribers.signup.store import request_subscription
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """What the person wants from now on. None leaves that choice as it is."""
+class PreferenceChoice:
+    """The chosen preferences. None leaves that one unchanged."""
 
     lists: Sequence[MailingList]
     wants_tracking: bool | None = None
@@ -29,19 +29,19 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
-    """What became of a choice."""
+class SaveResult:
+    """The result of applying a choice."""
 
-    #: Lists that begin when their confirmation mail is answered.
+    #: Lists that wait for confirmation by mail.
     asked: list[MailingList]
-    #: True when tracking or the language waits for a link in the mailbox.
+    #: True when tracking or language waits for a one-time link.
     waits_for_link: bool
 
 
-def save_choice(
-    subscriber: Subscriber, choice: Choice, *, language: str, now: datetime, visit: Visit
-) -> Saved:
-    """Leave the lists not chosen and stop measuring at once; ask the mailbox for everything else."""
+def apply_choice(
+    subscriber: Subscriber, choice: PreferenceChoice, *, language: str, now: datetime, visit: Visit
+) -> SaveResult:
+    """Apply unsubscribes and a refusal of tracking at once; send links to confirm everything else."""
     wanted = {mailing_list.id for mailing_list in choice.lists}
     held = {item.list_id: item.status for item in subscriber.subscriptions}
     leaving = [
@@ -50,7 +50,7 @@ def save_choice(
         if status is SubscriptionStatus.CONFIRMED and list_id not in wanted
     ]
     if leaving:
-        unsubscribe.leave(subscriber, leaving, now=now, method="page", visit=visit)
+        unsubscribe.unsubscribe_from(subscriber, leaving, now=now, method="page", visit=visit)
     if choice.wants_tracking is False:
         choose_tracking(subscriber, granted=False, language=language, now=now, visit=visit)
     asked = [
@@ -59,14 +59,14 @@ def save_choice(
         if held.get(mailing_list.id) not in {SubscriptionStatus.CONFIRMED, SubscriptionStatus.PENDING}
     ]
     if asked:
-        _ask(subscriber, asked, language=language, now=now, visit=visit)
-    return Saved(asked, waits_for_link=_ask_for_more(subscriber, choice, now))
+        _request_lists(subscriber, asked, language=language, now=now, visit=visit)
+    return SaveResult(asked, waits_for_link=_send_choice_link(subscriber, choice, now))
 
 
 def confirm_choice(token: str, *, language: str, now: datetime, visit: Visit) -> Subscriber:
-    """Do what a link of the own-details page asked for; raise FreshLinkExpired.
+    """Apply the choice confirmed by a one-time link; raise FreshLinkExpired.
 
-    ``language`` is that of the page on which the words about tracking were just shown.
+    ``language`` is that of the page which showed the consent text about tracking.
     """
     link, subscriber = use_link(token, LinkPurpose.CHOICE, now=now)
     if link.language is not None and link.language != subscriber.language:
@@ -77,7 +77,7 @@ def confirm_choice(token: str, *, language: str, now: datetime, visit: Visit) ->
     return subscriber
 
 
-def _ask(
+def _request_lists(
     subscriber: Subscriber, lists: list[MailingList], *, language: str, now: datetime, visit: Visit
 ) -> None:
     form = SignupForm(
@@ -89,8 +89,8 @@ def _ask(
     request_subscription(form, now=now, visit=visit, method="page")
 
 
-def _ask_for_more(subscriber: Subscriber, choice: Choice, now: datetime) -> bool:
-    allows = choice.wants_tracking is True and subscriber.tracking not in measured_states()
+def _send_choice_link(subscriber: Subscriber, choice: PreferenceChoice, now: datetime) -> bool:
+    allows = choice.wants_tracking is True and subscriber.tracking not in states_allowing_tracking()
     language = choice.language if choice.language != subscriber.language else None
     if not allows and language is None:
         return False

@@ -1,7 +1,7 @@
-"""The receipt of leaving, and the way back.
+"""Receipt of an unsubscribe, with a link that undoes it.
 
-A newsletter that was forwarded lets its new holder leave in the recipient's name: so the mailbox is
-told, with a link that takes it back.
+The holder of a forwarded newsletter can unsubscribe its recipient, so the mailbox is notified and can
+undo it.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,7 @@ from newsletter.errors import LinkExpired
 from newsletter.mail import outbox
 from newsletter.subscribers import links
 from newsletter.subscribers.consent.evidence import Visit, record_consent
-from newsletter.subscribers.consent.texts import shown_wording
+from newsletter.subscribers.consent.texts import current_wording
 from newsletter.subscribers.models import (
     ConsentKind,
     MailingList,
@@ -22,45 +22,45 @@ from newsletter.subscribers.models import (
 from newsletter.subscribers.signup.request import mail_language
 from newsletter.subscribers.suppressions import find_suppression
 
-#: A leaving can be taken back this long: a page left open must not subscribe anyone next month.
-UNDO_LASTS = timedelta(hours=24)
-#: A receipt for a list at most this often.
-RECEIPT_AFTER = timedelta(hours=24)
+#: How long an unsubscribe can be undone: a page left open must not subscribe anyone next month.
+UNDO_LIFETIME = timedelta(hours=24)
+#: The shortest interval between two receipts for one list.
+RECEIPT_INTERVAL = timedelta(hours=24)
 
 
-def make_undo(subscriber: Subscriber, left_at: datetime) -> str:
-    """Return the token that takes back what was left at this moment."""
+def make_undo_token(subscriber: Subscriber, left_at: datetime) -> str:
+    """Return the token that undoes the unsubscribe of this instant."""
     return links.UNDO.make(subscriber.id, int(left_at.timestamp()))
 
 
-def read_undo(token: str, *, now: datetime) -> tuple[int, datetime]:
-    """Return whose leaving it was and when; raise LinkInvalid, or LinkExpired after UNDO_LASTS."""
+def read_undo_token(token: str, *, now: datetime) -> tuple[int, datetime]:
+    """Return subscriber id and time of an unsubscribe; raise LinkInvalid, or LinkExpired when too late."""
     subscriber_id, second = links.UNDO.read(token)
     left_at = datetime.fromtimestamp(second, UTC)
-    if now >= left_at + UNDO_LASTS:
+    if now >= left_at + UNDO_LIFETIME:
         raise LinkExpired
     return subscriber_id, left_at
 
 
 def lists_left_at(subscriber: Subscriber, left_at: datetime) -> list[MailingList]:
-    """Return the lists that an undo would bring back."""
-    return [subscription.mailing_list for subscription in _left_at(subscriber, left_at)]
+    """Return the lists that an undo would subscribe again."""
+    return [subscription.mailing_list for subscription in _subscriptions_left_at(subscriber, left_at)]
 
 
-def rejoin(
+def undo_unsubscribe(
     subscriber: Subscriber, left_at: datetime, *, language: str, now: datetime, visit: Visit
 ) -> list[MailingList]:
-    """Undo the leaving of this moment: a new consent, and the subscriptions go on.
+    """Undo the unsubscribe of this instant, with a new consent.
 
-    Returns the lists the person is on again; pressing twice changes nothing. Raises LinkExpired
-    when nothing is left to undo: another leaving since then stands, and so does a suppression.
+    Returns the lists that are subscribed again; doing it twice changes nothing. Raises LinkExpired when there
+    is nothing to undo: a later unsubscribe stands, and so does a suppression.
     """
-    ended = _left_at(subscriber, left_at)
+    ended = _subscriptions_left_at(subscriber, left_at)
     if find_suppression(subscriber.address_key) is not None:
         raise LinkExpired
     if not ended:
-        return _still_back(subscriber, left_at)
-    wording = shown_wording(Purpose.NEWSLETTER, language, now)
+        return _lists_resumed_since(subscriber, left_at)
+    wording = current_wording(Purpose.NEWSLETTER, language, now)
     for subscription in ended:
         subscription.status, subscription.unsubscribed_at = SubscriptionStatus.CONFIRMED, None
         subscription.confirmed_at = now
@@ -76,9 +76,9 @@ def rejoin(
     return [subscription.mailing_list for subscription in ended]
 
 
-def send_receipt(subscriber: Subscriber, gone: list[Subscription], now: datetime) -> None:
-    """Tell the mailbox what was left, with the way back; not to someone we must not write to."""
-    due = [item for item in gone if item.receipt_at is None or item.receipt_at <= now - RECEIPT_AFTER]
+def send_unsubscribe_receipt(subscriber: Subscriber, gone: list[Subscription], now: datetime) -> None:
+    """Enqueue the receipt with the undo link, unless the person is suppressed or restricted."""
+    due = [item for item in gone if item.receipt_at is None or item.receipt_at <= now - RECEIPT_INTERVAL]
     if not due or subscriber.restricted_at or find_suppression(subscriber.address_key) is not None:
         return
     for item in gone:
@@ -92,15 +92,15 @@ def send_receipt(subscriber: Subscriber, gone: list[Subscription], now: datetime
         subscriber_id=subscriber.id,
         context={
             "lists": [item.mailing_list.name for item in gone],
-            "undo_url": links.address_of("subscribers.undo", make_undo(subscriber, now), language),
+            "undo_url": links.token_url("subscribers.undo", make_undo_token(subscriber, now), language),
             "left_at": now.isoformat(),
-            "until_at": (now + UNDO_LASTS).isoformat(),
+            "until_at": (now + UNDO_LIFETIME).isoformat(),
         },
     )
 
 
-def _left_at(subscriber: Subscriber, left_at: datetime) -> list[Subscription]:
-    """Return what was left within this second."""
+def _subscriptions_left_at(subscriber: Subscriber, left_at: datetime) -> list[Subscription]:
+    """Return the subscriptions that ended within this second."""
     return [
         item
         for item in subscriber.subscriptions
@@ -111,8 +111,8 @@ def _left_at(subscriber: Subscriber, left_at: datetime) -> list[Subscription]:
     ]
 
 
-def _still_back(subscriber: Subscriber, left_at: datetime) -> list[MailingList]:
-    """Return the lists confirmed since a leaving that has been undone; raise LinkExpired without any."""
+def _lists_resumed_since(subscriber: Subscriber, left_at: datetime) -> list[MailingList]:
+    """Return the lists confirmed since an unsubscribe that was undone; raise LinkExpired if none."""
     back = [
         item.mailing_list
         for item in subscriber.subscriptions

@@ -1,7 +1,7 @@
-"""Leaving works at once, needs no login and no reason, and never fails.
+"""Unsubscribing takes effect at once, needs no login or reason, and never fails (GDPR Art. 7(3)).
 
-Other parts hear of it through the ``left`` signal, sent inside the transaction, so that a campaign
-can count who left after it.
+The signal ``campaign_unsubscribed``, sent inside the transaction, lets other packages count unsubscribes
+by campaign.
 """
 
 from collections.abc import Iterable
@@ -23,31 +23,31 @@ from newsletter.subscribers.models import (
     Subscription,
     SubscriptionStatus,
 )
-from newsletter.subscribers.self_service.undo import send_receipt
+from newsletter.subscribers.self_service.undo import send_unsubscribe_receipt
 
-#: Whoever holds a newsletter can leave in these ways, so its recipient hears of it.
-WITH_RECEIPT = {"page", "one-click", "mail"}
+#: Methods open to anyone who holds a forwarded newsletter, so the mailbox gets a receipt.
+RECEIPT_METHODS = {"page", "one-click", "mail"}
 
-#: The lists of a campaign, by the name of a table on a rung above.
+#: The lists of a campaign; the table belongs to a package above.
 _campaign_lists = sa.table("campaign_lists", sa.column("campaign_id"), sa.column("list_id"))
 
-#: Sent with ``campaign_id``, ``subscriber_id`` and ``now`` when a newsletter's own link was used.
-left = Namespace().signal("left")
+#: Signal, sent with ``campaign_id``, ``subscriber_id`` and ``now`` when the link of a campaign was used.
+campaign_unsubscribed = Namespace().signal("left")
 
 
-def read_link(token: str) -> tuple[int, int, int]:
-    """Return the subscriber, list and campaign of a link; raise LinkInvalid if it is not ours."""
+def read_unsubscribe_token(token: str) -> tuple[int, int, int]:
+    """Return subscriber id, list id and campaign id of a token; raise LinkInvalid."""
     subscriber_id, list_id, campaign_id = links.UNSUBSCRIBE.read(token)
     return subscriber_id, list_id, campaign_id
 
 
 def find_subscriber(subscriber_id: int, *, lock: bool = False) -> Subscriber | None:
-    """Return the person, or None once they have been purged or erased."""
+    """Return the subscriber, or None after a purge or erasure."""
     return db.session.get(Subscriber, subscriber_id, with_for_update=lock or None)
 
 
 def confirmed_lists(subscriber: Subscriber) -> list[MailingList]:
-    """Return the lists a person is on."""
+    """Return the lists a subscriber is confirmed on."""
     return [
         subscription.mailing_list
         for subscription in subscriber.subscriptions
@@ -55,17 +55,17 @@ def confirmed_lists(subscriber: Subscriber) -> list[MailingList]:
     ]
 
 
-def lists_of_link(subscriber: Subscriber, list_id: int, campaign_id: int) -> list[MailingList]:
-    """Return the lists to leave so that what this link stood in no longer comes.
+def lists_of_token(subscriber: Subscriber, list_id: int, campaign_id: int) -> list[MailingList]:
+    """Return the lists to unsubscribe from so that the newsletter of this link no longer comes.
 
-    A newsletter that went to several lists goes on coming while the person is on any of them.
+    A newsletter sent to several lists keeps coming while the subscriber is on any of them.
     """
     went_to = sa.select(_campaign_lists.c.list_id).where(_campaign_lists.c.campaign_id == campaign_id)
     meant = {list_id, *(db.session.scalars(went_to) if campaign_id else ())}
     return [mailing_list for mailing_list in confirmed_lists(subscriber) if mailing_list.id in meant]
 
 
-def leave(
+def unsubscribe_from(
     subscriber: Subscriber,
     list_ids: Iterable[int] | None,
     *,
@@ -74,11 +74,10 @@ def leave(
     visit: Visit,
     campaign_id: int = 0,
 ) -> list[MailingList]:
-    """End the subscriptions to these lists, or to all when None, and return the lists left now.
+    """End the subscriptions to these lists, or to all when None; return the lists ended now.
 
-    Leaving twice changes nothing. A request still pending for a list is left alone: it ends by
-    itself unless its link comes back. A receipt goes to the mailbox where anyone who was forwarded
-    a newsletter could have done it.
+    Unsubscribing twice changes nothing. A pending subscription is left alone: it expires unless it is
+    confirmed. A receipt is sent for the RECEIPT_METHODS.
     """
     chosen = None if list_ids is None else set(list_ids)
     gone = [
@@ -97,22 +96,24 @@ def leave(
             method=method,
             visit=visit,
         )
-        _note(subscriber, restore_journal.LEFT, now, {"list": subscription.list_id, "method": method})
+        _append_to_journal(
+            subscriber, restore_journal.LEFT, now, {"list": subscription.list_id, "method": method}
+        )
     if gone and campaign_id:
-        left.send(campaign_id=campaign_id, subscriber_id=subscriber.id, now=now)
-    if method in WITH_RECEIPT:
-        send_receipt(subscriber, gone, now)
+        campaign_unsubscribed.send(campaign_id=campaign_id, subscriber_id=subscriber.id, now=now)
+    if method in RECEIPT_METHODS:
+        send_unsubscribe_receipt(subscriber, gone, now)
     return [subscription.mailing_list for subscription in gone]
 
 
-def _note(subscriber: Subscriber, act: str, now: datetime, told: dict[str, Any]) -> None:
-    """Write a wish down where a restored backup cannot undo it."""
+def _append_to_journal(subscriber: Subscriber, act: str, now: datetime, told: dict[str, Any]) -> None:
+    """Append an act to the restore journal, so that a restored backup cannot undo it."""
     line = JournalEntry(now, subscriber.address_hash, act, subscriber.id, subscriber.created_at, told)
     restore_journal.append_before_commit(line)
 
 
-def has_left_everything(subscriber_id: int) -> bool:
-    """Tell whether nothing holds a person here any more."""
+def has_no_subscriptions(subscriber_id: int) -> bool:
+    """Return whether a subscriber has no pending or confirmed subscription."""
     living = sa.select(Subscription.id).where(
         Subscription.subscriber_id == subscriber_id,
         Subscription.status != SubscriptionStatus.UNSUBSCRIBED,

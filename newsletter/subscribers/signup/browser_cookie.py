@@ -1,8 +1,8 @@
-"""The one cookie of the public pages: it knows the browser that signed up.
+"""Cookie of the browser that signed up, and the test whether a request is a navigation by a person.
 
-Mail scanners follow links and some run scripts, so opening a confirmation link must not confirm.
-The browser that signed up is no scanner: when the link comes back in it, with this cookie, one
-click is enough. The cookie is sent to confirmation pages only and ends with the link.
+Mail scanners follow links and some run scripts, so opening a confirmation link must not confirm by
+itself. A request with this cookie comes from the browser that signed up, so it may confirm at once. The
+cookie is sent to the confirmation pages only and expires with the link.
 """
 
 import secrets
@@ -12,42 +12,48 @@ from werkzeug import Response
 from werkzeug.http import dump_cookie
 
 from newsletter.subscribers.models import Signup
-from newsletter.subscribers.signup.request import LINK_LASTS
+from newsletter.subscribers.signup.request import LINK_LIFETIME
 from newsletter.web.signed_tokens import hash_secret
 
-COOKIE = "signup"
-PATH = "/confirm"
+COOKIE_NAME = "signup"
+COOKIE_PATH = "/confirm"
 
 
 def make_browser_secret() -> tuple[str, str]:
-    """Return a new value for the cookie and the hash of it that the signup keeps."""
+    """Return a new cookie value and its hash, which the signup stores."""
     secret = secrets.token_urlsafe(18)
     return secret, hash_secret(secret.encode())
 
 
-def remember_browser(response: Response, secret: str) -> Response:
-    """Give the cookie to the browser. Every signup gets one, whatever its address is to us."""
-    response.headers.add("Set-Cookie", cookie(secret, is_secure=request.is_secure))
+def set_browser_cookie(response: Response, secret: str) -> Response:
+    """Set the cookie on the response. Every signup gets one, whether or not its address is known."""
+    response.headers.add("Set-Cookie", cookie_header(secret, is_secure=request.is_secure))
     return response
 
 
-def cookie(secret: str, *, is_secure: bool) -> str:
-    """Return the header that gives the cookie."""
+def cookie_header(secret: str, *, is_secure: bool) -> str:
+    """Return the value of the Set-Cookie header."""
     return dump_cookie(
-        COOKIE, secret, max_age=LINK_LASTS, path=PATH, secure=is_secure, httponly=True, samesite="Lax"
+        COOKIE_NAME,
+        secret,
+        max_age=LINK_LIFETIME,
+        path=COOKIE_PATH,
+        secure=is_secure,
+        httponly=True,
+        samesite="Lax",
     )
 
 
-def is_a_look() -> bool:
-    """Tell whether a page was asked for to be seen: neither HEAD nor fetched ahead."""
+def is_user_navigation() -> bool:
+    """Return whether a person navigated to the page: a GET that is no prefetch (Sec-Purpose, Purpose)."""
     return request.method == "GET" and not any(
         "prefetch" in request.headers.get(name, "") for name in ("Sec-Purpose", "Purpose")
     )
 
 
-def is_the_browser_that_signed_up(signup: Signup) -> bool:
-    """Tell whether this request is a person opening the link in the browser that signed up."""
-    if not is_a_look():
+def is_signup_browser(signup: Signup) -> bool:
+    """Return whether this is a navigation in the browser that made the signup."""
+    if not is_user_navigation():
         return False
-    secret = request.cookies.get(COOKIE, "")
+    secret = request.cookies.get(COOKIE_NAME, "")
     return bool(secret) and hash_secret(secret.encode()) == signup.browser_hash

@@ -1,4 +1,4 @@
-"""What happens when the link comes back: the subscription begins, or the request is taken back."""
+"""Confirmation, cancellation and expiry of signups (double opt-in)."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -27,34 +27,39 @@ from newsletter.subscribers.models import (
     TrackingState,
 )
 from newsletter.subscribers.signup import funnel, mail_quota
-from newsletter.subscribers.signup.confirmation_flags import remarks_on
-from newsletter.subscribers.signup.request import LINK_LASTS, ListMissing, links_of_subscriber, mail_language
-from newsletter.subscribers.suppressions import lift_by_confirming, suppress
+from newsletter.subscribers.signup.confirmation_flags import flag_confirmation
+from newsletter.subscribers.signup.request import (
+    LINK_LIFETIME,
+    ListMissing,
+    mail_language,
+    subscriber_mail_context,
+)
+from newsletter.subscribers.suppressions import lift_after_confirmation, suppress
 from newsletter.web.signed_tokens import hash_secret
 
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """What a confirmation link led to."""
+    """The result of a confirmation link."""
 
     subscriber: Subscriber
     lists: list[MailingList]
-    #: True when the link had been used before, and nothing changed now.
+    #: True when the signup had been confirmed before, and nothing changed now.
     already: bool
 
 
-def find_request(token: str, *, now: datetime, lock: bool = False) -> Signup:
-    """Return the signup a confirmation link points at.
+def find_signup(token: str, *, now: datetime, lock: bool = False) -> Signup:
+    """Return the signup of a confirmation link, locked with ``lock``.
 
-    Raises LinkInvalid for a link that is not ours, LinkExpired for one whose time is over or whose
-    request has been taken back.
+    Raises LinkInvalid for a link that is not signed by us, LinkExpired for one past its lifetime or whose
+    signup has been deleted.
     """
     secret, issued = links.CONFIRM.read(token)
     statement = sa.select(Signup).where(Signup.token_hash == hash_secret(secret))
     if lock:
         statement = statement.with_for_update()
     signup = db.session.scalar(statement)
-    overdue = now >= datetime.fromtimestamp(issued, UTC) + LINK_LASTS
+    overdue = now >= datetime.fromtimestamp(issued, UTC) + LINK_LIFETIME
     if signup is None or (overdue and signup.confirmed_at is None):
         raise LinkExpired
     return signup
@@ -63,30 +68,30 @@ def find_request(token: str, *, now: datetime, lock: bool = False) -> Signup:
 def confirm(
     token: str, *, now: datetime, visit: Visit, method: str = "button", chosen: Collection[str] | None = None
 ) -> Confirmation:
-    """Confirm the subscriptions a signup asked for, and put the activation mail in the outbox.
+    """Confirm the subscriptions a signup asked for and enqueue the activation mail.
 
-    ``chosen`` has the slugs of the lists to confirm where the person left some out; those end here.
-    A second visit changes nothing: the first consent is the one that counts, and someone who has
-    left since stays away. Raises ListMissing when ``chosen`` has none of the lists.
+    ``chosen`` has the slugs of the lists to confirm when the person deselected some; the others end here.
+    Confirming twice changes nothing: the first consent is the one that counts, and who has unsubscribed since
+    stays unsubscribed. Raises ListMissing when ``chosen`` has none of the lists.
     """
-    signup = find_request(token, now=now, lock=True)
+    signup = find_signup(token, now=now, lock=True)
     subscriber = db.session.scalars(
         sa.select(Subscriber).where(Subscriber.id == signup.subscriber_id).with_for_update()
     ).one()
     if signup.confirmed_at is not None:
-        return confirmed_before(signup)
+        return get_earlier_confirmation(signup)
     lists = [item for item in signup.lists if chosen is None or item.slug in chosen]
     if not lists:
         raise ListMissing
-    visit = replace(visit, remarks=remarks_on(subscriber, now=now, visit=visit))
-    _begin(signup, subscriber, lists, now=now, method=method, visit=visit)
-    _drop_unasked({subscriber.id})
-    lift_by_confirming(subscriber.address_key, now=now)
-    mail_quota.give_back(subscriber.address_hash, [mailing_list.id for mailing_list in lists])
+    visit = replace(visit, remarks=flag_confirmation(subscriber, now=now, visit=visit))
+    _confirm_subscriptions(signup, subscriber, lists, now=now, method=method, visit=visit)
+    _delete_unrequested_subscriptions({subscriber.id})
+    lift_after_confirmation(subscriber.address_key, now=now)
+    mail_quota.release(subscriber.address_hash, [mailing_list.id for mailing_list in lists])
     subscriber.language = mail_language(lists, signup.language)
-    _welcome(subscriber, lists, now)
+    _enqueue_activation_mail(subscriber, lists, now)
     if signup.form_host is not None:
-        funnel.record(
+        funnel.record_step(
             FunnelStep.CONFIRMED,
             [mailing_list.id for mailing_list in lists],
             language=signup.language,
@@ -96,8 +101,8 @@ def confirm(
     return Confirmation(subscriber, lists, already=False)
 
 
-def confirmed_before(signup: Signup) -> Confirmation:
-    """Return what a link that has been used led to; raise LinkExpired for someone who has left since."""
+def get_earlier_confirmation(signup: Signup) -> Confirmation:
+    """Return the confirmation of a used link; raise LinkExpired when no list is subscribed any more."""
     subscriber = db.session.get_one(Subscriber, signup.subscriber_id)
     held = {
         subscription.list_id
@@ -110,20 +115,20 @@ def confirmed_before(signup: Signup) -> Confirmation:
     return Confirmation(subscriber, lists, already=True)
 
 
-def find_cancellable(token: str) -> tuple[Signup | None, int]:
-    """Return the request a cancel link points at, None when it is gone, and whose it was."""
+def find_signup_to_cancel(token: str) -> tuple[Signup | None, int]:
+    """Return the signup of a cancel link, None when it is gone, and its subscriber's id."""
     signup_id, subscriber_id = links.CANCEL.read(token)
     signup = db.session.get(Signup, signup_id, with_for_update=True)
     return (signup if signup and signup.subscriber_id == subscriber_id else None), subscriber_id
 
 
 def cancel(signup: Signup) -> None:
-    """Take back a request that has not been confirmed: its rows go at once."""
-    withdraw_requests([signup])
+    """Delete a signup that has not been confirmed."""
+    delete_pending_signups([signup])
 
 
-def may_disown(signup: Signup) -> bool:
-    """Tell whether the address may be blocked: one that has subscriptions keeps getting its mail."""
+def may_suppress_unrequested(signup: Signup) -> bool:
+    """Return whether the address may be suppressed: not while it has a confirmed subscription."""
     return not db.session.scalar(
         sa.select(
             sa.exists().where(
@@ -134,12 +139,13 @@ def may_disown(signup: Signup) -> bool:
     )
 
 
-def disown(signup: Signup, *, now: datetime) -> None:
-    """Erase every open request for an address whose owner made none, and let nobody ask for it again.
+def suppress_unrequested(signup: Signup, *, now: datetime) -> None:
+    """Delete all pending signups of an address whose owner made none, and suppress it as not requested.
 
-    Only staff can lift that. Where ``may_disown`` says no, the one request is taken back.
+    Only staff can lift that suppression. Where ``may_suppress_unrequested`` is False, only this signup is
+    deleted.
     """
-    if not may_disown(signup):
+    if not may_suppress_unrequested(signup):
         cancel(signup)
         return
     subscriber = db.session.get_one(Subscriber, signup.subscriber_id)
@@ -147,15 +153,18 @@ def disown(signup: Signup, *, now: datetime) -> None:
     open_requests = sa.select(Signup).where(
         Signup.subscriber_id == subscriber.id, Signup.confirmed_at.is_(None)
     )
-    withdraw_requests(list(db.session.scalars(open_requests)))
+    delete_pending_signups(list(db.session.scalars(open_requests)))
     audit.record("requests for an address blocked", actor="person", now=now)
 
 
-def withdraw_requests(signups: list[Signup]) -> int:
-    """Erase unconfirmed requests, and each person nothing else is known of; return how many persons."""
+def delete_pending_signups(signups: list[Signup]) -> int:
+    """Delete unconfirmed signups, and erase subscribers with no other record.
+
+    Returns how many subscribers were erased.
+    """
     people = {signup.subscriber_id for signup in signups}
     db.session.execute(sa.delete(Signup).where(Signup.id.in_([signup.id for signup in signups])))
-    _drop_unasked(people)
+    _delete_unrequested_subscriptions(people)
     strangers = db.session.scalars(
         sa.select(Subscriber.id).where(
             Subscriber.id.in_(people),
@@ -166,12 +175,12 @@ def withdraw_requests(signups: list[Signup]) -> int:
     return len(strangers)
 
 
-def expire_requests(now: datetime, *, batch: int = 500) -> int:
-    """Erase the requests whose link ran out and return how many. Commits after each batch."""
+def delete_expired_signups(now: datetime, *, batch: int = 500) -> int:
+    """Delete unconfirmed signups past their expiry; return how many. Commits after each batch."""
     expired = 0
     overdue = sa.select(Signup).where(Signup.expires_at <= now, Signup.confirmed_at.is_(None)).limit(batch)
     while signups := list(db.session.scalars(overdue.with_for_update(skip_locked=True))):
-        withdraw_requests(signups)
+        delete_pending_signups(signups)
         db.session.commit()
         db.session.expunge_all()
         expired += len(signups)
@@ -179,8 +188,8 @@ def expire_requests(now: datetime, *, batch: int = 500) -> int:
     return expired
 
 
-def _drop_unasked(people: Collection[int]) -> None:
-    """Delete the pending subscriptions that no open request asks for any more."""
+def _delete_unrequested_subscriptions(people: Collection[int]) -> None:
+    """Delete pending subscriptions that no pending signup asks for."""
     still_asked = (
         sa.select(SignupList.list_id)
         .join(Signup, Signup.id == SignupList.signup_id)
@@ -199,7 +208,7 @@ def _drop_unasked(people: Collection[int]) -> None:
     )
 
 
-def _begin(
+def _confirm_subscriptions(
     signup: Signup,
     subscriber: Subscriber,
     lists: list[MailingList],
@@ -208,7 +217,7 @@ def _begin(
     method: str,
     visit: Visit,
 ) -> None:
-    """Begin each subscription, and measuring where that was asked for, with the proof of each."""
+    """Confirm each subscription, and tracking where it was asked for, with a consent record for each."""
     prove = partial(record_consent, ConsentKind.CONFIRMED, subscriber, now=now, method=method, visit=visit)
     for mailing_list in lists:
         _activate(subscriber, mailing_list, now)
@@ -230,7 +239,7 @@ def _activate(subscriber: Subscriber, mailing_list: MailingList, now: datetime) 
             Subscription.subscriber_id == subscriber.id, Subscription.list_id == mailing_list.id
         )
     )
-    if subscription is None:  # another request for this list was cancelled meanwhile
+    if subscription is None:  # another signup for this list was cancelled meanwhile
         subscription = Subscription(subscriber_id=subscriber.id, list_id=mailing_list.id, created_at=now)
         db.session.add(subscription)
     if subscription.status is not SubscriptionStatus.CONFIRMED:
@@ -238,12 +247,12 @@ def _activate(subscriber: Subscriber, mailing_list: MailingList, now: datetime) 
         subscription.unsubscribed_at = None
 
 
-def _welcome(subscriber: Subscriber, lists: list[MailingList], now: datetime) -> None:
+def _enqueue_activation_mail(subscriber: Subscriber, lists: list[MailingList], now: datetime) -> None:
     outbox.enqueue(
         "activated",
         to=subscriber.address,
         language=subscriber.language,
         now=now,
         subscriber_id=subscriber.id,
-        context=links_of_subscriber(subscriber, lists, subscriber.language),
+        context=subscriber_mail_context(subscriber, lists, subscriber.language),
     )

@@ -1,4 +1,4 @@
-"""The signup form: what came in, what is wrong with it, and the checked request."""
+"""Validation of the signup form."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,31 +9,31 @@ from werkzeug.datastructures import MultiDict
 from newsletter.errors import AddressInvalid, NewsletterError
 from newsletter.subscribers.addresses import parse_address
 from newsletter.subscribers.consent.tracking import ALLOW, REFUSE
-from newsletter.subscribers.lists import UnknownList, ids_of
+from newsletter.subscribers.lists import UnknownList, get_list_ids
 from newsletter.subscribers.models import MailingList
 from newsletter.subscribers.signup.request import ConsentMissing, ListMissing, SignupForm
 from newsletter.web.i18n import translate
 
 
 @dataclass(slots=True)
-class FilledForm:
-    """The form as the visitor left it, for showing it again."""
+class FormState:
+    """The submitted values and errors of the form, to render it again."""
 
     values: Mapping[str, Any]
     errors: dict[str, str] = field(default_factory=dict)
-    #: Set when nothing is wrong.
+    #: The validated form; None when there are errors.
     request: SignupForm | None = None
 
 
-def empty_form(lists: Sequence[MailingList]) -> FilledForm:
-    """Return the form as it is first shown: both boxes empty, a list chosen only if there is one."""
+def empty_form(lists: Sequence[MailingList]) -> FormState:
+    """Return the initial form: both boxes unticked, a list chosen only if there is just one."""
     chosen = [lists[0].slug] if len(lists) == 1 else []
-    return FilledForm({"email": "", "lists": chosen, "consent": False, "tracking": ""})
+    return FormState({"email": "", "lists": chosen, "consent": False, "tracking": ""})
 
 
-def read_form(posted: MultiDict[str, str], language: str, browser_hash: str | None = None) -> FilledForm:
-    """Check what was posted; each field names its own error."""
-    filled = FilledForm(
+def read_form(posted: MultiDict[str, str], language: str, browser_hash: str | None = None) -> FormState:
+    """Validate the posted fields; errors are reported by field."""
+    filled = FormState(
         {
             "email": posted.get("email", "")[:320],
             "lists": [slug for slug in posted.getlist("lists") if slug],
@@ -48,7 +48,7 @@ def read_form(posted: MultiDict[str, str], language: str, browser_hash: str | No
     except AddressInvalid as error:
         problems["email"] = error
     try:
-        list_ids = ids_of(filled.values["lists"])
+        list_ids = get_list_ids(filled.values["lists"])
     except UnknownList as error:
         problems["lists"] = error
     if not list_ids:

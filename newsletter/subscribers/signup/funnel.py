@@ -1,9 +1,8 @@
-"""The opt-in funnel: from the form to the subscription, counted by day, list, language and form.
+"""The opt-in funnel: counts of steps by day, list, language and site, without personal data.
 
-Counts only: no cookie, no address, nothing that points to anyone. A step that changes something is
-counted in its own transaction. A page that is only looked at must not wait for the database, so
-looks are noted in memory and stored every few seconds: what a process had noted since then is lost
-when it ends.
+Steps that write (form sent, mail accepted, confirmed) are counted in their own transaction. Page views
+must not wait for the database: they are buffered in memory and flushed every few seconds; what a process
+has buffered is lost when it is killed.
 """
 
 import logging
@@ -31,63 +30,63 @@ from newsletter.subscribers.models import FunnelCount, FunnelStep, MailingList, 
 
 log = logging.getLogger(__name__)
 
-#: Processes share a count by this many rows; on SQLite writers take turns anyway.
+#: Rows that a count is spread over; SQLite has one writer at a time and needs one.
 SHARDS = 16
-#: A stranger can name any site as the one with the form: beyond this many a day they are one.
-HOSTS_A_DAY = 50
-OTHER = "other"
-_HOST = re.compile(r"[a-z0-9.-]{1,253}")
+#: The host of the form is client input: beyond this many a day all are counted as OTHER_HOST.
+MAX_HOSTS_PER_DAY = 50
+OTHER_HOST = "other"
+_HOST_PATTERN = re.compile(r"[a-z0-9.-]{1,253}")
 
-#: Sent with ``counts`` of months that are over, by key, in the transaction that has stored them.
-counted_late = Namespace().signal("counted late")
+#: Signal, sent with ``counts`` by key for months that are over, in the transaction that stores them.
+late_counts_stored = Namespace().signal("counted late")
 
-#: Day, list, language, form, step.
-Key = tuple[date, int, str, str, FunnelStep]
+#: Day, list id, language, host of the form, step.
+CountKey = tuple[date, int, str, str, FunnelStep]
 
 
-class Looks:
-    """What this process has noted and not stored yet."""
+class ViewBuffer:
+    """Page views of this process that have not been flushed yet. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: Counter[Key] = Counter()
+        self._counts: Counter[CountKey] = Counter()
 
-    def add(self, counts: Iterable[Key]) -> None:
-        """Note one look for each."""
+    def add(self, counts: Iterable[CountKey]) -> None:
+        """Count one view for each key."""
         with self._lock:
             self._counts.update(counts)
 
-    def take(self) -> Counter[Key]:
-        """Return everything noted and forget it."""
+    def drain(self) -> Counter[CountKey]:
+        """Return all counts and clear the buffer."""
         with self._lock:
             taken, self._counts = self._counts, Counter()
         return taken
 
 
 def init_app(app: Flask) -> None:
-    """Begin to note looks, and hear of accepted mails."""
-    app.extensions["newsletter.looks"] = Looks()
-    mail_accepted.connect(_record_accepted)
+    """Create the buffer, and connect to the signal of accepted mails."""
+    app.extensions["newsletter.looks"] = ViewBuffer()
+    mail_accepted.connect(_record_mail_accepted)
 
 
-def host_of(form_url: str | None) -> str:
-    """Return the site that a form stands on, as the funnel names it."""
+def host_of_url(form_url: str | None) -> str:
+    """Return the host of the page with the form, or OTHER_HOST."""
     host = (urlsplit(form_url or "").hostname or "").lower()
-    return host if _HOST.fullmatch(host) else OTHER
+    return host if _HOST_PATTERN.fullmatch(host) else OTHER_HOST
 
 
-def note(
+def buffer_view(
     step: FunnelStep, lists: Iterable[MailingList], *, language: str, form_host: str, now: datetime
 ) -> None:
-    """Count a look, without touching the database."""
-    looks: Looks = current_app.extensions["newsletter.looks"]
-    looks.add(keys_of(step, [item.id for item in lists], language=language, form_host=form_host, now=now))
+    """Count a page view in memory."""
+    looks: ViewBuffer = current_app.extensions["newsletter.looks"]
+    looks.add(count_keys(step, [item.id for item in lists], language=language, form_host=form_host, now=now))
 
 
-def note_opened(signup: Signup, *, now: datetime) -> None:
-    """Count a look at a confirmation page."""
+def buffer_page_opened(signup: Signup, *, now: datetime) -> None:
+    """Count a view of a confirmation page in memory."""
     if signup.form_host is not None:
-        note(
+        buffer_view(
             FunnelStep.PAGE_OPENED,
             signup.lists,
             language=signup.language,
@@ -96,27 +95,27 @@ def note_opened(signup: Signup, *, now: datetime) -> None:
         )
 
 
-def record(
+def record_step(
     step: FunnelStep, list_ids: Iterable[int], *, language: str, form_host: str, now: datetime
 ) -> None:
-    """Count a step in the caller's transaction, and store what was noted meanwhile."""
-    record_all(keys_of(step, list_ids, language=language, form_host=form_host, now=now))
+    """Count a step in the caller's transaction, and flush the buffered views with it."""
+    record_steps(count_keys(step, list_ids, language=language, form_host=form_host, now=now))
 
 
-def record_all(keys: Iterable[Key]) -> None:
-    """Count many steps, as ``record`` counts one."""
-    looks: Looks = current_app.extensions["newsletter.looks"]
-    counts = looks.take()
+def record_steps(keys: Iterable[CountKey]) -> None:
+    """Count several steps, as ``record_step`` counts one."""
+    looks: ViewBuffer = current_app.extensions["newsletter.looks"]
+    counts = looks.drain()
     counts.update(keys)
-    _store(counts)
+    _upsert_counts(counts)
 
 
-def store_looks() -> None:
-    """Store what this process has noted. Commits; keeps it all when the database is away."""
-    looks: Looks = current_app.extensions["newsletter.looks"]
-    counts = looks.take()
+def flush_views() -> None:
+    """Flush the buffered views. Commits; keeps them when the database is unavailable, and raises."""
+    looks: ViewBuffer = current_app.extensions["newsletter.looks"]
+    counts = looks.drain()
     try:
-        _store(counts)
+        _upsert_counts(counts)
         db.session.commit()
     except sa.exc.SQLAlchemyError:
         db.session.rollback()
@@ -124,33 +123,33 @@ def store_looks() -> None:
         raise
 
 
-def of_mail(list_ids: Iterable[int], language: str, form_host: str | None) -> list[Any] | None:
-    """Return what a confirmation mail carries along to be counted when it is accepted."""
+def mail_context(list_ids: Iterable[int], language: str, form_host: str | None) -> list[Any] | None:
+    """Return the data a confirmation mail carries so that its acceptance can be counted."""
     return None if form_host is None else [list(list_ids), language, form_host]
 
 
-def _record_accepted(_sender: object, *, mail: OutboxMail, now: datetime) -> None:
+def _record_mail_accepted(_sender: object, *, mail: OutboxMail, now: datetime) -> None:
     counted = (mail.context or {}).get("funnel")
     if counted:
         list_ids, language, form_host = counted
-        record(FunnelStep.MAIL_ACCEPTED, list_ids, language=language, form_host=form_host, now=now)
+        record_step(FunnelStep.MAIL_ACCEPTED, list_ids, language=language, form_host=form_host, now=now)
 
 
-def keys_of(
+def count_keys(
     step: FunnelStep, list_ids: Iterable[int], *, language: str, form_host: str, now: datetime
-) -> list[Key]:
-    """Return what a step is counted under, once for each list."""
+) -> list[CountKey]:
+    """Return the count key of a step for each list."""
     day = now.astimezone(current_settings().timezone).date()
     return [(day, list_id, language, form_host, step) for list_id in list_ids]
 
 
-def _store(counts: Counter[Key]) -> None:
+def _upsert_counts(counts: Counter[CountKey]) -> None:
     if not counts:
         return
     shard = 0 if is_sqlite() else os.getpid() % SHARDS
-    summed: Counter[Key] = Counter()
+    summed: Counter[CountKey] = Counter()
     for (day, list_id, language, form_host, step), count in counts.items():
-        summed[day, list_id, language, _known_host(day, form_host), step] += count
+        summed[day, list_id, language, _limit_hosts(day, form_host), step] += count
     rows = [
         {
             "day": day,
@@ -161,19 +160,19 @@ def _store(counts: Counter[Key]) -> None:
             "shard": shard,
             "count": count,
         }
-        # In a fixed order, so that two never wait for each other.
+        # In a fixed order, against deadlocks.
         for (day, list_id, language, form_host, step), count in sorted(
             summed.items(), key=lambda item: (*item[0][:4], item[0][4].value)
         )
     ]
-    execute_dml(_adding(for_sqlite=is_sqlite()), rows)
+    execute_dml(_upsert_statement(for_sqlite=is_sqlite()), rows)
     month = utcnow().astimezone(current_settings().timezone).date().replace(day=1)
     if late := {key: count for key, count in summed.items() if key[0] < month}:
-        counted_late.send(counts=late)
+        late_counts_stored.send(counts=late)
 
 
 @cache
-def _adding(*, for_sqlite: bool) -> sa.Insert:
+def _upsert_statement(*, for_sqlite: bool) -> sa.Insert:
     target = table_of(FunnelCount)
     insert = sqlite.insert(target) if for_sqlite else postgresql.insert(target)
     return insert.on_conflict_do_update(
@@ -182,14 +181,14 @@ def _adding(*, for_sqlite: bool) -> sa.Insert:
     )
 
 
-def _known_host(day: date, host: str) -> str:
-    """Return the host, or OTHER when the day has named enough of them already."""
+def _limit_hosts(day: date, host: str) -> str:
+    """Return the host, or OTHER_HOST when MAX_HOSTS_PER_DAY is reached."""
     known: dict[date, set[str]] = current_app.extensions.setdefault("newsletter.funnel_hosts", {})
     if host not in known.get(day, ()):
         stored = sa.select(FunnelCount.form_host).where(FunnelCount.day == day).distinct()
-        named = {OTHER, *db.session.scalars(stored)}
-        if host not in named and len(named) > HOSTS_A_DAY:
-            return OTHER
+        named = {OTHER_HOST, *db.session.scalars(stored)}
+        if host not in named and len(named) > MAX_HOSTS_PER_DAY:
+            return OTHER_HOST
         known.clear()
         known[day] = named | {host}
     return host

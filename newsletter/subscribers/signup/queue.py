@@ -1,8 +1,8 @@
-"""The intake: a signup is on the disk before it is answered, and in the database a moment later.
+"""Signup queue: a signup is on disk before it is answered, and in the database a moment later.
 
-Whatever an address is to us, its signup is checked, counted, written to this process's spool file
-and flushed. That is all an answer waits for, so its time tells nothing of the address (SU-6), and
-the database may be away meanwhile. The loader writes the rows of many at a time.
+Whatever the state of the address, its signup is validated, counted, appended to this process's log
+file and synced to disk. The response waits for nothing else, so its time reveals nothing about the address
+(SU-6), and the database may be unavailable meanwhile. The loader stores many signups in one transaction.
 """
 
 import fcntl
@@ -28,44 +28,44 @@ from newsletter.subscribers.abuse import circuit_breaker, proof_of_work
 from newsletter.subscribers.addresses import Address, hash_address
 from newsletter.subscribers.consent.evidence import Visit
 from newsletter.subscribers.signup import mail_quota
-from newsletter.subscribers.signup.request import Request, SignupForm, accept
-from newsletter.subscribers.signup.store import store
+from newsletter.subscribers.signup.request import AcceptedSignup, SignupForm, accept_signup
+from newsletter.subscribers.signup.store import store_signups
 from newsletter.wakeups import wake_unless_pending
 
 log = logging.getLogger(__name__)
 
-SUFFIX = ".signups"
-#: A file is closed after this long, so that a loaded one can be removed.
+FILE_SUFFIX = ".signups"
+#: A file is rotated after this long, so that a loaded one can be removed.
 ROTATE_SECONDS = 30.0
-#: Bytes stored in one transaction: a hundred signups or so, and nobody waits long for the lock.
-STEP = 64_000
-#: How long it may be believed that a loader runs.
-_LOOK_AGAIN_SECONDS = 5.0
+#: Bytes stored in one transaction: about a hundred signups, which keeps the lock short.
+STEP_BYTES = 64_000
+#: How long the last check whether a loader runs is trusted.
+_LOADER_CHECK_SECONDS = 5.0
 
 
 class IntakeClosed(Unavailable):
-    """A signup could not be written down, so it was not taken in."""
+    """The signup could not be written to disk and was not accepted."""
 
     message = N_("Your subscription could not be saved just now. Try again in a moment.")
 
 
 class HeldUp(Unavailable):
-    """The breaker is open, and the form came without a proof of work."""
+    """The circuit breaker is open, and the form had no proof of work."""
 
     message = N_("Very many requests right now. Try again later, or use the form.")
 
 
 def init_app(app: Flask) -> None:
-    """Give this process its intake."""
-    app.extensions["newsletter.intake"] = Intake(folder_of(app.config["NEWSLETTER"].instance_path))
+    """Create the queue of this process."""
+    app.extensions["newsletter.intake"] = SignupQueue(queue_folder(app.config["NEWSLETTER"].instance_path))
 
 
-def folder_of(instance: Path) -> Path:
-    """Return where signups wait for their rows."""
+def queue_folder(instance: Path) -> Path:
+    """Return the folder of the queue's log files."""
     return instance / "intake"
 
 
-def take_in(
+def enqueue_signup(
     form: SignupForm,
     *,
     now: datetime,
@@ -74,65 +74,67 @@ def take_in(
     solution: str = "",
     is_trapped: bool = False,
 ) -> None:
-    """Let a form in and write it down.
+    """Check the limits and append a signup to the queue.
 
-    ``solution`` is what its form sent as ``altcha``. What is trapped counts for its visitor and goes
-    no further. Raises TooManyRequests for a visitor who sends too many, HeldUp and IntakeClosed.
-    Commits only the breaker's alert.
+    ``solution`` is the field ``altcha`` of the form. A form caught by the honeypot (``is_trapped``) counts
+    for its client and is dropped. Raises TooManyRequests, HeldUp and IntakeClosed. Commits only the alert of
+    the circuit breaker.
     """
     request = None
     with limiter.batch_writes():
-        _count_visitor(visit.ip)
+        _enforce_client_limit(visit.ip)
         if is_trapped:
             return
-        if circuit_breaker.holds(now):
-            request = accept(form, now=now, visit=visit, method=method)
+        if circuit_breaker.allow_signup(now):
+            request = accept_signup(form, now=now, visit=visit, method=method)
     if request is None:
-        db.session.commit()  # the alert, where this was the one too many
-        if not proof_of_work.is_solved(solution, now=now):
+        db.session.commit()  # the audit entry, if this signup opened the breaker
+        if not proof_of_work.redeem_solution(solution, now=now):
             raise HeldUp
-        request = accept(form, now=now, visit=visit, method=method)
-    _keep(request)
+        request = accept_signup(form, now=now, visit=visit, method=method)
+    _append_or_release(request)
 
 
-def load() -> int:
-    """Store what this machine has taken in and return how many signups that was. Commits in steps."""
-    return log_loader.load(folder_of(current_settings().instance_path), SUFFIX, step=STEP, store=_store_lines)
+def load_queued() -> int:
+    """Store the queued signups of this machine; return how many. Commits in steps."""
+    return log_loader.load(
+        queue_folder(current_settings().instance_path), FILE_SUFFIX, step=STEP_BYTES, store=_store_lines
+    )
 
 
-def waiting(instance: Path) -> int:
-    """Return how many signups of this machine have no rows yet."""
-    files = folder_of(instance).glob(f"*{SUFFIX}")
+def count_queued(instance: Path) -> int:
+    """Return how many signups of this machine are queued."""
+    files = queue_folder(instance).glob(f"*{FILE_SUFFIX}")
     return sum(len(list(filter(None, path.read_bytes().splitlines()))) for path in files)
 
 
 @contextmanager
-def loading(instance: Path) -> Iterator[None]:
-    """Tell the processes that serve pages that a loader runs, until it ends, however it ends."""
-    folder = folder_of(instance)
+def loader_running(instance: Path) -> Iterator[None]:
+    """Hold a shared lock that tells web processes that a loader runs; released when the process ends."""
+    folder = queue_folder(instance)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "loader.alive").open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         yield
 
 
-class Intake:
-    """This process's file. Opened at the first signup, in whichever process that is."""
+class SignupQueue:
+    """The log file of this process. Opened at the first signup, after any fork. Thread-safe."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        #: Held while a line is written, and while the file is changed for another.
+        #: Held while a line is written, and while the file is rotated.
         self._writing = threading.Lock()
-        #: Held while the disk is waited for: who comes meanwhile writes, and shares the next flush.
+        #: Held during fdatasync: threads that write meanwhile share the next one (group commit).
         self._flushing = threading.Lock()
         self._file: int | None = None
         self._opened = 0.0
         self._written = self._flushed = 0
-        self._looked = float("-inf")
+        self._loader_seen_at = float("-inf")
 
-    def keep(self, request: Request) -> None:
-        """Return when a request is on the disk; raise IntakeClosed when it cannot be."""
-        line = _line(request)
+    def append(self, request: AcceptedSignup) -> None:
+        """Append a signup and return when it is on disk; raise IntakeClosed on an I/O error."""
+        line = _serialize(request)
         try:
             with self._writing:
                 self._write(line)
@@ -141,15 +143,15 @@ class Intake:
         except OSError as error:
             log.exception("signup not taken in")
             raise IntakeClosed from error
-        if not self._somebody_loads():
+        if not self._is_loader_running():
             wake_unless_pending("signups")
 
     def close(self) -> None:
-        """Let go of the file, so that the loader can remove it."""
+        """Sync and close the file, so that the loader can remove it."""
         with self._writing, self._flushing:
             file, self._file = self._file, None
             self._flushed = self._written
-            self._looked = float("-inf")
+            self._loader_seen_at = float("-inf")
             if file is not None:
                 try:
                     os.fdatasync(file)
@@ -158,23 +160,23 @@ class Intake:
 
     def _write(self, line: bytes) -> None:
         if self._file is None or time.monotonic() - self._opened > ROTATE_SECONDS:
-            self._change_file()
+            self._rotate()
         assert self._file is not None  # noqa: S101 - opened a line above
         written = os.write(self._file, line)
-        if written < len(line):  # the disk is full: no line may grow onto the stump
+        if written < len(line):  # disk full: remove the partial line
             os.ftruncate(self._file, os.fstat(self._file).st_size - written)
             raise OSError("no room for a signup")
         self._written += 1
 
-    def _change_file(self) -> None:
-        fresh = log_loader.create_log_file(self._folder, SUFFIX)
+    def _rotate(self) -> None:
+        fresh = log_loader.create_log_file(self._folder, FILE_SUFFIX)
         with self._flushing:
             before, self._file, self._opened = self._file, fresh, time.monotonic()
             if before is not None:
                 os.fdatasync(before)
                 os.close(before)
             self._flushed = self._written
-        _flush_folder(self._folder)  # a file that is not in its folder after a power cut is lost
+        _fsync_folder(self._folder)  # the directory entry must survive a power cut, too
 
     def _flush(self, mine: int) -> None:
         with self._flushing:
@@ -183,20 +185,20 @@ class Intake:
                 os.fdatasync(self._file)
                 self._flushed = reached
 
-    def _somebody_loads(self) -> bool:
-        """Tell whether a loader of this machine runs, as far as has been seen of late."""
-        if time.monotonic() - self._looked < _LOOK_AGAIN_SECONDS:
+    def _is_loader_running(self) -> bool:
+        """Return whether a loader of this machine runs; a positive result is cached briefly."""
+        if time.monotonic() - self._loader_seen_at < _LOADER_CHECK_SECONDS:
             return True
         with suppress(OSError), (self._folder / "loader.alive").open("ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                self._looked = time.monotonic()
+                self._loader_seen_at = time.monotonic()
                 return True
         return False
 
 
-def _flush_folder(folder: Path) -> None:
+def _fsync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -204,22 +206,22 @@ def _flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _keep(request: Request) -> None:
-    intake: Intake = current_app.extensions["newsletter.intake"]
+def _append_or_release(request: AcceptedSignup) -> None:
+    intake: SignupQueue = current_app.extensions["newsletter.intake"]
     try:
-        intake.keep(request)
+        intake.append(request)
     except IntakeClosed:
-        # Who is told to try again must get a mail then.
-        mail_quota.give_back(hash_address(request.form.address.key), request.allowed)
+        # The person is told to try again, and must get a mail then.
+        mail_quota.release(hash_address(request.form.address.key), request.allowed)
         raise
 
 
-def _count_visitor(ip: str) -> None:
-    """Count the form and the API together; a form with a fault counts for nothing."""
+def _enforce_client_limit(ip: str) -> None:
+    """Enforce SIGNUP_LIMIT_IP for form and API together; invalid forms are not counted."""
     limiter.enforce(current_settings().signup_limit_ip, "signup", limiter.client_key_of(ip))
 
 
-def _line(request: Request) -> bytes:
+def _serialize(request: AcceptedSignup) -> bytes:
     form, visit = request.form, request.visit
     values = [
         request.at.isoformat(),
@@ -240,25 +242,25 @@ def _line(request: Request) -> bytes:
 
 
 def _store_lines(data: bytes) -> int:
-    requests = list(_requests(data))
+    requests = list(_parse_lines(data))
     if requests:
-        store(requests)
+        store_signups(requests)
     return len(requests)
 
 
-def _requests(data: bytes) -> Iterator[Request]:
+def _parse_lines(data: bytes) -> Iterator[AcceptedSignup]:
     for line in filter(None, data.splitlines()):
         try:
-            yield _read(line)
+            yield _deserialize(line)
         except (ValueError, TypeError, AttributeError):
-            log.exception("unreadable signup")  # it must not hold up those behind it
+            log.exception("unreadable signup")  # it must not block the lines after it
 
 
-def _read(line: bytes) -> Request:
+def _deserialize(line: bytes) -> AcceptedSignup:
     at, method, address, list_ids, allowed, language, browser_hash, ip, agent, url, words, more, *later = (
         json.loads(line)
     )
-    return Request(
+    return AcceptedSignup(
         form=SignupForm(
             address=Address(address, address.casefold()),
             list_ids=list_ids,
@@ -268,7 +270,7 @@ def _read(line: bytes) -> Request:
             browser_hash=browser_hash,
         ),
         at=datetime.fromisoformat(at),
-        visit=Visit(ip=ip, user_agent=_plain(agent), form_url=_plain(url)),
+        visit=Visit(ip=ip, user_agent=_strip_nul(agent), form_url=_strip_nul(url)),
         method=method,
         allowed=allowed,
         wording=words,
@@ -276,6 +278,6 @@ def _read(line: bytes) -> Request:
     )
 
 
-def _plain(text: Any) -> Any:  # noqa: ANN401 - a text or None
-    # PostgreSQL takes no NUL; one such line would hold all others up.
+def _strip_nul(text: Any) -> Any:  # noqa: ANN401 - a text or None
+    # PostgreSQL rejects NUL; one such line would block all others.
     return text.replace("\0", "") if text else text

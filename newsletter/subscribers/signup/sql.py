@@ -1,7 +1,7 @@
-"""The rows of signups, read and written in plain SQL, many at a time.
+"""SQL of signups: bulk reads and inserts with SQLAlchemy Core.
 
-Strangers can have them written by the thousand, and objects would cost several times as much. The
-statements are made once, so that SQLAlchemy need not compare them with those it has compiled.
+Anonymous clients can cause thousands of rows, for which ORM objects would cost several times as much. The
+statements are built once and cached.
 """
 
 from collections.abc import Sequence
@@ -23,77 +23,77 @@ from newsletter.subscribers.models import (
     Subscription,
     SubscriptionStatus,
 )
-from newsletter.subscribers.suppressions import barred_among
+from newsletter.subscribers.suppressions import find_permanently_suppressed
 
 _SUBSCRIBERS, _SUBSCRIPTIONS = table_of(Subscriber), table_of(Subscription)
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """A person we have a row of."""
+class SubscriberRef:
+    """Id and address of a subscriber that has a row."""
 
     id: int
-    #: As it was first given.
+    #: As first given.
     address: str
 
 
 @dataclass(slots=True)
-class Standing:
-    """What an address is to us."""
+class AddressState:
+    """What is known about an address."""
 
-    #: None for a stranger.
-    person: Known | None
-    is_barred: bool
-    #: When the person was last told that there was nothing to do.
-    told_at: datetime | None = None
-    #: The lists that the person is on.
+    #: None for an unknown address.
+    person: SubscriberRef | None
+    is_permanently_suppressed: bool
+    #: When the last "already subscribed" mail was enqueued.
+    reminded_at: datetime | None = None
+    #: Ids of the lists with a confirmed subscription.
     held: set[int] = field(default_factory=set)
 
-    def may_be_told(self, now: datetime, gap: timedelta) -> bool:
-        """Tell whether the person may be told again."""
-        is_due = self.told_at is None or self.told_at <= now - gap
-        return self.person is not None and not self.is_barred and is_due
+    def is_reminder_due(self, now: datetime, gap: timedelta) -> bool:
+        """Return whether another "already subscribed" mail may be sent."""
+        is_due = self.reminded_at is None or self.reminded_at <= now - gap
+        return self.person is not None and not self.is_permanently_suppressed and is_due
 
 
-def look_up(addresses: Sequence[Address], *, reminder: str) -> dict[str, Standing]:
-    """Return what each address is to us, by key; the people are locked until the transaction ends.
+def load_address_states(addresses: Sequence[Address], *, reminder: str) -> dict[str, AddressState]:
+    """Return the state of each address by key; their subscribers are locked until the transaction ends.
 
-    So a confirmation at the same moment has either been seen or waits.
+    So a concurrent confirmation is either visible or waits.
     """
     hashes = {address.key: hash_address(address.key) for address in addresses}
-    barred = barred_among(list(hashes.values()))
-    people = _find(list(hashes))
+    barred = find_permanently_suppressed(list(hashes.values()))
+    people = _select_by_key(list(hashes))
     standings = {
-        key: Standing(people.get(key), address_hash in barred) for key, address_hash in hashes.items()
+        key: AddressState(people.get(key), address_hash in barred) for key, address_hash in hashes.items()
     }
     if people:
         ids = [person.id for person in people.values()]
-        told, held = last_enqueued(reminder, ids), _held(ids)
+        told, held = last_enqueued(reminder, ids), _select_confirmed_lists(ids)
         for key, person in people.items():
-            standings[key].told_at = told.get(person.id)
+            standings[key].reminded_at = told.get(person.id)
             standings[key].held = held.get(person.id, set())
     return standings
 
 
-def find_or_add(strangers: Sequence[tuple[Address, str, datetime]]) -> dict[str, Known]:
-    """Return the people of addresses by key, each made where there is none; with language and moment.
+def get_or_create_subscribers(strangers: Sequence[tuple[Address, str, datetime]]) -> dict[str, SubscriberRef]:
+    """Return the subscribers of (address, language, instant) by key, inserting missing ones.
 
-    Two who do so at once agree on one row.
+    Concurrent callers get the same row.
     """
     first: dict[str, tuple[Address, str, datetime]] = {}
     for stranger in strangers:
         first.setdefault(stranger[0].key, stranger)
-    keys = sorted(first)  # in a fixed order, so that two never wait for each other
+    keys = sorted(first)  # in a fixed order, against deadlocks
     db.session.connection().execute(
-        insert_or_ignore_statement(Subscriber), [_row(*first[key]) for key in keys]
+        insert_or_ignore_statement(Subscriber), [_subscriber_row(*first[key]) for key in keys]
     )
-    return _find(keys)
+    return _select_by_key(keys)
 
 
-def add_signups(rows: Sequence[dict[str, Any]], list_ids: Sequence[Sequence[int]]) -> list[int]:
-    """Insert requests and return their ids; their lists become pending unless they are something already."""
+def insert_signups(rows: Sequence[dict[str, Any]], list_ids: Sequence[Sequence[int]]) -> list[int]:
+    """Insert signups and return their ids; subscriptions become pending unless they exist already."""
     connection = db.session.connection()
-    made = {token: number for number, token in connection.execute(_add_signups(), list(rows))}
+    made = {token: number for number, token in connection.execute(_insert_signups_statement(), list(rows))}
     ids = [made[row["token_hash"]] for row in rows]
     wanted = [
         (signup_id, row, list_id)
@@ -101,10 +101,10 @@ def add_signups(rows: Sequence[dict[str, Any]], list_ids: Sequence[Sequence[int]
         for list_id in these
     ]
     connection.execute(
-        _insert(SignupList),
+        _insert_statement(SignupList),
         [{"signup_id": signup_id, "list_id": list_id} for signup_id, _, list_id in wanted],
     )
-    # One that has ended keeps its row until it is confirmed anew.
+    # An unsubscribed one keeps its row until it is confirmed again.
     connection.execute(
         insert_or_ignore_statement(Subscription),
         [
@@ -120,13 +120,13 @@ def add_signups(rows: Sequence[dict[str, Any]], list_ids: Sequence[Sequence[int]
     return ids
 
 
-def add_consents(rows: Sequence[dict[str, Any]]) -> None:
-    """Append facts to the ledger."""
+def insert_consents(rows: Sequence[dict[str, Any]]) -> None:
+    """Append rows to the consent ledger."""
     if rows:
-        db.session.connection().execute(_insert(Consent), rows)
+        db.session.connection().execute(_insert_statement(Consent), rows)
 
 
-def _row(address: Address, language: str, now: datetime) -> dict[str, Any]:
+def _subscriber_row(address: Address, language: str, now: datetime) -> dict[str, Any]:
     return {
         "address": address.text,
         "address_key": address.key,
@@ -136,28 +136,30 @@ def _row(address: Address, language: str, now: datetime) -> dict[str, Any]:
     }
 
 
-def _find(keys: Sequence[str]) -> dict[str, Known]:
-    found = db.session.connection().execute(_people(for_sqlite=is_sqlite()), {"keys": bind_list(keys)})
-    return {key: Known(number, address) for number, address, key in found}
+def _select_by_key(keys: Sequence[str]) -> dict[str, SubscriberRef]:
+    found = db.session.connection().execute(
+        _subscribers_statement(for_sqlite=is_sqlite()), {"keys": bind_list(keys)}
+    )
+    return {key: SubscriberRef(number, address) for number, address, key in found}
 
 
-def _held(subscriber_ids: Sequence[int]) -> dict[int, set[int]]:
+def _select_confirmed_lists(subscriber_ids: Sequence[int]) -> dict[int, set[int]]:
     held: dict[int, set[int]] = {}
-    statement = _confirmed(for_sqlite=is_sqlite())
+    statement = _confirmed_lists_statement(for_sqlite=is_sqlite())
     for person, list_id in db.session.connection().execute(statement, {"ids": bind_list(subscriber_ids)}):
         held.setdefault(person, set()).add(list_id)
     return held
 
 
 @cache
-def _people(*, for_sqlite: bool) -> sa.Select[int, str, str]:
+def _subscribers_statement(*, for_sqlite: bool) -> sa.Select[int, str, str]:
     those = in_list(_SUBSCRIBERS.c.address_key, "keys", for_sqlite=for_sqlite)
     found = sa.select(_SUBSCRIBERS.c.id, _SUBSCRIBERS.c.address, _SUBSCRIBERS.c.address_key).where(those)
     return found.order_by(_SUBSCRIBERS.c.id).with_for_update()
 
 
 @cache
-def _confirmed(*, for_sqlite: bool) -> sa.Select[int, int]:
+def _confirmed_lists_statement(*, for_sqlite: bool) -> sa.Select[int, int]:
     return sa.select(_SUBSCRIPTIONS.c.subscriber_id, _SUBSCRIPTIONS.c.list_id).where(
         in_list(_SUBSCRIPTIONS.c.subscriber_id, "ids", for_sqlite=for_sqlite),
         _SUBSCRIPTIONS.c.status == SubscriptionStatus.CONFIRMED,
@@ -165,11 +167,11 @@ def _confirmed(*, for_sqlite: bool) -> sa.Select[int, int]:
 
 
 @cache
-def _add_signups() -> sa.sql.dml.ReturningInsert[int, str]:
+def _insert_signups_statement() -> sa.sql.dml.ReturningInsert[int, str]:
     table = table_of(Signup)
     return sa.insert(table).returning(table.c.id, table.c.token_hash)
 
 
 @cache
-def _insert(model: type[Base]) -> sa.Insert:
+def _insert_statement(model: type[Base]) -> sa.Insert:
     return sa.insert(table_of(model))

@@ -1,4 +1,4 @@
-"""The lists: how many are on each, and a new one."""
+"""Staff page of lists: subscription counts, and creation of a list."""
 
 from collections import defaultdict
 
@@ -19,7 +19,7 @@ from newsletter.web.i18n import NATIVE_NAMES, translate
 
 bp = Blueprint("lists", __name__, url_prefix="/staff/lists")
 
-FIELDS = ("slug", "name", "language", "topics", "frequency")
+FORM_FIELDS = ("slug", "name", "language", "topics", "frequency")
 
 
 @bp.get("/")
@@ -31,7 +31,9 @@ def page() -> ResponseReturnValue:
 @bp.post("/")
 @require_role(Role.ADMIN)
 def create() -> ResponseReturnValue:
-    slug, name, language, topics, frequency = (request.form.get(name, "")[:500].strip() for name in FIELDS)
+    slug, name, language, topics, frequency = (
+        request.form.get(name, "")[:500].strip() for name in FORM_FIELDS
+    )
     try:
         made = create_list(
             slug=slug, name=name, language=language, topics=topics, frequency=frequency,
@@ -62,5 +64,5 @@ def _lists_page(errors: dict[str, str]) -> str:
         may_make=current_user.role is Role.ADMIN,
         may_see=current_user.role in {Role.PRIVACY, Role.ADMIN},
         errors=errors,
-        values={name: request.form.get(name, "") for name in FIELDS},
+        values={name: request.form.get(name, "") for name in FORM_FIELDS},
     )

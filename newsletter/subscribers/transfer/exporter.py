@@ -1,4 +1,4 @@
-"""Subscriptions as CSV: who is on which list, since when, and where each came from."""
+"""CSV export of subscriptions, with their dates and where each came from."""
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from newsletter.db import db, read_transactions
 from newsletter.ledger import audit
-from newsletter.subscribers.consent.tracking import measured_states
+from newsletter.subscribers.consent.tracking import states_allowing_tracking
 from newsletter.subscribers.models import Consent, ConsentKind, MailingList, Subscriber, Subscription
-from newsletter.subscribers.objections import may_be_exported, objections_of
+from newsletter.subscribers.objections import exportable_for, find_objections
 from newsletter.web.csv_output import CsvWriter
 
 COLUMNS = (
@@ -27,8 +27,8 @@ COLUMNS = (
     "measured",
     "objections",
 )
-#: Subscriptions read at a time.
-PAGE = 1000
+#: Subscriptions read in one transaction.
+PAGE_SIZE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,10 @@ class ExportCount:
 
 
 def record_export(lists: Sequence[MailingList], *, purpose: str, now: datetime, actor: str) -> ExportCount:
-    """Note that personal data goes out, for what and without whom, before any does."""
+    """Write the audit entry of an export before it begins; return the number of subscriptions."""
     numbers = sa.select(sa.func.count()).select_from(Subscription).join(Subscription.subscriber)
-    every = db.session.scalar(numbers.where(_on(lists))) or 0
-    going = db.session.scalar(numbers.where(_on(lists), may_be_exported(purpose))) or 0
+    every = db.session.scalar(numbers.where(_on_lists(lists))) or 0
+    going = db.session.scalar(numbers.where(_on_lists(lists), exportable_for(purpose))) or 0
     counted = ExportCount(going, every - going)
     slugs = [mailing_list.slug for mailing_list in lists]
     audit.record(
@@ -59,22 +59,20 @@ def record_export(lists: Sequence[MailingList], *, purpose: str, now: datetime, 
     return counted
 
 
-def csv_pages(lists: Sequence[MailingList], purpose: str) -> Iterator[str]:
-    """Yield the file piece by piece: the subscriptions to these lists, or to all when there are none.
+def iterate_csv(lists: Sequence[MailingList], purpose: str) -> Iterator[str]:
+    """Yield the CSV file page by page: subscriptions to these lists, or all for an empty sequence.
 
-    ``purpose`` is one of EXPORT_PURPOSES: whoever has objected to it is left out.
-
-    No transaction is open between two pieces, so a slow reader holds nothing up.
+    No transaction is open between two pages, so a slow client blocks nothing.
     """
-    yield _csv([COLUMNS])
+    yield _render_csv([COLUMNS])
     last = 0
-    while rows := _page(lists, purpose, after=last):
-        yield _csv(rows.values())
+    while rows := _fetch_page(lists, purpose, after=last):
+        yield _render_csv(rows.values())
         last = max(rows)
 
 
-def _page(lists: Sequence[MailingList], purpose: str, *, after: int) -> dict[int, list[str]]:
-    """Return the cells of some subscriptions by their number."""
+def _fetch_page(lists: Sequence[MailingList], purpose: str, *, after: int) -> dict[int, list[str]]:
+    """Return the cells of one page of subscriptions by subscription id."""
     columns = (
         Subscription.id,
         Subscription.subscriber_id,
@@ -89,28 +87,28 @@ def _page(lists: Sequence[MailingList], purpose: str, *, after: int) -> dict[int
         MailingList.slug,
     )
     found = sa.select(*columns).join(Subscription.subscriber).join(Subscription.mailing_list)
-    wanted = found.where(Subscription.id > after, _on(lists), may_be_exported(purpose))
-    page = wanted.order_by(Subscription.id).limit(PAGE)
+    wanted = found.where(Subscription.id > after, _on_lists(lists), exportable_for(purpose))
+    page = wanted.order_by(Subscription.id).limit(PAGE_SIZE)
     with read_transactions():
         rows = db.session.execute(page).all()
         sources = _sources([row.subscriber_id for row in rows])
-        objections = objections_of([row.address_hash for row in rows])
+        objections = find_objections([row.address_hash for row in rows])
         db.session.rollback()
     return {
         row.id: [
-            *_cells(row, sources.get((row.subscriber_id, row.list_id), "")),
+            *_format_row(row, sources.get((row.subscriber_id, row.list_id), "")),
             " ".join(objections.get(row.address_hash, [])),
         ]
         for row in rows
     }
 
 
-def _on(lists: Sequence[MailingList]) -> sa.ColumnElement[bool]:
+def _on_lists(lists: Sequence[MailingList]) -> sa.ColumnElement[bool]:
     return Subscription.list_id.in_([item.id for item in lists]) if lists else sa.true()
 
 
 def _sources(subscriber_ids: Sequence[int]) -> dict[tuple[int | None, int | None], str]:
-    """Return how each subscription was last asked for: what its import says, or form, page, staff."""
+    """Return the source of each subscription: that of its import, or the method form, page, staff."""
     asked = sa.or_(Consent.kind == ConsentKind.ASKED, Consent.import_id.is_not(None))
     facts = (
         sa.select(Consent.subscriber_id, Consent.list_id, Consent.source, Consent.method)
@@ -122,25 +120,25 @@ def _sources(subscriber_ids: Sequence[int]) -> dict[tuple[int | None, int | None
     }
 
 
-def _cells(row: Any, source: str) -> list[str]:  # noqa: ANN401 - a row has no type of its own
+def _format_row(row: Any, source: str) -> list[str]:  # noqa: ANN401 - a row has no type of its own
     return [
         row.address,
         row.language,
         row.slug,
         row.status.value,
-        _moment(row.confirmed_at),
-        _moment(row.unsubscribed_at),
+        _format_instant(row.confirmed_at),
+        _format_instant(row.unsubscribed_at),
         source,
         row.tracking.value,
-        "yes" if row.tracking in measured_states() else "no",
+        "yes" if row.tracking in states_allowing_tracking() else "no",
     ]
 
 
-def _moment(at: datetime | None) -> str:
+def _format_instant(at: datetime | None) -> str:
     return at.isoformat(timespec="seconds") if at else ""
 
 
-def _csv(rows: Iterable[Sequence[str]]) -> str:
+def _render_csv(rows: Iterable[Sequence[str]]) -> str:
     text = io.StringIO(newline="")
     writer = CsvWriter(text)
     for row in rows:

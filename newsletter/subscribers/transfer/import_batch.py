@@ -1,4 +1,4 @@
-"""Some hundreds of rows of an import, decided on together and stored by a handful of statements."""
+"""One batch of an import: decides on its rows and stores them with a few statements."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ from newsletter.subscribers.models import (
     SubscriptionStatus,
     Suppression,
 )
-from newsletter.subscribers.transfer.import_changes import Changes, Person
-from newsletter.subscribers.transfer.import_row import Entry
+from newsletter.subscribers.transfer.import_changes import BatchChanges, SubscriberState
+from newsletter.subscribers.transfer.import_row import ImportEntry
 
-#: What a row comes to on one list, by how the person stands there before.
+#: The outcome of a row on one list, by the subscription status before.
 OUTCOMES = {
     None: "added",
     SubscriptionStatus.PENDING: "confirmed",
@@ -28,19 +28,21 @@ OUTCOMES = {
 
 
 def store_batch(
-    entries: Sequence[Entry], lists: Sequence[MailingList], *, import_id: int, now: datetime
+    entries: Sequence[ImportEntry], lists: Sequence[MailingList], *, import_id: int, now: datetime
 ) -> Counter[str]:
-    """Confirm the subscriptions that these rows prove, and count what each row came to.
+    """Confirm the subscriptions that these rows prove; return the counts of outcomes.
 
-    An address on two rows is taken from the first. Does not commit.
+    Of two rows with one address the first counts. Does not commit.
     """
-    suppressed = _suppressed(entries)
+    suppressed = _suppressed_hashes(entries)
     allowed = [entry for entry in entries if entry.address_hash not in suppressed]
-    gone = _who_went(allowed, lists)
+    gone = _lists_left_before_erasure(allowed, lists)
     everywhere = {item.id for item in lists}
-    _add_people([entry for entry in allowed if gone.get(entry.address_hash) != everywhere], lists, now)
-    people = _lock_people(allowed, lists, gone)
-    changes = Changes(import_id, now)
+    _insert_subscribers(
+        [entry for entry in allowed if gone.get(entry.address_hash) != everywhere], lists, now
+    )
+    people = _lock_subscribers(allowed, lists, gone)
+    changes = BatchChanges(import_id, now)
     counts = Counter(suppressed=len(entries) - len(allowed))
     for entry in allowed:
         counts.update(_decide(entry, people.get(entry.address.key), lists, changes))
@@ -48,14 +50,16 @@ def store_batch(
     return counts
 
 
-def _suppressed(entries: Sequence[Entry]) -> set[str]:
+def _suppressed_hashes(entries: Sequence[ImportEntry]) -> set[str]:
     hashes = [entry.address_hash for entry in entries]
     found = sa.select(Suppression.address_hash).where(Suppression.address_hash.in_(hashes))
     return set(db.session.scalars(found))
 
 
-def _who_went(entries: Sequence[Entry], lists: Sequence[MailingList]) -> dict[str, set[int]]:
-    """Return the lists that people left who are purged or erased: their proof alone tells of them."""
+def _lists_left_before_erasure(
+    entries: Sequence[ImportEntry], lists: Sequence[MailingList]
+) -> dict[str, set[int]]:
+    """Return the lists that erased or purged people had been on, by address hash, from their proofs."""
     proofs = sa.select(Consent.address_hash, Consent.list_id).where(
         Consent.address_hash.in_([entry.address_hash for entry in entries]),
         Consent.list_id.in_([item.id for item in lists]),
@@ -67,8 +71,8 @@ def _who_went(entries: Sequence[Entry], lists: Sequence[MailingList]) -> dict[st
     return gone
 
 
-def _add_people(entries: Sequence[Entry], lists: Sequence[MailingList], now: datetime) -> None:
-    # An INSERT that is ignored uses up a number all the same, so those who are here are left out.
+def _insert_subscribers(entries: Sequence[ImportEntry], lists: Sequence[MailingList], now: datetime) -> None:
+    # An ignored INSERT uses up an id all the same, so known people are left out.
     keys = [entry.address.key for entry in entries]
     known = set(db.session.scalars(sa.select(Subscriber.address_key).where(Subscriber.address_key.in_(keys))))
     rows = [
@@ -79,17 +83,17 @@ def _add_people(entries: Sequence[Entry], lists: Sequence[MailingList], now: dat
             "language": entry.language or lists[0].language,
             "created_at": now,
         }
-        # In one order for everybody: two imports at once then wait for each other, never in a circle.
+        # In a fixed order, so that two concurrent imports do not deadlock.
         for entry in sorted(entries, key=lambda entry: entry.address.key)
         if entry.address.key not in known
     ]
     insert_or_ignore(Subscriber, *rows)
 
 
-def _lock_people(
-    entries: Sequence[Entry], lists: Sequence[MailingList], gone: dict[str, set[int]]
-) -> dict[str, Person]:
-    """Return the people of these rows by the key of their address, locked, with where they stand."""
+def _lock_subscribers(
+    entries: Sequence[ImportEntry], lists: Sequence[MailingList], gone: dict[str, set[int]]
+) -> dict[str, SubscriberState]:
+    """Return the subscribers of these rows by address key, locked, with their statuses on the lists."""
     theirs = sa.select(
         Subscriber.id,
         Subscriber.address_key,
@@ -99,7 +103,7 @@ def _lock_people(
     ).where(Subscriber.address_key.in_([entry.address.key for entry in entries]))
     found = db.session.execute(theirs.order_by(Subscriber.id).with_for_update()).all()
     people = {
-        row.id: Person(
+        row.id: SubscriberState(
             row.id,
             is_restricted=row.restricted_at is not None,
             tracking=row.tracking,
@@ -111,16 +115,16 @@ def _lock_people(
         Subscription.subscriber_id.in_(people), Subscription.list_id.in_([item.id for item in lists])
     )
     for subscriber_id, list_id, status in db.session.execute(held):
-        # Whoever came back has confirmed anew; a request still open does not undo having left.
+        # A confirmed subscription supersedes an old proof; a pending one does not undo having unsubscribed.
         if status is not SubscriptionStatus.PENDING or list_id not in people[subscriber_id].held:
             people[subscriber_id].held[list_id] = status
     return {row.address_key: people[row.id] for row in found}
 
 
 def _decide(
-    entry: Entry, person: Person | None, lists: Sequence[MailingList], changes: Changes
+    entry: ImportEntry, person: SubscriberState | None, lists: Sequence[MailingList], changes: BatchChanges
 ) -> Counter[str]:
-    if person is None:  # left everything, and is purged
+    if person is None:  # unsubscribed from all lists, and purged
         return Counter(left=len(lists))
     if person.is_restricted:
         return Counter(restricted=1)

@@ -1,7 +1,6 @@
-"""The file of an import: what it must look like as a whole, and its rows one at a time.
+"""The CSV file of an import: its validation as a whole, and a reader of its rows.
 
-The whole file is looked through before anything is taken from it, so one that cannot be read
-changes nothing.
+The whole file is checked before the first row is imported, so an unreadable file changes nothing.
 """
 
 import csv
@@ -18,54 +17,54 @@ from typing import Self
 from newsletter.errors import N_, NewsletterError
 from newsletter.web.csv_output import unescape_formula
 
-REQUIRED = ("address", "source", "consent_text", "consented_at", "proof")
-OPTIONAL = ("language", "tracking")
-#: Columns that a rejects file has besides: once its rows are mended, it can be imported as it is.
-REJECTED = ("row", "reason")
-KNOWN = frozenset({*REQUIRED, *OPTIONAL, *REJECTED})
-#: Bytes of a line, and letters of a row that goes over several: more is a quote that was never closed.
-LONGEST = 65_536
+REQUIRED_COLUMNS = ("address", "source", "consent_text", "consented_at", "proof")
+OPTIONAL_COLUMNS = ("language", "tracking")
+#: Additional columns of a rejects file, which can be imported again once its rows are corrected.
+REJECT_COLUMNS = ("row", "reason")
+KNOWN_COLUMNS = frozenset({*REQUIRED_COLUMNS, *OPTIONAL_COLUMNS, *REJECT_COLUMNS})
+#: Maximum bytes of a line and characters of a multi-line row: more means an unclosed quote.
+MAX_ROW_LENGTH = 65_536
 
 
 class FileUnreadable(NewsletterError):
-    """The operating system does not give it to us."""
+    """The operating system refuses access to the file."""
 
     message = N_("%(name)s cannot be read or its rejects file cannot be written: %(reason)s.")
 
 
 class FileEmpty(NewsletterError):
-    """There is not even a header."""
+    """The file has no header."""
 
     message = N_("%(name)s is empty.")
 
 
 class NotUtf8(NewsletterError):
-    """Another encoding, or no text at all."""
+    """The file is not UTF-8, or not text."""
 
     message = N_("%(name)s is not UTF-8 (line %(line)s). Save it as CSV UTF-8 and try again.")
 
 
 class LineTooLong(NewsletterError):
-    """No row of subscribers is that long."""
+    """A line is longer than MAX_ROW_LENGTH."""
 
     message = N_("Line %(line)s of %(name)s is too long. Is it a CSV file?")
 
 
 class ColumnsMissing(NewsletterError):
-    """The header lacks what every row needs."""
+    """The header lacks required columns."""
 
     message = N_("%(name)s lacks the columns: %(columns)s.")
 
 
 class ColumnsUnknown(NewsletterError):
-    """The header has what we would have to drop."""
+    """The header has unknown or duplicate columns."""
 
     message = N_("%(name)s has columns that are not known, or twice: %(columns)s.")
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
-    """What looking through a file found."""
+class FileLayout:
+    """The result of ``inspect_file``."""
 
     path: Path
     size: int
@@ -73,39 +72,39 @@ class Layout:
     digest: str
     delimiter: str
     columns: tuple[str, ...]
-    #: Written by a spreadsheet that marks UTF-8, and would misread it without the mark.
+    #: Begins with a UTF-8 byte order mark, which its spreadsheet program needs.
     has_bom: bool
 
     @property
     def encoding(self) -> str:
-        """The encoding to read it with, and to write its rejects with."""
+        """The encoding of the file and of its rejects file."""
         return "utf-8-sig" if self.has_bom else "utf-8"
 
-    def named(self, cells: list[str]) -> dict[str, str]:
-        """Return the cells of a row by column; what a short row leaves out is empty."""
+    def as_dict(self, cells: list[str]) -> dict[str, str]:
+        """Return the cells of a row by column; missing cells are empty."""
         texts = [unescape_formula(cell) for cell in cells] if "reason" in self.columns else cells
         return dict.fromkeys(self.columns, "") | dict(zip(self.columns, texts, strict=False))
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One row as it stands in the file, numbered as a spreadsheet does: the header is row 1."""
+class CsvRow:
+    """One row of the file. ``number`` counts as spreadsheets do: the header is row 1."""
 
     number: int
     cells: list[str]
-    #: True when its quotes do not match; the cells are then its first line, whole.
+    #: True when its quotes do not match; ``cells`` then has its first line only, unparsed.
     is_broken: bool = False
 
 
-class Rows:
-    """The rows of a file, the header first, blank ones left out.
+class RowReader:
+    """Context manager that iterates over the rows of a file, header first, skipping blank ones.
 
-    A quote that is never closed costs its own line and no other.
+    An unclosed quote costs its own line only.
     """
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: FileLayout) -> None:
         self._layout = layout
-        #: Lines of the row being read, and lines given back by a row that was broken.
+        #: Lines of the row being read, and lines pushed back after a broken row.
         self._taken: list[str] = []
         self._again: deque[str] = deque()
 
@@ -124,10 +123,10 @@ class Rows:
 
     @property
     def position(self) -> int:
-        """How many bytes of the file have been read."""
+        """The number of bytes read so far."""
         return self._bytes.tell()
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[CsvRow]:
         number, reader = 0, self._reader()
         while True:
             number += 1
@@ -140,10 +139,10 @@ class Rows:
                 first, *others = self._taken
                 self._again.extendleft(line for line in reversed(others) if line)
                 reader = self._reader()
-                yield Row(number, [first.rstrip("\r\n")], is_broken=True)
+                yield CsvRow(number, [first.rstrip("\r\n")], is_broken=True)
             else:
                 if any(cells):
-                    yield Row(number, cells)
+                    yield CsvRow(number, cells)
 
     def _reader(self) -> Iterator[list[str]]:
         return csv.reader(iter(self._line, ""), delimiter=self._layout.delimiter, strict=True)
@@ -151,13 +150,13 @@ class Rows:
     def _line(self) -> str:
         line = self._again.popleft() if self._again else self._file.readline()
         self._taken.append(line)
-        if sum(map(len, self._taken)) > LONGEST:
+        if sum(map(len, self._taken)) > MAX_ROW_LENGTH:
             raise csv.Error("a row of this length has lost a quote")
         return line
 
 
-def examine(path: Path) -> Layout:
-    """Look through a file and return what it is; raise a NewsletterError when it cannot be imported."""
+def inspect_file(path: Path) -> FileLayout:
+    """Check a file and return its layout; raise a NewsletterError when it cannot be imported."""
     try:
         size, digest = _check_text(path)
         first = _first_line(path)
@@ -165,22 +164,22 @@ def examine(path: Path) -> Layout:
         raise FileUnreadable(name=path.name, reason=error.strerror) from error
     if not first.lstrip("\ufeff"):
         raise FileEmpty(name=path.name)
-    delimiter, columns = _header(first.removeprefix("\ufeff"))
+    delimiter, columns = _parse_header(first.removeprefix("\ufeff"))
     _check_columns(path.name, columns)
-    return Layout(path, size, digest, delimiter, columns, has_bom=first.startswith("\ufeff"))
+    return FileLayout(path, size, digest, delimiter, columns, has_bom=first.startswith("\ufeff"))
 
 
 def _check_text(path: Path) -> tuple[int, str]:
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        for number, line in enumerate(iter(lambda: file.readline(LONGEST), b""), start=1):
+        for number, line in enumerate(iter(lambda: file.readline(MAX_ROW_LENGTH), b""), start=1):
             try:
                 line.decode()
             except UnicodeDecodeError as error:
-                # A line cut at its longest may end inside a letter: then it is too long, not foreign.
-                if len(line) < LONGEST:
+                # A line cut at the limit may end inside a character: it is too long, not badly encoded.
+                if len(line) < MAX_ROW_LENGTH:
                     raise NotUtf8(name=path.name, line=number) from error
-            if len(line) == LONGEST:
+            if len(line) == MAX_ROW_LENGTH:
                 raise LineTooLong(name=path.name, line=number)
             digest.update(line)
         return os.fstat(file.fileno()).st_size, digest.hexdigest()
@@ -191,26 +190,26 @@ def _first_line(path: Path) -> str:
         return file.readline()
 
 
-def _header(line: str) -> tuple[str, tuple[str, ...]]:
-    """Return the delimiter under which more columns are known, and the columns."""
-    read = {delimiter: _columns(line, delimiter) for delimiter in (",", ";")}
-    delimiter = max(read, key=lambda each: len(KNOWN & set(read[each])))
+def _parse_header(line: str) -> tuple[str, tuple[str, ...]]:
+    """Return the delimiter that yields the most known columns, and the columns."""
+    read = {delimiter: _parse_columns(line, delimiter) for delimiter in (",", ";")}
+    delimiter = max(read, key=lambda each: len(KNOWN_COLUMNS & set(read[each])))
     return delimiter, read[delimiter]
 
 
-def _columns(line: str, delimiter: str) -> tuple[str, ...]:
+def _parse_columns(line: str, delimiter: str) -> tuple[str, ...]:
     (cells,) = csv.reader([line], delimiter=delimiter)
     columns = [cell.strip().casefold() for cell in cells]
-    while columns and not columns[-1]:  # spreadsheets leave empty columns at the end
+    while columns and not columns[-1]:  # spreadsheets append empty columns
         columns.pop()
     return tuple(columns)
 
 
 def _check_columns(name: str, columns: Collection[str]) -> None:
-    missing = [column for column in REQUIRED if column not in columns]
+    missing = [column for column in REQUIRED_COLUMNS if column not in columns]
     if missing:
         raise ColumnsMissing(name=name, columns=", ".join(missing))
-    unseen = set(KNOWN)
+    unseen = set(KNOWN_COLUMNS)
     strange = []
     for column in columns:
         if column in unseen:

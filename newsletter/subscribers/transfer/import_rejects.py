@@ -1,17 +1,17 @@
-"""The rows an import did not take, in a file beside its own, to be mended and imported again."""
+"""The rejects file of an import: rows that were not imported, to be corrected and imported again."""
 
 import os
 from types import TracebackType
 from typing import Self
 
-from newsletter.subscribers.transfer.import_file import FileUnreadable, Layout, Row
+from newsletter.subscribers.transfer.import_file import CsvRow, FileLayout, FileUnreadable
 from newsletter.web.csv_output import CsvWriter
 
 
-class Rejects:
-    """A file of rejected rows, written as the original is; it vanishes when there are none."""
+class RejectsFile:
+    """Context manager that writes the rejects file; it is removed when it has no rows."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: FileLayout) -> None:
         self._layout = layout
         self._others = [column for column in layout.columns if column not in {"row", "address", "reason"}]
         self.path = layout.path.with_name(f"{layout.path.stem}.rejects.csv")
@@ -34,12 +34,12 @@ class Rejects:
         if not self.count:
             self.path.unlink(missing_ok=True)
 
-    def write(self, row: Row, reason: str) -> None:
-        """Write down a row and why it was not taken."""
+    def write(self, row: CsvRow, reason: str) -> None:
+        """Append a row and the reason for its rejection."""
         self.count += 1
-        # A broken row has no cells to tell apart: its line goes behind the last column.
+        # A broken row has no cells: its line goes after the last column.
         cells = [] if row.is_broken else row.cells
-        texts = self._layout.named(cells)
+        texts = self._layout.as_dict(cells)
         surplus = row.cells if row.is_broken else row.cells[len(self._layout.columns) :]
         columns = (texts[column] for column in self._others)
         self._writer.write([str(row.number), texts["address"], reason, *columns, *surplus])

@@ -1,8 +1,8 @@
-"""A consent given elsewhere counts here only with its proof, and an import never brings anyone back.
+"""Import of confirmed subscribers with the proof of a consent given elsewhere.
 
-Who left stays away, who is suppressed is passed over, who is here already is left as they are, and
-nobody gets a mail. Rows are stored some hundreds at a time, each time in a transaction of its own:
-what a killed import had stored, the next run meets as already there.
+Unsubscribed people stay unsubscribed, suppressed addresses are skipped, existing subscriptions are left
+unchanged, and no mail is sent. Rows are stored in batches, each in its own transaction: rows stored by an
+interrupted import are counted as "already" by the next run.
 """
 
 import logging
@@ -20,21 +20,21 @@ from newsletter.db import db
 from newsletter.ledger import audit
 from newsletter.subscribers.models import Import, MailingList
 from newsletter.subscribers.transfer.import_batch import store_batch
-from newsletter.subscribers.transfer.import_file import Layout, Row, Rows
-from newsletter.subscribers.transfer.import_rejects import Rejects
-from newsletter.subscribers.transfer.import_row import Entry, RowRejected, read_entry
+from newsletter.subscribers.transfer.import_file import CsvRow, FileLayout, RowReader
+from newsletter.subscribers.transfer.import_rejects import RejectsFile
+from newsletter.subscribers.transfer.import_row import ImportEntry, RowRejected, parse_row
 
 log = logging.getLogger(__name__)
 
 #: Rows stored in one transaction.
-BATCH = 1000
-#: Counted are rows and, from "added" on, subscriptions: each row is about one on each list.
-COUNTED = ("rows", "rejected", "suppressed", "restricted", "added", "confirmed", "already", "left")
+BATCH_SIZE = 1000
+#: Counts of rows and, from "added" on, of subscriptions: each row has one on each list.
+COUNT_NAMES = ("rows", "rejected", "suppressed", "restricted", "added", "confirmed", "already", "left")
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
-    """What an import did. ``rejects`` is the file of the rows that were not taken, None without any."""
+class ImportResult:
+    """The result of an import. ``rejects`` is the path of the rejects file, None without rejected rows."""
 
     id: int
     counts: dict[str, int]
@@ -42,31 +42,31 @@ class Imported:
 
 
 def import_file(
-    layout: Layout,
+    layout: FileLayout,
     lists: Sequence[MailingList],
     *,
     now: datetime,
     actor: str,
     progress: Callable[[int], object],
-) -> Imported:
-    """Import a file that ``examine`` has looked through, telling ``progress`` how many bytes are done.
+) -> ImportResult:
+    """Import a file checked by ``inspect_file``; ``progress`` is called with the bytes done.
 
-    Commits as it goes; the same file again changes nobody. Raises FileUnreadable.
+    Commits after each batch; importing the same file again changes nothing. Raises FileUnreadable.
     """
-    counts = Counter(dict.fromkeys(COUNTED, 0))
-    with Rows(layout) as rows, Rejects(layout) as rejects:
-        import_id = _begin(layout, lists, now, actor)
-        for chunk in _chunks(rows):
-            entries = _accepted(chunk, layout, rejects, now)
+    counts = Counter(dict.fromkeys(COUNT_NAMES, 0))
+    with RowReader(layout) as rows, RejectsFile(layout) as rejects:
+        import_id = _start_or_resume(layout, lists, now, actor)
+        for chunk in _iterate_chunks(rows):
+            entries = _parse_entries(chunk, layout, rejects, now)
             counts.update(rows=len(chunk), rejected=len(chunk) - len(entries))
             counts.update(store_batch(entries, lists, import_id=import_id, now=now))
             db.session.commit()
             progress(rows.position)
     _finish(import_id, counts, now, actor)
-    return Imported(import_id, dict(counts), rejects.path if rejects.count else None)
+    return ImportResult(import_id, dict(counts), rejects.path if rejects.count else None)
 
 
-def _begin(layout: Layout, lists: Sequence[MailingList], now: datetime, actor: str) -> int:
+def _start_or_resume(layout: FileLayout, lists: Sequence[MailingList], now: datetime, actor: str) -> int:
     slugs = ",".join(mailing_list.slug for mailing_list in lists)
     killed = sa.select(Import.id).where(
         Import.file_hash == layout.digest, Import.lists == slugs, Import.finished_at.is_(None)
@@ -84,18 +84,20 @@ def _begin(layout: Layout, lists: Sequence[MailingList], now: datetime, actor: s
     return import_id
 
 
-def _chunks(rows: Rows) -> Iterator[list[Row]]:
+def _iterate_chunks(rows: RowReader) -> Iterator[list[CsvRow]]:
     given = iter(rows)
     next(given)  # the header
-    while chunk := list(islice(given, BATCH)):
+    while chunk := list(islice(given, BATCH_SIZE)):
         yield chunk
 
 
-def _accepted(chunk: list[Row], layout: Layout, rejects: Rejects, now: datetime) -> list[Entry]:
+def _parse_entries(
+    chunk: list[CsvRow], layout: FileLayout, rejects: RejectsFile, now: datetime
+) -> list[ImportEntry]:
     entries = []
     for row in chunk:
         try:
-            entries.append(read_entry(row, layout, now=now))
+            entries.append(parse_row(row, layout, now=now))
         except RowRejected as rejection:
             rejects.write(row, str(rejection))
     return entries

@@ -26,7 +26,7 @@ from newsletter.running import periodic
 from newsletter.sending.lifecycle.start import start_campaign
 from newsletter.subscribers.consent.evidence import Visit
 from newsletter.subscribers.models import Subscriber, Subscription, SubscriptionStatus
-from newsletter.subscribers.self_service.unsubscribe import leave
+from newsletter.subscribers.self_service.unsubscribe import unsubscribe_from
 from tests.privacy.purging import addresses
 
 
@@ -56,7 +56,7 @@ def test_rp7_who_was_erased_or_left_after_the_backup_does_not_come_back(
     file = tmp_path / "backup"
     create_backup(file, now=now, actor="console")
     erase_person("eero@example.com", now=now + timedelta(hours=1), actor="console")
-    leave(aino, None, now=now + timedelta(hours=1), method="one-click", visit=Visit(ip=""))
+    unsubscribe_from(aino, None, now=now + timedelta(hours=1), method="one-click", visit=Visit(ip=""))
     db.session.commit()
     make_subscriber("uusi@example.com", [fi])
     db.session.remove()

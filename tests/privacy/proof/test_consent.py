@@ -14,9 +14,9 @@ from newsletter.privacy.proof.consent import NoConsentHeld, get_proof
 from newsletter.privacy.retention.erasure import erase_person
 from newsletter.subscribers.addresses import parse_address
 from newsletter.subscribers.consent.evidence import Visit, seal_ledger
-from newsletter.subscribers.consent.texts import wording_text
+from newsletter.subscribers.consent.texts import get_consent_text
 from newsletter.subscribers.models import Purpose, Subscriber
-from newsletter.subscribers.self_service.unsubscribe import leave
+from newsletter.subscribers.self_service.unsubscribe import unsubscribe_from
 from newsletter.subscribers.signup.confirm import confirm
 from newsletter.subscribers.signup.request import SignupForm
 from newsletter.subscribers.signup.store import request_subscription
@@ -70,7 +70,7 @@ def test_the_proof_has_all_that_is_known_of_a_consent(subscribe, now):
     (history,) = get_proof(ADDRESS).histories
 
     asked, confirmed = history.facts
-    words = wording_text(Purpose.NEWSLETTER, "fi")
+    words = get_consent_text(Purpose.NEWSLETTER, "fi")
     assert (asked.list_name, asked.wording, asked.wording_version, asked.notice_version, asked.language) == (
         "Suomenkielinen uutiskirje", words, 1, 1, "fi",
     )  # fmt: skip
@@ -94,7 +94,7 @@ def test_each_list_and_the_tracking_are_consents_of_their_own(subscribe):
 
 
 def test_who_left_and_came_back_consented_twice(subscribe, now):
-    leave(subscribe(), None, now=now + timedelta(days=1), method="one-click", visit=MAIL)
+    unsubscribe_from(subscribe(), None, now=now + timedelta(days=1), method="one-click", visit=MAIL)
     db.session.commit()
     subscribe(at=now + timedelta(days=2))
 
@@ -185,7 +185,7 @@ def test_the_page_to_print_is_one_file_that_needs_nothing_else(
     assert f'<html lang="{language}">' in text
     assert f"<h1>{heading}</h1>" in text
     assert when in text
-    for shown in (ADDRESS, wording_text(Purpose.NEWSLETTER, "fi"), "203.0.113.7", "Selain 2"):
+    for shown in (ADDRESS, get_consent_text(Purpose.NEWSLETTER, "fi"), "203.0.113.7", "Selain 2"):
         assert shown in text
     assert not any(needed in text for needed in ("<script", "<link", "src=", "href=", "url(", "@import"))
 

@@ -17,7 +17,7 @@ from newsletter.privacy.requests.fulfil import fulfil_request
 from newsletter.subscribers.addresses import hash_address
 from newsletter.subscribers.models import Subscription, SubscriptionStatus
 from newsletter.subscribers.objections import EXPORT_PURPOSES, SCOPE_LABELS
-from newsletter.subscribers.transfer.exporter import csv_pages, record_export
+from newsletter.subscribers.transfer.exporter import iterate_csv, record_export
 from newsletter.web.i18n import force_language, translate
 from tests.api.conftest import make_token
 from tests.support.clock import NOW
@@ -56,7 +56,7 @@ def object_to(app):
 
 
 def _exported(purpose: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO("".join(csv_pages([], purpose)))))
+    return list(csv.DictReader(io.StringIO("".join(iterate_csv([], purpose)))))
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])
@@ -155,8 +155,8 @@ def test_webhooks_tell_of_each_objection_once(make_app, app, make_subscriber, ob
     person = make_subscriber(MERI)
     object_to("disclosure")
 
-    webhooks.collect(NOW)
-    webhooks.collect(NOW)
+    webhooks.enqueue_messages(NOW)
+    webhooks.enqueue_messages(NOW)
 
     bodies = [json.loads(row.body) for row in stored(WebhookMessage) if row.event == "subscriber.objected"]
     assert [body["data"] for body in bodies] == [{"subscriber_id": person.id, "scope": "disclosure"}]

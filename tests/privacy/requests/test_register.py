@@ -46,10 +46,10 @@ from newsletter.subscribers.models import (
     SuppressionReason,
     TrackingState,
 )
-from newsletter.subscribers.one_time_links import forget_links, send_link
+from newsletter.subscribers.one_time_links import delete_old_links, send_link
 from newsletter.subscribers.self_service.change_address import address_changed, confirm_change
-from newsletter.subscribers.suppressions import find_suppression, is_barred, suppress
-from newsletter.subscribers.transfer.import_batch import _suppressed
+from newsletter.subscribers.suppressions import find_suppression, is_permanently_suppressed, suppress
+from newsletter.subscribers.transfer.import_batch import _suppressed_hashes
 from tests.privacy.purging import addresses
 from tests.support.mailbox import html_of, text_of
 
@@ -369,11 +369,11 @@ def test_mu6_an_address_put_right_that_nobody_confirms_is_not_used(app, make_sub
     make_subscriber(MERI)
     number = ask(RequestKind.RECTIFICATION)
     answer(number, now, corrections=Corrections("oikea@example.com"))
-    kept = forget_links(now + timedelta(days=6))
+    kept = delete_old_links(now + timedelta(days=6))
 
     with pytest.raises(LinkExpired):
         confirm_right_address(now + timedelta(days=7))
-    gone = forget_links(now + timedelta(days=7))
+    gone = delete_old_links(now + timedelta(days=7))
 
     assert (kept, gone, addresses()) == (0, 1, [MERI])
     state, _time = rectification.address_confirmation_status(register.get_request(number), now)
@@ -521,12 +521,12 @@ def test_rd8_a_ban_on_all_mail_works_at_once_and_wins_over_imports(app, make_sub
     db.session.refresh(person)
     assert {item.status for item in person.subscriptions} == {SubscriptionStatus.UNSUBSCRIBED}
     assert person.tracking is TrackingState.REFUSED
-    assert is_barred(MERI)
+    assert is_permanently_suppressed(MERI)
 
     class Entry:
         address_hash = person.address_hash
 
-    assert _suppressed([Entry]) == {person.address_hash}
+    assert _suppressed_hashes([Entry]) == {person.address_hash}
 
 
 def test_rd8_a_ban_on_direct_marketing_ends_with_an_own_new_order(app, make_subscriber, ask, now):
@@ -536,7 +536,7 @@ def test_rd8_a_ban_on_direct_marketing_ends_with_an_own_new_order(app, make_subs
     answer(number, now)
 
     assert find_suppression(MERI).reason is SuppressionReason.OBJECTED
-    assert not is_barred(MERI)
+    assert not is_permanently_suppressed(MERI)
     with pytest.raises(disclosures.DisclosureObjected):
         disclosures.record_disclosure(
             MERI, recipient="x", what="x", why="x", ground="x", now=now, actor="staff:1"
@@ -547,7 +547,7 @@ def test_rd8_a_ban_on_direct_marketing_ends_with_an_own_new_order(app, make_subs
 def test_rd8_a_stranger_can_be_banned_too(app, ask, now):
     answer(ask(RequestKind.OBJECTION, "vieras@example.com", scopes=["all_mail"]), now)
 
-    assert is_barred("vieras@example.com")
+    assert is_permanently_suppressed("vieras@example.com")
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])

@@ -14,7 +14,7 @@ from newsletter.mail.models import OutboxMail
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.subscribers import links
 from newsletter.subscribers.consent.evidence import Visit
-from newsletter.subscribers.models import FreshLink, Subscriber
+from newsletter.subscribers.models import OneTimeLink, Subscriber
 from newsletter.subscribers.self_service.unsubscribe import choose_tracking
 from newsletter.tracking.models import Event, EventKind, MachineClass
 from tests.subscribers.conftest import LOCAL
@@ -140,7 +140,9 @@ def test_erasing_oneself_works_at_once(real_app, client, ask):
     page = Page(client.post(ask("erase")))
 
     assert (page.status, page.heading) == (200, "Tietosi on poistettu")
-    assert [db.session.query(table).count() for table in (Subscriber, FreshLink, Delivery, Event)] == [0] * 4
+    assert [db.session.query(table).count() for table in (Subscriber, OneTimeLink, Delivery, Event)] == [
+        0
+    ] * 4
 
 
 def test_the_page_says_what_stays(real_app, client, ask):

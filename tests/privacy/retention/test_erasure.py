@@ -28,8 +28,8 @@ from newsletter.subscribers import personal_data as subscriber_data
 from newsletter.subscribers.consent.evidence import Visit
 from newsletter.subscribers.models import Consent, ConsentKind, Subscriber, SuppressionReason, TrackingState
 from newsletter.subscribers.queries import UnknownSubscriber
-from newsletter.subscribers.self_service.unsubscribe import leave
-from newsletter.subscribers.signup.confirm import expire_requests
+from newsletter.subscribers.self_service.unsubscribe import unsubscribe_from
+from newsletter.subscribers.signup.confirm import delete_expired_signups
 from newsletter.subscribers.suppressions import suppress
 from newsletter.tracking import personal_data as tracking_data
 from newsletter.tracking.models import Event
@@ -129,14 +129,14 @@ def test_rp2_after_the_purge_no_file_holds_address_or_ip(
         fulfil_request(request.id, now=now, actor="staff:1", reply_by="mail", corrections=right)
     send_due()
     read_data_export(ADDRESS, now=now, actor="staff:1")
-    leave(reader, None, now=now, method="page", visit=Visit(ip=IP))
+    unsubscribe_from(reader, None, now=now, method="page", visit=Visit(ip=IP))
     db.session.commit()
     spool = gateway_of(real_app).spool
     spool.append(f'[1772530200000,"open",1,{reader.id},null,"{IP}","Mu'.encode())
     spool.close()
     before = [files_that_hold(tmp_path, word) != [] for word in (ADDRESS, IP)]
 
-    expire_requests(now + timedelta(days=8))  # for the other list, which nobody confirmed
+    delete_expired_signups(now + timedelta(days=8))  # for the other list, which nobody confirmed
     run_purge(now=now + timedelta(days=8), actor="console", any_day=True)
 
     assert before == [True, True]

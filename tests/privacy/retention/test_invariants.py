@@ -41,7 +41,7 @@ from newsletter.subscribers.signup.request import SignupForm
 from newsletter.subscribers.signup.store import request_subscription
 from newsletter.subscribers.suppressions import find_suppression, suppress
 from newsletter.subscribers.transfer.import_batch import store_batch
-from newsletter.subscribers.transfer.import_row import Entry
+from newsletter.subscribers.transfer.import_row import ImportEntry
 from tests.support.clock import NOW
 
 PEOPLE = ("aino@example.com", "eero@example.com", "meri@example.com")
@@ -97,7 +97,7 @@ class House(RuleBasedStateMachine):
     def leave(self, who):
         self.tick()
         if person := self.find(who):
-            unsubscribe.leave(person, None, now=self.now, method="page", visit=VISIT)
+            unsubscribe.unsubscribe_from(person, None, now=self.now, method="page", visit=VISIT)
         db.session.commit()
 
     @rule(who=st.sampled_from(PEOPLE))
@@ -129,7 +129,7 @@ class House(RuleBasedStateMachine):
         db.session.add(made)
         db.session.flush()
         address = parse_address(who)
-        entry = Entry(
+        entry = ImportEntry(
             address=address,
             address_hash=hash_address(address.key),
             source="messut",

@@ -20,7 +20,7 @@ from newsletter.privacy.notice import versions
 from newsletter.privacy.retention import daily, purge
 from newsletter.staff.api_tokens import create_token
 from newsletter.staff.models import Role, Staff
-from newsletter.subscribers.consent.texts import notice_version
+from newsletter.subscribers.consent.texts import current_notice_version
 from newsletter.subscribers.models import SuppressionReason
 from newsletter.subscribers.suppressions import find_suppression, suppress
 from newsletter.subscribers.transfer import importer
@@ -149,7 +149,7 @@ def test_pp4_a_version_is_published_and_never_changes(app, client, enter, submit
     assert again.status_code == 422  # nothing has changed, so there is no button either
     assert [item.version for item in versions.list_versions()] == [1]
     assert client.get("/privacy/1?lang=en").text == first
-    assert notice_version() == 1
+    assert current_notice_version() == 1
 
 
 def test_pp4_a_change_of_settings_is_a_new_version_with_what_changed(make_app, app, client, now):
@@ -164,7 +164,7 @@ def test_pp4_a_change_of_settings_is_a_new_version_with_what_changed(make_app, a
 
     assert "<ins>We give data to: Paino Oy</ins>" in page
     assert "Paino Oy" not in client.get("/privacy/1?lang=en").text
-    assert notice_version() == 2
+    assert current_notice_version() == 2
 
 
 @pytest.mark.parametrize("missing", ["sender_name", "sender_postal", "privacy_contact", "notice_transfers"])
@@ -304,7 +304,7 @@ def test_ss6_every_detail_of_an_act_has_a_name(app):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in {"audit.record", "_log"}:
                 recorded |= {word.arg for word in node.keywords if word.arg}
     recorded |= (
-        set(importer.COUNTED)
+        set(importer.COUNT_NAMES)
         | set(purge.REPORTED_KINDS)
         | set(daily.count_overdue(NOW))
         | set(replay.replay_journal(NOW))

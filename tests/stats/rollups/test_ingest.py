@@ -231,7 +231,9 @@ def test_leaving_while_opens_are_folded_fails_neither(real_app, make_subscriber,
     def leave() -> None:
         with real_app.app_context():
             who = db.session.get_one(Subscriber, reader.id)
-            unsubscribe.leave(who, None, now=now, method="page", visit=Visit(ip=""), campaign_id=campaign.id)
+            unsubscribe.unsubscribe_from(
+                who, None, now=now, method="page", visit=Visit(ip=""), campaign_id=campaign.id
+            )
             db.session.commit()
 
     db.session.rollback()

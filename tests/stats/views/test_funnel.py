@@ -14,7 +14,7 @@ from newsletter.stats.reports import funnel
 from newsletter.stats.reports.funnel import Filter
 from newsletter.stats.rollups.funnel_months import close_months, find_wrong_months, funnel_counts, next_month
 from newsletter.subscribers.models import FunnelCount, FunnelStep, MailingList
-from newsletter.subscribers.signup.funnel import record_all
+from newsletter.subscribers.signup.funnel import record_steps
 from tests.subscribers.pages import Page
 from tests.support.apps import at_once
 
@@ -219,7 +219,7 @@ def test_what_comes_late_is_added_to_its_month_and_undone_with_its_day(app, suom
     suomi = suomeksi.id
 
     def store(host: str, *days: date) -> None:
-        record_all((day, suomi, "fi", host, FunnelStep.SHOWN) for day in days)
+        record_steps((day, suomi, "fi", host, FunnelStep.SHOWN) for day in days)
 
     store("www.yritys.example", date(2026, 1, 7), date(2026, 1, 9), date(2026, 2, 1), date(2026, 3, 3))
     store("blogi.example", date(2026, 1, 31))
@@ -261,7 +261,7 @@ def test_a_month_that_is_closed_while_a_count_for_it_is_stored_has_that_count(re
     has_stored, has_closed = threading.Event(), threading.Event()
 
     def store() -> None:
-        record_all([key])
+        record_steps([key])
         has_stored.set()
         has_closed.wait(LONG_ENOUGH)
         db.session.commit()
@@ -297,7 +297,7 @@ def test_a_count_that_is_stored_while_its_month_is_closed_is_added_to_it(real_ap
 
     def store() -> None:
         is_closing.wait(10)
-        record_all([key])
+        record_steps([key])
         db.session.commit()
         has_stored.set()
 

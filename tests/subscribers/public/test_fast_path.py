@@ -30,7 +30,7 @@ def views(app, monkeypatch):
 
 @pytest.fixture
 def without_lane(monkeypatch):
-    return lambda: monkeypatch.setattr(fast_path, "_is_plain", lambda _environ: False)
+    return lambda: monkeypatch.setattr(fast_path, "_is_plain_form_post", lambda _environ: False)
 
 
 def header_lines(response):
@@ -160,12 +160,14 @@ def _no_disk(_file):
         pytest.param({"environ_overrides": {"CONTENT_LENGTH": "-1"}}, id="negative length"),
         pytest.param({"environ_overrides": {"CONTENT_LENGTH": "²"}}, id="a digit that is none"),
         pytest.param({"environ_overrides": {"CONTENT_LENGTH": ""}}, id="no length"),
-        pytest.param({"environ_overrides": {"CONTENT_LENGTH": str(fast_path.LONGEST + 1)}}, id="too long"),
+        pytest.param(
+            {"environ_overrides": {"CONTENT_LENGTH": str(fast_path.MAX_BODY_BYTES + 1)}}, id="too long"
+        ),
         pytest.param({"method": "PUT"}, id="another method"),
     ],
 )
 def test_what_is_not_plain_is_none_of_its_business(client, finnish, monkeypatch, different):
-    monkeypatch.setattr(fast_path.SignupLane, "_answer", lambda *_: pytest.fail("it was read"))
+    monkeypatch.setattr(fast_path.SignupFastPath, "_answer", lambda *_: pytest.fail("it was read"))
     form = b"email=meri%40example.com&lists=suomeksi&consent=yes"
     plain = {
         "path": "/subscribe",

@@ -12,8 +12,8 @@ from newsletter.subscribers.addresses import hash_address, parse_address
 from newsletter.subscribers.models import (
     Consent,
     ConsentKind,
-    FreshLink,
     MailingList,
+    OneTimeLink,
     Purpose,
     Signup,
     Subscriber,
@@ -170,7 +170,7 @@ def test_a_link_that_is_not_ours_is_refused(client, meri, dump, page, method):
 def test_the_database_cannot_open_the_link(ask, stored):
     token = ask("erase").split("/")[3].partition("?")[0]
 
-    assert token not in str([vars(link) for link in stored(FreshLink)])
+    assert token not in str([vars(link) for link in stored(OneTimeLink)])
 
 
 def test_whoever_asks_again_and_again_sends_three_links_an_hour(client, meri, clock, stored):
@@ -196,9 +196,9 @@ def test_links_are_forgotten_after_a_day(ask, clock, stored, app):
     ask("copy")
 
     clock.shift(timedelta(hours=24))
-    forgotten = one_time_links.forget_links(NOW + timedelta(hours=24))
+    forgotten = one_time_links.delete_old_links(NOW + timedelta(hours=24))
 
-    assert (forgotten, stored(FreshLink)) == (1, [])
+    assert (forgotten, stored(OneTimeLink)) == (1, [])
 
 
 # --- another address -------------------------------------------------------------------------------

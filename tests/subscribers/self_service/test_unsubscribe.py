@@ -18,7 +18,7 @@ from newsletter.subscribers.models import (
     SubscriptionStatus,
     Wording,
 )
-from newsletter.subscribers.self_service.unsubscribe import has_left_everything
+from newsletter.subscribers.self_service.unsubscribe import has_no_subscriptions
 from tests.subscribers.pages import Page
 from tests.support.clock import NOW
 from tests.support.mailbox import link
@@ -153,13 +153,13 @@ def test_leaving_keeps_a_request_that_waits_for_its_link(client, make_subscriber
     client.post(way_out(meri), data={"scope": "all"})
 
     assert statuses() == {"suomeksi": PENDING, "in-english": UNSUBSCRIBED}
-    assert has_left_everything(meri.id) is False
+    assert has_no_subscriptions(meri.id) is False
 
 
 def test_who_has_left_all_lists_is_held_by_nothing(client, meri):
     client.post(way_out(meri), data={"scope": "all"})
 
-    assert has_left_everything(meri.id) is True
+    assert has_no_subscriptions(meri.id) is True
 
 
 # --- one click (RFC 8058) --------------------------------------------------------------------------

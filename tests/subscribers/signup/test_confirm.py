@@ -22,7 +22,7 @@ from newsletter.subscribers.models import (
     SuppressionReason,
     TrackingState,
 )
-from newsletter.subscribers.signup.confirm import expire_requests
+from newsletter.subscribers.signup.confirm import delete_expired_signups
 from newsletter.subscribers.suppressions import find_suppression, suppress
 from tests.subscribers.pages import Page
 from tests.support.apps import on_its_own
@@ -417,7 +417,7 @@ def expire(app) -> Callable[..., int]:
     """Let the job run some time after the beginning: ``expire(days=7)``."""
 
     def run(*, batch: int = 500, **after: float) -> int:
-        return on_its_own(app, partial(expire_requests, NOW + timedelta(**after), batch=batch))
+        return on_its_own(app, partial(delete_expired_signups, NOW + timedelta(**after), batch=batch))
 
     return run
 

@@ -33,7 +33,7 @@ def post_at_once(real_app) -> Callable[..., list[TestResponse]]:
             return lambda: browser.post(path, data=form)
 
         answers = at_once(real_app, *(sender(path, form) for path, form in requests))
-        on_its_own(real_app, queue.load)
+        on_its_own(real_app, queue.load_queued)
         return answers
 
     return post

@@ -22,7 +22,7 @@ def counted(app, stored) -> Callable[[], dict[FunnelStep, int]]:
     """Store what was noted and return the sum of each step."""
 
     def read() -> dict[FunnelStep, int]:
-        on_its_own(app, funnel.store_looks)
+        on_its_own(app, funnel.flush_views)
         sums: dict[FunnelStep, int] = {}
         for row in stored(FunnelCount):
             sums[row.step] = sums.get(row.step, 0) + row.count
@@ -160,7 +160,7 @@ def test_looks_outlive_a_database_that_is_away(app, client, finnish, counted, mo
     with monkeypatch.context() as away:
         away.setattr(db.session(), "execute", _refuse)
         with pytest.raises(OperationalError):
-            funnel.store_looks()
+            funnel.flush_views()
 
     assert counted() == {SHOWN: 1}
 
@@ -220,7 +220,7 @@ def test_requests_at_once_lose_no_count(real_app, finnish, english, counted):
     ]
 
     at_once(real_app, *[_poster(real_app, form) for form in forms])
-    on_its_own(real_app, queue.load)
+    on_its_own(real_app, queue.load_queued)
 
     assert counted()[SENT_IN] == 16
 

@@ -12,14 +12,14 @@ from newsletter.subscribers.models import (
     SubscriptionStatus,
     SuppressionReason,
 )
-from newsletter.subscribers.signup.manual import AddressSuppressed, AskedBefore, enter
+from newsletter.subscribers.signup.manual import AddressSuppressed, AskedBefore, sign_up_for_person
 from newsletter.subscribers.suppressions import suppress
 from tests.support.clock import NOW
 
 
 @pytest.fixture
 def enter_person(finnish):
-    return lambda address="meri@example.com": enter(
+    return lambda address="meri@example.com": sign_up_for_person(
         address, [finnish], language="fi", way="phone", now=NOW, actor="console"
     )
 

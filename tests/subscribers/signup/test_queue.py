@@ -45,12 +45,12 @@ def post(app, finnish):
 
 @pytest.fixture
 def load(app) -> Callable[[], int]:
-    return lambda: on_its_own(app, signup_queue.load)
+    return lambda: on_its_own(app, signup_queue.load_queued)
 
 
 @pytest.fixture
 def folder(app) -> Path:
-    return signup_queue.folder_of(Path(app.instance_path))
+    return signup_queue.queue_folder(Path(app.instance_path))
 
 
 @contextmanager
@@ -95,7 +95,7 @@ def test_a_signup_is_on_the_disk_before_it_is_answered(post, stored, load, folde
 
     (path,) = folder.glob("*.signups")
     assert (b"meri@example.com" in path.read_bytes(), path.stat().st_mode & 0o777) == (True, 0o600)
-    assert (stored(Signup), signup_queue.waiting(folder.parent)) == ([], 1)
+    assert (stored(Signup), signup_queue.count_queued(folder.parent)) == ([], 1)
     assert load() == 1
     assert len(stored(Signup)) == 1
 
@@ -124,7 +124,7 @@ def test_while_no_loader_runs_a_worker_is_woken_once(app, post):
 
 
 def test_while_a_loader_runs_nobody_is_woken(app, post):
-    with signup_queue.loading(Path(app.instance_path)):
+    with signup_queue.loader_running(Path(app.instance_path)):
         post()
 
     assert queue(app).pending() == []
@@ -205,7 +205,7 @@ def test_a_loader_killed_before_its_commit_loses_and_doubles_nothing(real_app, p
 
 def on_its_own_without_commit(app):
     with app.app_context():
-        signup_queue.load()
+        signup_queue.load_queued()
 
 
 def test_a_loader_killed_after_its_commit_doubles_nothing_and_leaves_no_address(post, load, stored, folder):
@@ -243,9 +243,9 @@ def test_a_signup_loaded_late_is_of_the_moment_it_was_made(post, load, clock, st
 
 
 def test_su5_the_evidence_has_the_words_that_were_shown(post, load, stored, monkeypatch):
-    shown = texts.wording_text(Purpose.NEWSLETTER, "fi")
+    shown = texts.get_consent_text(Purpose.NEWSLETTER, "fi")
     post()
-    monkeypatch.setitem(texts.TEXTS, Purpose.NEWSLETTER, "Other words of a newer version.")
+    monkeypatch.setitem(texts.CONSENT_TEXTS, Purpose.NEWSLETTER, "Other words of a newer version.")
 
     load()
 
@@ -284,4 +284,4 @@ def test_no_file_keeps_anything_of_someone_erased_a_moment_after_signing_up(real
 
     files = [path for path in Path(real_app.instance_path).rglob("*") if path.is_file()]
     assert [path.name for path in files if b"canary@" in path.read_bytes()] == []
-    assert signup_queue.waiting(Path(real_app.instance_path)) == 0
+    assert signup_queue.count_queued(Path(real_app.instance_path)) == 0

@@ -80,7 +80,7 @@ def test_kill_nine_of_pages_loader_or_both_loses_and_doubles_no_signup(real_app,
     for visitor in visitors:
         visitor.join()
     server.stop()  # and what is left in the files is loaded on the way out
-    if queue.waiting(server.instance):
+    if queue.count_queued(server.instance):
         server.newsletter("worker", "--until-idle")
 
     signups = Counter(
@@ -89,4 +89,4 @@ def test_kill_nine_of_pages_loader_or_both_loses_and_doubles_no_signup(real_app,
     mails = db.session.scalar(sa.select(sa.func.count(OutboxMail.id)))
     assert {address: signups[address] for address in answered if signups[address] != 1} == {}
     assert (max(signups.values()), mails) == (1, len(signups))
-    assert queue.waiting(server.instance) == 0
+    assert queue.count_queued(server.instance) == 0

@@ -18,7 +18,7 @@ from newsletter.subscribers.models import (
     SubscriptionStatus,
     SuppressionReason,
 )
-from newsletter.subscribers.self_service.unsubscribe import leave
+from newsletter.subscribers.self_service.unsubscribe import unsubscribe_from
 from newsletter.subscribers.suppressions import suppress
 from tests.subscribers.conftest import LOCAL
 from tests.subscribers.pages import Page
@@ -83,7 +83,7 @@ def test_leaving_on_the_own_details_page_gets_a_receipt(client, meri, receipts):
 
 @pytest.mark.parametrize("method", ["staff", "complaint"])
 def test_who_was_taken_off_otherwise_gets_none(meri, receipts, now, method):
-    leave(meri, None, now=now, method=method, visit=Visit("203.0.113.7"))
+    unsubscribe_from(meri, None, now=now, method=method, visit=Visit("203.0.113.7"))
 
     assert receipts() == []
 

@@ -7,8 +7,8 @@ import pytest
 from newsletter.ledger.audit import AuditEntry
 from newsletter.subscribers.models import SubscriptionStatus, TrackingState
 from newsletter.subscribers.transfer import exporter
-from newsletter.subscribers.transfer.exporter import csv_pages, record_export
-from newsletter.subscribers.transfer.import_file import examine
+from newsletter.subscribers.transfer.exporter import iterate_csv, record_export
+from newsletter.subscribers.transfer.import_file import inspect_file
 from newsletter.subscribers.transfer.importer import import_file
 from newsletter.web.csv_output import escape_formula
 from tests.support.clock import NOW
@@ -48,7 +48,7 @@ def test_the_source_is_what_the_import_said(run, finnish, tmp_path):
     path = tmp_path / "t.csv"
     header = "address,source,consent_text,consented_at,proof"
     path.write_text(f"{header}\nmeri@example.com,Messut 2024,Tilaan,2024-05-31,3\n", encoding="utf-8")
-    import_file(examine(path), [finnish], now=NOW, actor="console", progress=bool)
+    import_file(inspect_file(path), [finnish], now=NOW, actor="console", progress=bool)
 
     (row,) = run().stdout.splitlines()[1:]
 
@@ -70,12 +70,12 @@ def test_an_address_is_never_a_formula(run, make_subscriber, finnish):
 
 
 def test_all_pages_together_are_complete(app, make_subscriber, finnish, monkeypatch):
-    monkeypatch.setattr(exporter, "PAGE", 2)
+    monkeypatch.setattr(exporter, "PAGE_SIZE", 2)
     addresses = [f"tilaaja{number}@example.com" for number in range(5)]
     for address in addresses:
         make_subscriber(address, [finnish])
 
-    pages = list(csv_pages([], "newsletter"))
+    pages = list(iterate_csv([], "newsletter"))
 
     assert [len(page.splitlines()) for page in pages] == [1, 2, 2, 1]
     assert [row.split(",")[0] for row in "".join(pages[1:]).splitlines()] == addresses

@@ -17,7 +17,7 @@ from newsletter.mail.models import OutboxMail
 from newsletter.privacy.retention.erasure import erase_people
 from newsletter.subscribers.addresses import hash_address
 from newsletter.subscribers.consent.evidence import Visit
-from newsletter.subscribers.consent.texts import store_wording
+from newsletter.subscribers.consent.texts import get_or_create_wording
 from newsletter.subscribers.models import (
     Consent,
     ConsentKind,
@@ -30,7 +30,7 @@ from newsletter.subscribers.models import (
     TrackingState,
     Wording,
 )
-from newsletter.subscribers.self_service.unsubscribe import leave
+from newsletter.subscribers.self_service.unsubscribe import unsubscribe_from
 from newsletter.subscribers.suppressions import suppress
 from newsletter.subscribers.transfer import importer
 from newsletter.subscribers.transfer.import_file import (
@@ -39,9 +39,9 @@ from newsletter.subscribers.transfer.import_file import (
     FileEmpty,
     LineTooLong,
     NotUtf8,
-    examine,
+    inspect_file,
 )
-from newsletter.subscribers.transfer.importer import COUNTED, Imported, import_file
+from newsletter.subscribers.transfer.importer import COUNT_NAMES, ImportResult, import_file
 from tests.support.apps import on_its_own
 from tests.support.clock import NOW
 
@@ -78,11 +78,13 @@ def write_file(tmp_path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def run_import(app, finnish) -> Callable[..., Imported]:
+def run_import(app, finnish) -> Callable[..., ImportResult]:
     """Import a file to the Finnish list, unless lists are given."""
 
-    def run(path: Path, *lists, progress: Callable[[int], object] = bool) -> Imported:
-        return import_file(examine(path), lists or [finnish], now=NOW, actor="console", progress=progress)
+    def run(path: Path, *lists, progress: Callable[[int], object] = bool) -> ImportResult:
+        return import_file(
+            inspect_file(path), lists or [finnish], now=NOW, actor="console", progress=progress
+        )
 
     return run
 
@@ -98,7 +100,7 @@ def people(dump) -> Callable[[], dict[str, list[tuple[Any, ...]]]]:
 
 
 def counted(**counts: int) -> dict[str, int]:
-    return dict.fromkeys(COUNTED, 0) | counts
+    return dict.fromkeys(COUNT_NAMES, 0) | counts
 
 
 def read_rejects(path: Path, delimiter: str = ",") -> list[list[str]]:
@@ -166,7 +168,7 @@ def test_a_row_is_imported_to_every_list_asked_for(run_import, write_file, finni
 
 
 def test_each_different_text_is_a_version_of_its_own(run_import, write_file, stored, now):
-    store_wording(Purpose.NEWSLETTER, "fi", "Tilaan.", now)
+    get_or_create_wording(Purpose.NEWSLETTER, "fi", "Tilaan.", now)
 
     run_import(write_file(given("a@example.com", consent_text="Tilaan."), given("b@example.com")))
 
@@ -267,7 +269,7 @@ def test_who_left_and_was_purged_is_not_brought_back(run_import, write_file, app
     path = write_file(given())
     run_import(path)
     subscriber = db.session.query(Subscriber).one()
-    leave(subscriber, None, now=NOW, method="page", visit=Visit("203.0.113.7"))
+    unsubscribe_from(subscriber, None, now=NOW, method="page", visit=Visit("203.0.113.7"))
     db.session.commit()
     on_its_own(app, lambda: erase_people([subscriber.id], now=NOW))
     before = people()
@@ -540,7 +542,7 @@ def test_a_file_that_cannot_be_read_is_refused_in_one_line(tmp_path, content, er
     path.write_bytes(content)
 
     with pytest.raises(error) as refused:
-        examine(path)
+        inspect_file(path)
 
     assert isinstance(refused.value, NewsletterError)
     assert str(refused.value) == message
@@ -561,7 +563,7 @@ def test_the_same_file_twice_changes_nothing(run_import, write_file, people):
 
 
 def test_a_killed_import_ends_as_one_that_ran_through(run_import, write_file, stored, monkeypatch):
-    monkeypatch.setattr(importer, "BATCH", 2)
+    monkeypatch.setattr(importer, "BATCH_SIZE", 2)
     addresses = [f"tilaaja{number}@example.com" for number in range(5)]
     path = write_file(*map(given, addresses))
 
@@ -593,9 +595,9 @@ def test_progress_is_told_in_bytes_read(run_import, write_file):
 
 
 def test_two_imports_at_once_bring_everybody_in_once(real_app, write_file, finnish, stored, monkeypatch):
-    monkeypatch.setattr(importer, "BATCH", 10)
+    monkeypatch.setattr(importer, "BATCH_SIZE", 10)
     path = write_file(*(given(f"tilaaja{number}@example.com") for number in range(40)))
-    layout, counts = examine(path), []
+    layout, counts = inspect_file(path), []
     db.session.rollback()
 
     def run() -> None:
