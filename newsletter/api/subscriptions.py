@@ -16,7 +16,6 @@ from werkzeug.exceptions import HTTPException
 from newsletter.api.problems import from_http_error, problem
 from newsletter.clock import utcnow
 from newsletter.config import current_settings
-from newsletter.subscribers.abuse import circuit_breaker
 from newsletter.subscribers.consent.evidence import Visit
 from newsletter.subscribers.consent.tracking import ALLOW, REFUSE, is_tracked_by_default
 from newsletter.subscribers.public.blueprint import current_visit
@@ -132,5 +131,5 @@ def _visit() -> Visit:
 
 def _too_many_requests(held_up: HeldUp) -> Response:
     response = problem(HTTPStatus.TOO_MANY_REQUESTS, translate(held_up.message))
-    response.headers["Retry-After"] = str(circuit_breaker.retry_after_seconds(utcnow()))
+    response.headers["Retry-After"] = str(held_up.seconds)
     return response

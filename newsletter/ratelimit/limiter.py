@@ -44,6 +44,15 @@ def client_key_of(ip: str) -> str:
     return hmac.digest(key, b"visitor " + _network_of(ip).encode(), "sha256").hex()[:32]
 
 
+def wide_network_key_of(ip: str) -> str:
+    """Return the key of the network that an address was probably handed out in: /24, or /48 with IPv6.
+
+    One customer of a provider commonly has that many IPv6 addresses, and a rented block of IPv4 is as large.
+    """
+    key = str(current_app.secret_key).encode()
+    return hmac.digest(key, b"wide network " + _wide_network_of(ip).encode(), "sha256").hex()[:32]
+
+
 def client_network() -> str:
     """Return the address, or with IPv6 the network, as each home has 2**64 addresses."""
     return _network_of(client_ip())
@@ -58,6 +67,19 @@ def _network_of(ip: str) -> str:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is None:
         return str(ipaddress.ip_network((address, 64), strict=False))
     return str(address)
+
+
+@lru_cache(maxsize=1000)
+def _wide_network_of(ip: str) -> str:
+    try:
+        address = ipaddress.ip_address(ip)
+    except ValueError:
+        return ip
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is None:
+            return str(ipaddress.ip_network((address, 48), strict=False))
+        address = address.ipv4_mapped
+    return str(ipaddress.ip_network((address, 24), strict=False))
 
 
 def init_app(app: Flask, chosen: Settings) -> None:

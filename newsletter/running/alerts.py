@@ -26,6 +26,7 @@ from newsletter.staff.auth.two_factor import REQUIRED_ROLES
 from newsletter.staff.models import Role, Staff
 from newsletter.stats.reports import overview
 from newsletter.stats.reports.overview import AlertKind, FigureAlert, ListGrowth
+from newsletter.subscribers.signup import mail_quota
 from newsletter.subscribers.undelivered import count_undelivered
 from newsletter.web.i18n import format_number, translate
 
@@ -141,6 +142,13 @@ def _mail_alerts(role: Role, lists: Sequence[str] | None, now: datetime) -> Iter
     if stuck := sum(row[-1] for row in count_undelivered(now)):
         words = _("Single mails that did not arrive: %(count)s", count=stuck)
         yield Alert(words, url_for("subscribers_staff.mails"))
+    if mail_quota.has_reached_limit(now):
+        words = _(
+            "So many asked for mail at one mail provider within a day that its hourly limit was reached."
+            " Confirmation mails that wait for their turn: %(count)s",
+            count=mail_quota.count_waiting(now),
+        )
+        yield Alert(words)
     waiting, rule = outbox.held()
     if role in _SENDER_ROLES and waiting:
         words = _(

@@ -105,3 +105,24 @@ def test_mails_that_nobody_takes_are_named(matters, clock):
         "Viestit odottavat, eikä mikään työprosessi lähetä niitä. Tarkista, että työprosessi on käynnissä."
         in [*matters(Role.SENDER)]
     )
+
+
+@pytest.mark.parametrize(
+    ("role", "is_told"), [(Role.SENDER, True), (Role.PRIVACY, True), (Role.VIEWER, False)]
+)
+def test_a_limit_of_a_mail_provider_that_bites_is_told(matters, role, is_told):
+    audit.record("mail domain limit reached", actor="system", now=NOW - timedelta(hours=23))
+    outbox.enqueue(
+        "confirm", to="meri@example.com", language="fi", now=NOW, context={}, due_at=NOW + timedelta(hours=1)
+    )
+    db.session.commit()
+
+    words = "saavutti tuntirajansa. Vuoroaan odottavia vahvistusviestejä: 1"
+    assert any(words in line for line in matters(role)) is is_told
+
+
+def test_a_limit_that_bit_the_day_before_is_not_told(matters):
+    audit.record("mail domain limit reached", actor="system", now=NOW - timedelta(hours=25))
+    db.session.commit()
+
+    assert not [line for line in matters(Role.SENDER) if "tuntirajansa" in line]

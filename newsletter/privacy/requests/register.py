@@ -31,6 +31,8 @@ from newsletter.web.signed_tokens import SignedLink, hash_secret
 CONFIRM_LINK = SignedLink("rights request", "16s")
 #: Links that the public form may send to one mailbox: whoever fills it in need not be its owner.
 LINKS_PER_MAILBOX = "3/day;10/30day"
+#: Links that the public form may send to one mail provider. A budget of their own: signups use up none of it.
+LINKS_PER_DOMAIN = "60/hour"
 #: The channel of what no person asks for: a restored copy is not as it should be.
 RESTORED_CHANNEL = "restored"
 #: How a request may come in; the first two the person enters, the last a restore, the others staff do.
@@ -110,7 +112,7 @@ class TooManyLinks(NewsletterError):
     )
 
 
-def record_request(
+def record_request(  # noqa: PLR0913 - a request as it came in; all but two are named by the caller
     kind: RequestKind,
     text: str,
     *,
@@ -120,11 +122,13 @@ def record_request(
     actor: str,
     details: str = "",
     scopes: Sequence[str] = (),
+    ip: str = "",
 ) -> RightsRequest:
     """Record a request and return its row; raise AddressInvalid or ScopeMissing. The caller commits.
 
     One from the public form waits until it is confirmed from its mailbox; the response to the visitor is
-    the same for every address. Raises TooManyLinks for a mailbox that has reached its limit of links.
+    the same for every address. ``ip`` is the visitor's, whose network has a share of each hour's links.
+    Raises TooManyLinks for a mailbox that has reached its limit of links.
     """
     address = parse_address(text)
     if kind is RequestKind.OBJECTION and not set(scopes) & set(SCOPE_LABELS):
@@ -147,7 +151,7 @@ def record_request(
         identified_at=now if proven else None,
         identified_by=("mailbox" if channel == "own_page" else "staff") if proven else None,
     )
-    due_at = now if proven else _reserve_mail_slot(address, now)
+    due_at = now if proven else _reserve_mail_slot(address, now, ip)
     db.session.add(request)
     db.session.flush()
     if proven:
@@ -257,10 +261,12 @@ def _write_journal(request: RightsRequest, now: datetime) -> None:
     )
 
 
-def _reserve_mail_slot(address: Address, now: datetime) -> datetime:
+def _reserve_mail_slot(address: Address, now: datetime, ip: str) -> datetime:
     """Return when a link may be sent to a mailbox; raise TooManyLinks."""
     if limiter.hit(LINKS_PER_MAILBOX, "rights mail", hash_address(address.key)):
-        turn = mail_quota.reserve_slot(address, now)
+        turn = mail_quota.find_turn(LINKS_PER_DOMAIN, "rights domain", address, now, ip=ip)
+        if turn != now:
+            mail_quota.note_limit(address, now)
         if turn is not None:
             return turn
     raise TooManyLinks

@@ -11,7 +11,7 @@ from newsletter.errors import AddressInvalid
 from newsletter.privacy.models import RequestKind
 from newsletter.privacy.requests import register
 from newsletter.ratelimit import limiter
-from newsletter.web.app import message_page
+from newsletter.web.app import client_ip, message_page
 from newsletter.web.i18n import format_date, language, translate
 
 bp = Blueprint("rights", __name__, url_prefix="/privacy/request")
@@ -40,12 +40,14 @@ def ask() -> ResponseReturnValue:
             actor="person",
             details=posted.get("details", ""),
             scopes=posted.getlist("scopes"),
+            ip=client_ip(),
         )
     except AddressInvalid as error:
         return _form_page({"email": translate(error.message)}, 422)
     except register.ScopeMissing as error:
         return _form_page({"scopes": translate(error.message)}, 422)
     except register.TooManyLinks as error:
+        db.session.commit()  # staff are told, where it was the domain's limit
         return _form_page({"email": translate(error.message)}, 429)
     db.session.commit()
     return message_page(

@@ -52,8 +52,8 @@ def sign_up() -> ResponseReturnValue:
         return _show_form(filled), 422
     try:
         _enqueue_form(filled.request)
-    except HeldUp:
-        return _show_proof_of_work(filled)
+    except HeldUp as held_up:
+        return _show_proof_of_work(filled, held_up.seconds)
     sent_url = url_for("subscribers.sent", lang=tongue, **embed_arguments())
     return set_browser_cookie(redirect(sent_url, 303), secret)
 
@@ -93,7 +93,9 @@ def _enqueue_form(form: SignupForm) -> None:
     )
 
 
-def _show_form(filled: FormState) -> str:
+def _show_form(filled: FormState, busy_seconds: int | None = None) -> str:
+    if busy_seconds is None and circuit_breaker.is_open():
+        busy_seconds = circuit_breaker.retry_after_seconds(utcnow())
     return render_template(
         "public/subscribe.html",
         form=filled,
@@ -104,16 +106,14 @@ def _show_form(filled: FormState) -> str:
         consent_text=get_consent_text(Purpose.NEWSLETTER, language()),
         tracking=tracking_question(language()),
         shown=honeypot.make_shown_at_token(request.form, utcnow()),
-        busy_minutes=-(-circuit_breaker.retry_after_seconds(utcnow()) // 60)
-        if circuit_breaker.is_open()
-        else None,
+        busy_minutes=-(-busy_seconds // 60) if busy_seconds is not None else None,
     )
 
 
-def _show_proof_of_work(filled: FormState) -> Response:
+def _show_proof_of_work(filled: FormState, seconds: int) -> Response:
     """Render the form with a proof-of-work challenge, keeping its input; without scripts, ask to wait."""
-    response = make_response(_show_form(filled), HTTPStatus.TOO_MANY_REQUESTS)
-    response.headers["Retry-After"] = str(circuit_breaker.retry_after_seconds(utcnow()))
+    response = make_response(_show_form(filled, seconds), HTTPStatus.TOO_MANY_REQUESTS)
+    response.headers["Retry-After"] = str(seconds)
     return response
 
 

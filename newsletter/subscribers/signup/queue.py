@@ -28,6 +28,7 @@ from newsletter.subscribers.abuse import circuit_breaker, proof_of_work
 from newsletter.subscribers.addresses import Address, hash_address
 from newsletter.subscribers.consent.evidence import Visit
 from newsletter.subscribers.signup import mail_quota
+from newsletter.subscribers.signup.mail_quota import Room
 from newsletter.subscribers.signup.request import AcceptedSignup, SignupForm, accept_signup
 from newsletter.subscribers.signup.store import store_signups
 from newsletter.wakeups import wake_unless_pending
@@ -50,9 +51,23 @@ class IntakeClosed(Unavailable):
 
 
 class HeldUp(Unavailable):
-    """The circuit breaker is open, and the form had no proof of work."""
+    """The breaker is open or the domain is crowded, and the form came without a proof of work."""
 
     message = N_("Very many requests right now. Try again later, or use the form.")
+
+    def __init__(self, seconds: int) -> None:
+        #: For how long a proof of work will be asked for, as far as anyone knows.
+        self.seconds = seconds
+        super().__init__()
+
+
+class DomainFull(Unavailable):
+    """No confirmation mail to this domain could go within a day, so the signup was not taken in."""
+
+    message = N_(
+        "So many people have just subscribed with your mail provider that we cannot send you a mail today."
+        " Nothing was saved. Try again tomorrow, or use another address."
+    )
 
 
 def init_app(app: Flask) -> None:
@@ -74,23 +89,28 @@ def enqueue_signup(
     solution: str = "",
     is_trapped: bool = False,
 ) -> None:
-    """Check the limits and append a signup to the queue.
+    """Let a form in and write it down.
 
-    ``solution`` is the field ``altcha`` of the form. A form caught by the honeypot (``is_trapped``) counts
-    for its client and is dropped. Raises TooManyRequests, HeldUp and IntakeClosed. Commits only the alert of
-    the circuit breaker.
+    ``solution`` is what its form sent as ``altcha``. What is trapped counts for its visitor and goes
+    no further. Raises TooManyRequests for a visitor who sends too many, HeldUp, DomainFull and
+    IntakeClosed. Commits only what tells the staff.
     """
     request = None
     with limiter.batch_writes():
         _enforce_client_limit(visit.ip)
         if is_trapped:
             return
-        if circuit_breaker.allow_signup(now):
+        room = mail_quota.room_at_domain(form.address, visit.ip)
+        if circuit_breaker.allow_signup(now) and room is Room.FREE:
             request = accept_signup(form, now=now, visit=visit, method=method)
     if request is None:
+        if room is Room.FULL:
+            mail_quota.note_limit(form.address, now)
         db.session.commit()  # the audit entry, if this signup opened the breaker
+        if room is Room.FULL:
+            raise DomainFull
         if not proof_of_work.redeem_solution(solution, now=now):
-            raise HeldUp
+            raise HeldUp(_seconds_held_up(form.address, visit.ip, now))
         request = accept_signup(form, now=now, visit=visit, method=method)
     _append_or_release(request)
 
@@ -219,6 +239,11 @@ def _append_or_release(request: AcceptedSignup) -> None:
 def _enforce_client_limit(ip: str) -> None:
     """Enforce SIGNUP_LIMIT_IP for form and API together; invalid forms are not counted."""
     limiter.enforce(current_settings().signup_limit_ip, "signup", limiter.client_key_of(ip))
+
+
+def _seconds_held_up(address: Address, ip: str, now: datetime) -> int:
+    breaker = circuit_breaker.retry_after_seconds(now) if circuit_breaker.is_open() else 1
+    return max(breaker, mail_quota.seconds_until_calm(address, ip))
 
 
 def _serialize(request: AcceptedSignup) -> bytes:

@@ -73,7 +73,8 @@ class AcceptedSignup:
 
 
 def accept_signup(form: SignupForm, *, now: datetime, visit: Visit, method: str) -> AcceptedSignup:
-    """Count a form under SIGNUP_LIMIT_ADDRESS and return the signup to be stored."""
+    """Count a form for its address and its domain, and return what is to be stored of it."""
+    mail_quota.count_request(form.address, visit.ip)
     tracking = get_consent_text(Purpose.TRACKING, form.language) if form.wants_tracking else None
     return AcceptedSignup(
         form=form,

@@ -109,9 +109,8 @@ class _Batch:
             item for item in wanted if item.id in request.allowed and not standing.is_permanently_suppressed
         ]
         if allowed:
-            due_at = mail_quota.reserve_slot(form.address, request.at)
-            if due_at is not None:
-                self.asks.append(_ConfirmationRequest(request, allowed, due_at, secrets.token_bytes(16)))
+            due_at = mail_quota.reserve_slot(form.address, request.at, ip=request.visit.ip)
+            self.asks.append(_ConfirmationRequest(request, allowed, due_at, secrets.token_bytes(16)))
         elif chosen and not wanted and standing.is_reminder_due(request.at, REMINDER_INTERVAL):
             self._remind(request, standing, chosen)
         unused = set(request.allowed) - {item.id for item in allowed}

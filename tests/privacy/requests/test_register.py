@@ -169,8 +169,22 @@ def test_the_form_cannot_fill_a_strangers_mailbox(app, make_app, send_due, outgo
     assert "Linkki on voimassa 10.3.2026 klo 11.30 asti." in text_of(outgoing.all[0])
 
 
+def test_a_domain_without_a_turn_is_said_too(app, client, monkeypatch):
+    monkeypatch.setattr(register, "LINKS_PER_DOMAIN", "1/30day")
+
+    answers = [
+        client.post("/privacy/request", data={"kind": "access", "email": email}).status_code
+        for email in ("yksi@example.com", "kaksi@example.com")
+    ]
+
+    assert answers == [200, 429]
+    assert len(db.session.scalars(sa.select(RightsRequest)).all()) == 1
+    told = sa.select(AuditEntry).where(AuditEntry.action == "mail domain limit reached")
+    assert len(db.session.scalars(told).all()) == 1
+
+
 @pytest.mark.parametrize("engine", ["sqlite"])
-def test_a_domain_without_a_turn_is_said_too(app, make_app):
+def test_signups_use_up_no_link_of_those_who_ask_for_their_rights(app, make_app):
     crowded = make_app(signup_limit_domain="1/30day").test_client()
 
     answers = [
@@ -178,8 +192,20 @@ def test_a_domain_without_a_turn_is_said_too(app, make_app):
         for email in ("yksi@example.com", "kaksi@example.com")
     ]
 
-    assert answers == [200, 429]
-    assert len(db.session.scalars(sa.select(RightsRequest)).all()) == 1
+    assert answers == [200, 200]
+
+
+def test_one_network_holds_up_no_other_with_its_requests(app, client, now, monkeypatch):
+    monkeypatch.setattr(register, "LINKS_PER_DOMAIN", "5/hour")
+    for number, ip in enumerate(["198.51.100.1", "198.51.100.2", "203.0.113.7"]):
+        client.post(
+            "/privacy/request",
+            data={"kind": "access", "email": f"yksi{number}@example.com"},
+            environ_base={"REMOTE_ADDR": ip},
+        )
+
+    mails = db.session.scalars(sa.select(OutboxMail).order_by(OutboxMail.id)).all()
+    assert [mail.due_at > now for mail in mails] == [False, True, False]
 
 
 @pytest.mark.parametrize("engine", ["sqlite"])

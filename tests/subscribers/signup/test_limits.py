@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from datetime import timedelta
 from http import HTTPStatus
+from itertools import count
 
 import pytest
 from altcha import Challenge, Payload, solve_challenge
@@ -14,6 +15,7 @@ from newsletter.ledger.audit import AuditEntry
 from newsletter.mail.models import OutboxMail
 from newsletter.ratelimit import limiter
 from newsletter.subscribers import personal_data
+from newsletter.subscribers.abuse import proof_of_work
 from newsletter.subscribers.models import (
     Signup,
     Subscriber,
@@ -54,7 +56,14 @@ def solution(client):
 @pytest.fixture
 def cheap_work(monkeypatch):
     """A proof of work costs some 256 derivations; a test needs them to be short."""
-    monkeypatch.setattr("newsletter.subscribers.abuse.proof_of_work.COST", 1)
+    monkeypatch.setattr(proof_of_work, "COST", 1)
+
+
+@pytest.fixture
+def sign_up_from_anywhere(sign_up, cheap_work, solution):
+    """Sign up from a network that nobody has used, with the work done."""
+    networks = count(1)
+    return lambda email: sign_up(email, ip=f"2001:db8:{next(networks)}::1", altcha=solution())
 
 
 # --- one address -------------------------------------------------------------------------------------
@@ -126,7 +135,7 @@ def test_the_counts_name_nobody(sign_up, app):
     assert isinstance(storage, limiter.SqliteFileStorage)
     keys = [key for (key,) in storage._connection().execute("select key from hits")]
 
-    assert len(keys) == 4
+    assert len(keys) == 9
     assert not [key for key in keys if "meri" in key or "example" in key]
 
 
@@ -134,14 +143,14 @@ def test_the_counts_name_nobody(sign_up, app):
 
 
 def test_a_domain_gets_30_mails_an_hour_and_the_others_wait_their_turn(
-    sign_up, ask_by_api, change_settings, stored
+    sign_up_from_anywhere, change_settings, stored
 ):
     change_settings(signup_limit_domain="30/hour")
 
     for number in range(35):
-        sign_up(f"yksi{number}@Example.com")
-        ask_by_api(f"kaksi{number}@example.COM")
-    sign_up("meri@toinen.example")
+        sign_up_from_anywhere(f"yksi{number}@Example.com")
+        sign_up_from_anywhere(f"kaksi{number}@example.COM")
+    sign_up_from_anywhere("meri@toinen.example")
 
     hours = Counter(
         (mail.due_at - NOW.replace(minute=0)) // timedelta(hours=1) for mail in stored(OutboxMail)
@@ -149,23 +158,27 @@ def test_a_domain_gets_30_mails_an_hour_and_the_others_wait_their_turn(
     assert hours == {0: 31, 1: 30, 2: 10}
 
 
-def test_who_comes_in_the_next_hour_waits_behind_those_before(sign_up, change_settings, clock, stored):
+def test_who_comes_in_the_next_hour_waits_behind_those_before(
+    sign_up_from_anywhere, change_settings, clock, stored
+):
     change_settings(signup_limit_domain="2/hour")
     for number in range(3):
-        sign_up(f"yksi{number}@example.com")
+        sign_up_from_anywhere(f"yksi{number}@example.com")
 
     clock.shift(timedelta(hours=1))
     for number in range(2):
-        sign_up(f"kaksi{number}@example.com")
+        sign_up_from_anywhere(f"kaksi{number}@example.com")
 
     ten, eleven = (NOW.replace(hour=hour, minute=0) for hour in (10, 11))
     assert [mail.due_at for mail in stored(OutboxMail)] == [NOW, NOW, ten, NOW + timedelta(hours=1), eleven]
 
 
-def test_a_mail_that_waits_is_not_sent_before_its_turn(sign_up, change_settings, clock, send_due, outgoing):
+def test_a_mail_that_waits_is_not_sent_before_its_turn(
+    sign_up_from_anywhere, change_settings, clock, send_due, outgoing
+):
     change_settings(signup_limit_domain="1/hour")
-    sign_up("yksi@example.com")
-    sign_up("kaksi@example.com")
+    sign_up_from_anywhere("yksi@example.com")
+    sign_up_from_anywhere("kaksi@example.com")
 
     send_due()
     clock.shift(timedelta(hours=1))
@@ -174,26 +187,78 @@ def test_a_mail_that_waits_is_not_sent_before_its_turn(sign_up, change_settings,
     assert [to for to, _subject in outgoing.subjects] == ["yksi@example.com", "kaksi@example.com"]
 
 
-def test_a_domain_whose_day_is_full_gets_no_mail(sign_up, change_settings, stored):
-    change_settings(signup_limit_domain="1/day")
+def test_a_domain_whose_day_is_full_takes_nothing_in_and_says_so(
+    sign_up_from_anywhere, ask_by_api, change_settings, stored
+):
+    change_settings(signup_limit_domain="2/day")
 
-    for number in range(4):
-        sign_up(f"yksi{number}@example.com")
+    answers = [sign_up_from_anywhere(f"yksi{number}@example.com") for number in range(4)]
+    by_api = ask_by_api("yksi9@example.com", language="fi")
 
-    assert len(stored(OutboxMail)) == 2  # today's and tomorrow's
+    assert [answer.status_code for answer in answers] == [303, 303, 503, 503]
+    assert by_api.status_code == 503
+    assert "Mitään ei tallennettu." in answers[2].text
+    assert len(stored(OutboxMail)) == len(stored(Signup)) == 2
+    assert [row.action for row in stored(AuditEntry)] == ["mail domain limit reached"]
 
 
-def test_what_sends_no_mail_does_not_count_for_the_domain(
-    sign_up, make_subscriber, finnish, change_settings, stored
+def test_near_the_limit_of_a_domain_the_form_asks_for_work(
+    sign_up, change_settings, stored, cheap_work, solution
+):
+    change_settings(signup_limit_domain="10/hour")
+    for number in range(5):
+        assert sign_up(f"yksi{number}@example.com", ip=f"198.51.{number}.1").status_code == 303
+
+    asked = sign_up("kaksi@example.com", ip="203.0.113.7")
+    elsewhere = sign_up("kaksi@toinen.example", ip="203.0.113.7")
+    solved = sign_up("kaksi@example.com", ip="203.0.113.7", altcha=solution())
+
+    assert (asked.status_code, asked.headers["Retry-After"]) == (429, "3600")
+    assert len(Page(asked).texts("altcha-widget")) == 1
+    assert (elsewhere.status_code, solved.status_code) == (303, 303)
+    assert len(stored(OutboxMail)) == 7
+
+
+def test_one_network_holds_up_nobody_else_at_a_domain(sign_up, change_settings, stored, cheap_work, solution):
+    change_settings(signup_limit_domain="10/hour")
+    for number in range(8):  # two of them this hour, the rest behind
+        sign_up(f"yksi{number}@example.com", ip=f"2001:db8:1:{number}::1", altcha=solution())
+
+    sign_up("meri@example.com", ip="203.0.113.7", altcha=solution())
+
+    due = {mail.address: mail.due_at for mail in stored(OutboxMail)}
+    ten, eleven, twelve = (NOW.replace(hour=hour, minute=0) for hour in (10, 11, 12))
+    assert list(due.values()) == [NOW, NOW, ten, ten, eleven, eleven, twelve, twelve, NOW]
+    assert len(due) == 9
+
+
+def test_whether_an_address_is_known_does_not_show_in_how_crowded_its_domain_is(
+    sign_up, make_subscriber, finnish, change_settings
+):
+    change_settings(signup_limit_domain="2/hour")
+    make_subscriber("tilaaja@example.com", [finnish])
+    sign_up("tilaaja@example.com", ip="198.51.100.1")
+    sign_up("vieras@toinen.example", ip="198.51.100.1")
+
+    answers = [sign_up(f"uusi@{domain}", ip="203.0.113.7") for domain in ("example.com", "toinen.example")]
+
+    assert [answer.status_code for answer in answers] == [429, 429]
+
+
+def test_what_sends_no_mail_takes_no_turn_of_the_domain(
+    sign_up_from_anywhere, make_subscriber, finnish, change_settings, stored
 ):
     change_settings(signup_limit_domain="1/hour")
     make_subscriber("tilaaja@example.com", [finnish])
     suppress("kielto@example.com", SuppressionReason.BANNED, NOW)
 
     for address in ("tilaaja@example.com", "kielto@example.com", "uusi@example.com"):
-        sign_up(address)
+        sign_up_from_anywhere(address)
 
-    assert [mail.template for mail in stored(OutboxMail)] == ["already_subscribed", "confirm"]
+    assert [(mail.template, mail.due_at) for mail in stored(OutboxMail)] == [
+        ("already_subscribed", NOW),
+        ("confirm", NOW),
+    ]
 
 
 def test_a_limit_reached_shows_the_same_page_and_leaves_nothing(sign_up, change_settings, stored):
