@@ -15,9 +15,9 @@ from newsletter.db import db
 from newsletter.mail.backends import mailbox_folder
 from newsletter.stats.models import CampaignHour
 from newsletter.subscribers.consent.evidence import Visit
+from newsletter.subscribers.consent.tracking import choose_tracking
 from newsletter.subscribers.links import PREFERENCES
 from newsletter.subscribers.models import TrackingState
-from newsletter.subscribers.self_service.unsubscribe import choose_tracking
 from newsletter.tracking.links import HIT_TOKEN
 from newsletter.tracking.models import Event, EventKind, MachineClass
 from tests.support.mailbox import Mailbox, links_of
