@@ -115,7 +115,7 @@ class Bench:
         campaign_id = self.start()
         with self._app.app_context():
             (filler,) = _personalizers(campaign_id).values()
-            size = len(filler.render(1, "lukija1@posti1.example", 1, is_measured=True))
+            size = len(filler.render(1, "lukija1@posti1.example", 1, is_measured=True, now=datetime.now(UTC)))
             db.session.execute(sa.delete(Delivery).where(Delivery.campaign_id == campaign_id))
             db.session.commit()
         return size

@@ -16,7 +16,8 @@ HISTORY_WINDOW = timedelta(days=365)
 
 _DELIVERIES = table_of(Delivery)
 #: One that was refused at once was never accepted: it counts on the day on which its campaign began.
-_AT = sa.func.coalesce(_DELIVERIES.c.accepted_at, Campaign.started_at, type_=_DELIVERIES.c.accepted_at.type)
+_MOMENT = _DELIVERIES.c.accepted_at.type
+_AT = sa.func.coalesce(_DELIVERIES.c.accepted_at, Campaign.started_at, type_=_MOMENT)
 
 
 def _has_bounce(*kinds: ReportKind) -> sa.ColumnElement[bool]:
@@ -40,7 +41,7 @@ _SELECT_HISTORY = (
         Campaign.started_at > sa.bindparam("since"),
         _DELIVERIES.c.subscriber_id == sa.bindparam("person"),
         sa.or_(_DELIVERIES.c.accepted_at.is_not(None), _DELIVERIES.c.status == DeliveryStatus.FAILED),
-        sa.bindparam("last") >= _AT,
+        sa.bindparam("last", type_=_MOMENT) >= _AT,
     )
     .order_by(_AT.desc(), _DELIVERIES.c.campaign_id.desc())
 )

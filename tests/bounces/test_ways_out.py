@@ -36,8 +36,11 @@ def leaving(to: str, *headers: str) -> bytes:
 )
 def test_who_writes_to_their_own_address_to_leave_has_left(sent, headers, state):
     campaign, person = sent()
-    to = return_paths().leave_address(return_paths().leave_token(campaign.id, person.id).decode())
-    to = to or f"uutiset+u{return_paths().leave_token(campaign.id, person.id).decode()}@kirjakauppa.example"
+    to = return_paths().unsubscribe_address(return_paths().unsubscribe_token(campaign.id, person.id).decode())
+    to = (
+        to
+        or f"uutiset+u{return_paths().unsubscribe_token(campaign.id, person.id).decode()}@kirjakauppa.example"
+    )
 
     receive_message(leaving(to, *headers), source="maildir", now=NOW)
     db.session.commit()

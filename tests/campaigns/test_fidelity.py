@@ -48,10 +48,10 @@ ODD = [*"\n -+*_~`#>|:[]()!<\\&;1.", "a", "ä", "https://", "::: button\n", ":::
 TRAPS = st.lists(st.sampled_from([*ODD, "\n\n", "| ", "|-|\n", "24. ", "1. ", " www.a ", "**", "```\n"])).map(
     "".join
 )
-RELAXED = {"deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}
+RELAXED = settings(deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
-@settings(**RELAXED, max_examples=150)
+@settings(RELAXED, max_examples=150)
 @given(body=LETTER)
 def test_what_is_written_well_arrives_in_both_parts(app, body):
     found = check_edition(Edition(language="fi", subject="Uutiset", preview="", body=body))
@@ -59,7 +59,7 @@ def test_what_is_written_well_arrives_in_both_parts(app, body):
     assert [(item.code, item.message % item.values) for item in found if item.is_error] == []
 
 
-@settings(**RELAXED, max_examples=300)
+@settings(RELAXED, max_examples=300)
 @given(body=TRAPS)
 def test_no_text_however_odd_breaks_a_letter(app, body):
     edition = Edition(language="fi", subject="Uutiset", preview="", body=body)

@@ -22,6 +22,7 @@ from newsletter.privacy.requests.register import ReasonMissing, record_request
 from newsletter.privacy.retention.erasure import erase_person
 from newsletter.subscribers.addresses import hash_address
 from newsletter.subscribers.consent.evidence import Visit, seal_ledger, verify_ledger
+from newsletter.subscribers.consent.tracking import choose_tracking
 from newsletter.subscribers.models import (
     Consent,
     ConsentKind,
@@ -34,7 +35,7 @@ from newsletter.subscribers.models import (
     TrackingState,
 )
 from newsletter.subscribers.self_service.undo import undo_unsubscribe
-from newsletter.subscribers.self_service.unsubscribe import choose_tracking, unsubscribe_from
+from newsletter.subscribers.self_service.unsubscribe import unsubscribe_from
 from newsletter.subscribers.suppressions import find_suppression, lift_after_confirmation, suppress
 from tests.support.clock import NOW
 

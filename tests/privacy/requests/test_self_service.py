@@ -14,8 +14,8 @@ from newsletter.mail.models import OutboxMail
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.subscribers import links
 from newsletter.subscribers.consent.evidence import Visit
+from newsletter.subscribers.consent.tracking import choose_tracking
 from newsletter.subscribers.models import OneTimeLink, Subscriber
-from newsletter.subscribers.self_service.unsubscribe import choose_tracking
 from newsletter.tracking.models import Event, EventKind, MachineClass
 from tests.subscribers.conftest import LOCAL
 from tests.subscribers.pages import Page
