@@ -93,6 +93,7 @@ ACTION_LABELS = {
     "second step set up": N_("Second step of signing in set up"),
     "sign-in refused": N_("Sign-in refused"),
     "code refused": N_("Code of the second step refused"),
+    "mail domain limit reached": N_("Hourly limit of mails to one mail provider reached"),
     "signed in": N_("Signed in"),
     "signup breaker tripped": N_("Signups slowed down: too many at once"),
     "staff account cleared": N_("Account cleared of its person"),
