@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 
 from flask import Flask
 
@@ -15,6 +16,7 @@ log = logging.getLogger(__name__)
 PAUSE = 60.0
 #: When the database was away, so soon.
 RETRY = 5.0
+_MINUTE = timedelta(minutes=1)
 #: How often it is looked whether a job is stuck.
 WATCH = 15.0
 
@@ -82,22 +84,24 @@ class _Lane(threading.Thread):
         self._is_abandoned = True
 
     def run(self) -> None:
-        """Look at each job, rest, and again."""
+        """Look at each job, rest, and again. What comes each minute comes at once: somebody may have died."""
+        is_first = True
         while not self._is_over():
-            answers = [self._try(job) for job in self._jobs]
+            answers = [self._try(job, is_forced=is_first and job.every <= _MINUTE) for job in self._jobs]
+            is_first = not all(answers) and is_first
             self._told.wait(self._pause if all(answers) else min(RETRY, self._pause))
 
     def _is_over(self) -> bool:
         return self._told.is_set() or self._is_abandoned
 
-    def _try(self, job: Job) -> bool:
-        """Run a job where it is due; false when the database could not be asked."""
+    def _try(self, job: Job, *, is_forced: bool) -> bool:
+        """Run a job where it is due, or ``is_forced``; false when the database could not be asked."""
         if self._is_over():
             return True
         self._current = (job, time.monotonic())
         try:
             with self._app.app_context():
-                run(job)
+                run(job, is_forced=is_forced)
         except Exception as problem:  # noqa: BLE001 - whatever it is, the others come next
             # One line, and no traceback: with the database away that is one for each job.
             log.error("periodic job not begun", extra={"job": job.name, "error": type(problem).__name__})  # noqa: TRY400

@@ -99,7 +99,7 @@ def test_a_campaign_saves_itself_while_it_is_written_and_the_preview_follows(
     page.get_by_role("toolbar").get_by_role("button", name="Painike").click()
     assert body.input_value().endswith("::: button\n[painikkeen teksti](https://)\n:::")
     page.keyboard.type("Varaa aika")
-    expect(preview.get_by_text("Varaa aika")).to_be_visible()
+    expect(preview.get_by_text("Varaa aika", exact=True)).to_be_visible()
 
     page.get_by_label("Vaihtoehtoinen teksti").fill("Punainen neliö")
     body.evaluate("(field, bytes) => (" + DROP + ")([field, bytes])", red_dot())

@@ -177,7 +177,8 @@ def test_a_worker_finds_out_and_keeps_it_and_asks_no_more_than_it_must(real_app,
 
     assert {row.code: row.word for row in status.latest_results()} == {
         "spf": "spf_missing", "dkim": "dkim_left", "dmarc": "dmarc_missing", "ptr": "ptr_left", "mx": "mx_null",
-        "tls": "tls_no_server", "one_click": "one_click_http",
+        "tls": "tls_no_server", "one_click": "one_click_http", "envelope": "envelope_same", "ehlo": "ehlo_left",
+        "advice": "advice_missing",
     }  # fmt: skip
     assert (len(name_server.asked), asked > 0) == (asked, True)
     on_its_own(asking, status.refresh_if_due, NOW + timedelta(minutes=11))

@@ -75,7 +75,7 @@ def test_who_left_one_of_two_lists_gets_it_on_behalf_of_the_other(
     send_due()
 
     # Else leaving by this mail would end what has ended already, and nothing more.
-    assert outgoing.last["List-Id"] == "<tarjoukset.kirjakauppa.example>"
+    assert outgoing.last["List-Id"] == '"Lista 2" <tarjoukset.kirjakauppa.example>'
 
 
 def test_a_paused_campaign_goes_on_only_when_it_is_resumed(start, make_list, make_readers, send_due):

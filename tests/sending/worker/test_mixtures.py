@@ -9,7 +9,8 @@ from newsletter.campaigns.models import CampaignStatus
 from newsletter.subscribers.models import SubscriptionStatus
 
 deeds = st.tuples(
-    st.sampled_from(["RCPT", "DATA", "message"]), st.sampled_from(["451 4.3.0 No", "550 5.0.0 No", ""])
+    st.sampled_from(["RCPT", "DATA", "message"]),
+    st.sampled_from(["451 4.3.0 No", "550 5.1.1 No such user", ""]),
 )
 
 
