@@ -99,6 +99,8 @@ def test_every_limit_of_the_program_is_among_the_figures():
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("limiter."):
                 named |= {word.value for word in node.args[1:2] if isinstance(word, ast.Constant)}
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("find_turn"):
+                named |= {name for word in node.args[1:2] for name in (word.value, f"{word.value} share")}
 
     assert len(named) > 8
     assert named == set(metrics._LIMITS)
