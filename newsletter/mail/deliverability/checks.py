@@ -115,7 +115,7 @@ def _check_envelope(case: _CheckContext) -> Iterator[CheckResult]:
 
 def _check_ehlo(case: _CheckContext) -> Iterator[CheckResult]:
     """Compare the name that we say with those of the addresses that mail leaves from (RFC 5321, 4.1.4)."""
-    name = str(getattr(case.chosen, "mail_ehlo_name", "")).lower()
+    name = case.chosen.mail_ehlo_name.lower()
     if not name or not case.chosen.mail_addresses:
         yield CheckResult("ehlo", Grade.NOTE, "ehlo_left", {})
         return

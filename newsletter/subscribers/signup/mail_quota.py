@@ -40,7 +40,7 @@ class Room(enum.Enum):
     FREE = enum.auto()
     #: Half of the hour is used, or all of the network's share: it takes a proof of work.
     CROWDED = enum.auto()
-    #: Its mail would have to wait longer than LONGEST_WAIT: nothing is taken in, and the visitor is told.
+    #: Its mail would have to wait longer than MAX_DELAY: nothing is taken in, and the visitor is told.
     FULL = enum.auto()
 
 
@@ -81,7 +81,7 @@ def reserve_slot(address: Address, now: datetime, *, ip: str) -> datetime:
     """Return when a confirmation mail may go to the address's domain: now, or when those before it have gone.
 
     A network has a share of each hour, so that its mails wait behind those of others. There is always a
-    turn: where none is free within LONGEST_WAIT the mail goes then, since its person was told to expect it.
+    turn: where none is free within MAX_DELAY the mail goes then, since its person was told to expect it.
     """
     turn = find_turn(current_settings().signup_limit_domain, "domain", address, now, ip=ip)
     if turn != now:
@@ -90,7 +90,7 @@ def reserve_slot(address: Address, now: datetime, *, ip: str) -> datetime:
 
 
 def find_turn(rule: str, budget: str, address: Address, now: datetime, *, ip: str) -> datetime | None:
-    """Reserve a turn in a budget of mails to the address's domain; None without room in LONGEST_WAIT."""
+    """Reserve a turn in a budget of mails to the address's domain; None without room in MAX_DELAY."""
     domain, since = _domain_hash(address), now.timestamp()
     until = since + MAX_DELAY.total_seconds()
     key = (f"{budget} share", domain, limiter.wide_network_key_of(ip))
@@ -152,7 +152,7 @@ def _counts_of_window(address: Address, ip: str) -> tuple[_Count, _Count]:
 
 
 def _counts_of_day(address: Address, ip: str) -> tuple[_Count, _Count]:
-    """Return what makes a domain full: as many requests as mails can go within LONGEST_WAIT."""
+    """Return what makes a domain full: as many requests as mails can go within MAX_DELAY."""
     domain, rule = _domain_hash(address), current_settings().signup_limit_domain
     return (
         (_over_longest_wait(rule), ("domain day", domain)),
@@ -162,7 +162,7 @@ def _counts_of_day(address: Address, ip: str) -> tuple[_Count, _Count]:
 
 @cache
 def _over_longest_wait(rule: str) -> str:
-    """Return how many mails fit into LONGEST_WAIT under a rule, or into its window where that is longer."""
+    """Return how many mails fit into MAX_DELAY under a rule, or into its window where that is longer."""
     longest = int(MAX_DELAY.total_seconds())
     items = limiter.parse_rule(rule)
     return ";".join(

@@ -54,6 +54,22 @@ def look(tmp_path, name_server):
     return look_at
 
 
+@pytest.mark.parametrize(
+    ("name", "zone", "said"),
+    [
+        ("MX.kirjakauppa.example", {}, (Grade.FINE, "ehlo_fine")),
+        ("posti.kirjakauppa.example", {}, (Grade.FAILED, "ehlo_elsewhere")),
+        (
+            "posti.kirjakauppa.example",
+            {"posti.kirjakauppa.example A": ["192.0.2.5"]},
+            (Grade.NOTE, "ehlo_differs"),
+        ),
+    ],
+)
+def test_the_name_that_is_said_to_servers_is_the_one_that_dns_has(look, name, zone, said):
+    assert look(zone, mail_ehlo_name=name)["ehlo"] == said
+
+
 def test_all_is_well_where_dns_says_what_it_should(look):
     assert look({}) == {
         "spf": (Grade.FINE, "spf_fine"),
