@@ -6,7 +6,8 @@ from flask import Blueprint, Flask, current_app, jsonify, render_template
 from flask.typing import ResponseReturnValue
 from flask_smorest import Api
 
-from newsletter.api import auth, campaigns, lists, rights_requests, subscribers, suppressions
+from newsletter.api import auth
+from newsletter.api.resources import campaigns, lists, rights_requests, subscribers, suppressions
 from newsletter.config import current_settings
 
 bp = Blueprint("api_document", __name__, url_prefix="/api/v1")

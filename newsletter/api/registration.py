@@ -2,7 +2,8 @@
 
 from flask import Flask
 
-from newsletter.api import cli, openapi, subscriptions
+from newsletter.api import cli, openapi
+from newsletter.api.resources import subscriptions
 from newsletter.config import Settings
 from newsletter.web.csrf import csrf
 

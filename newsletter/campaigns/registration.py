@@ -2,8 +2,9 @@
 
 from flask import Flask
 
-from newsletter.campaigns import archive_views, drafts, staff_views
+from newsletter.campaigns import drafts
 from newsletter.campaigns.cli import campaigns
+from newsletter.campaigns.views import archive, writing
 from newsletter.config import Settings
 from newsletter.staff.auth import guard
 
@@ -11,6 +12,6 @@ from newsletter.staff.auth import guard
 def register(app: Flask, _settings: Settings) -> None:
     """Add pages and commands."""
     guard.limit_to_lists(app, "campaign_id", drafts.require_campaign_access)
-    app.register_blueprint(staff_views.bp)
-    app.register_blueprint(archive_views.bp)
+    app.register_blueprint(writing.bp)
+    app.register_blueprint(archive.bp)
     app.cli.add_command(campaigns)

@@ -3,7 +3,8 @@
 from flask import Flask
 
 from newsletter.config import Settings
-from newsletter.running import alert_views, cli, health, periodic
+from newsletter.running import cli, periodic
+from newsletter.running.monitoring import alert_views, health
 
 
 def register(app: Flask, _settings: Settings) -> None:

@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from selectolax.lexbor import LexborHTMLParser
 
-from newsletter.campaigns.compose import compose
+from newsletter.campaigns.content.compose import compose
 from newsletter.campaigns.models import CampaignStatus, Edition
 from newsletter.db import db
 from tests.subscribers.pages import Page

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from newsletter.campaigns.pictures import MAX_UPLOAD_BYTES
+from newsletter.campaigns.content.pictures import MAX_UPLOAD_BYTES
 from tests.support.missing import lacking
 from tests.support.server import ROOT
 

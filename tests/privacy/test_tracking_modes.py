@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from newsletter.campaigns.compose import compose
+from newsletter.campaigns.content.compose import compose
 from newsletter.privacy.everyone import collect_personal_data
 from newsletter.privacy.export import labels
 from newsletter.privacy.models import RequestKind

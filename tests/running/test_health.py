@@ -13,7 +13,8 @@ from newsletter.durable import counters
 from newsletter.ledger import audit
 from newsletter.mail import outbox
 from newsletter.ratelimit import limiter
-from newsletter.running import metrics, migrations, periodic
+from newsletter.running import migrations, periodic
+from newsletter.running.monitoring import metrics
 from newsletter.staff.api_tokens import create_token
 from newsletter.tracking.hit_log import LostHits
 from tests.support.apps import on_its_own

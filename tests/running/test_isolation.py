@@ -8,10 +8,11 @@ import sqlalchemy as sa
 from newsletter.bounces.models import Bounce
 from newsletter.campaigns.models import CampaignStatus
 from newsletter.db import db
-from newsletter.running import job_status, jobs, periodic
+from newsletter.running import jobs, periodic
 from newsletter.running.doctor.machine import check_machine
 from newsletter.running.jobs import Job, Scope
 from newsletter.running.models import PeriodicRun
+from newsletter.running.monitoring import job_status
 from newsletter.sending.lifecycle.release import release_campaign
 from newsletter.staff.models import Role
 from newsletter.subscribers.models import MailingList

@@ -15,8 +15,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from newsletter.config import current_settings
 from newsletter.db import db
 from newsletter.mail.models import Grade, OutboxMail
-from newsletter.running import job_status, migrations
-from newsletter.running.health import MIN_DISK_BYTES, is_mail_waiting
+from newsletter.running import migrations
+from newsletter.running.monitoring import job_status
+from newsletter.running.monitoring.health import MIN_DISK_BYTES, is_mail_waiting
 from newsletter.wakeups import queue
 
 #: Below this somebody should make room soon.

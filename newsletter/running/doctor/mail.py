@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from newsletter.campaigns.compose import compose as compose_edition
+from newsletter.campaigns.content.compose import compose as compose_edition
 from newsletter.campaigns.models import Edition
 from newsletter.config import current_settings
 from newsletter.mail.backends import open_transport

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from newsletter.campaigns.checks import Finding, check_edition
+from newsletter.campaigns.content.checks import Finding, check_edition
 from newsletter.campaigns.models import Campaign
 from newsletter.config import current_settings
 from newsletter.errors import N_, NewsletterError

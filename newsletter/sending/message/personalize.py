@@ -9,7 +9,7 @@ from email.headerregistry import Address
 from email.utils import format_datetime
 from typing import NamedTuple
 
-from newsletter.campaigns import compose
+from newsletter.campaigns.content import compose
 from newsletter.campaigns.models import Edition
 from newsletter.config import Settings, current_settings
 from newsletter.mail.dkim import dkim_signer

@@ -5,7 +5,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from newsletter.campaigns.compose import compose
+from newsletter.campaigns.content.compose import compose
 from newsletter.campaigns.drafts import get_campaign, get_campaign_lists
 from newsletter.campaigns.editing import get_edition
 from newsletter.campaigns.models import Campaign, Edition

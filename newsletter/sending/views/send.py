@@ -8,12 +8,12 @@ from flask import Blueprint, Response, flash, jsonify, redirect, render_template
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 
-from newsletter.campaigns.checks import Finding
+from newsletter.campaigns.content.checks import Finding
+from newsletter.campaigns.content.previews import preview_response
 from newsletter.campaigns.drafts import get_campaign
 from newsletter.campaigns.editing import confirm_words, get_edition
 from newsletter.campaigns.models import Campaign, CampaignStatus
-from newsletter.campaigns.previews import preview_response
-from newsletter.campaigns.staff_views import campaign_heading, language_fallbacks
+from newsletter.campaigns.views.writing import campaign_heading, language_fallbacks
 from newsletter.clock import utcnow
 from newsletter.config import current_settings
 from newsletter.db import db

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import sqlalchemy as sa
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from newsletter.campaigns import compose
+from newsletter.campaigns.content import compose
 from newsletter.campaigns.models import Campaign, Edition
 from newsletter.db import db
 from newsletter.errors import N_, NotFound

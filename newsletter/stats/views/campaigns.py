@@ -12,7 +12,7 @@ from flask_security import current_user
 from newsletter.bounces.reputation_guard import check_totals
 from newsletter.campaigns.drafts import get_campaign, get_campaign_lists, require_campaign_access
 from newsletter.campaigns.models import Campaign
-from newsletter.campaigns.staff_views import STATUS_LABELS
+from newsletter.campaigns.views.writing import STATUS_LABELS
 from newsletter.clock import utcnow
 from newsletter.config import current_settings
 from newsletter.errors import N_

@@ -10,8 +10,8 @@ from newsletter.mail.models import OutboxMail
 from newsletter.privacy.models import RequestKind
 from newsletter.privacy.requests.register import record_request
 from newsletter.privacy.retention.daily import send_reminders
-from newsletter.running.alerts import list_alerts
 from newsletter.running.doctor.settings import check_settings
+from newsletter.running.monitoring.alerts import list_alerts
 from newsletter.staff.models import Role
 from newsletter.subscribers.models import SubscriptionStatus
 from newsletter.web.i18n import force_language

@@ -8,7 +8,7 @@ from flask_security import current_user
 from newsletter.clock import utcnow
 from newsletter.db import db
 from newsletter.privacy.models import PurgeRun
-from newsletter.running.alerts import ALERTED_ROLES, list_alerts
+from newsletter.running.monitoring.alerts import ALERTED_ROLES, list_alerts
 from newsletter.staff.auth.access import allowed_lists, has_any_role, require_role
 from newsletter.staff.models import Role
 from newsletter.stats.reports import charts, overview

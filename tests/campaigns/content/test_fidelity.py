@@ -5,8 +5,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from selectolax.lexbor import LexborHTMLParser
 
-from newsletter.campaigns.checks import check_edition
-from newsletter.campaigns.compose import compose
+from newsletter.campaigns.content.checks import check_edition
+from newsletter.campaigns.content.compose import compose
 from newsletter.campaigns.models import Edition
 
 pytestmark = pytest.mark.parametrize("engine", ["sqlite"])

@@ -14,10 +14,10 @@ from markupsafe import Markup
 from selectolax.lexbor import LexborHTMLParser
 
 from newsletter.campaigns.archive import archive_url_of
-from newsletter.campaigns.blocks import markdown_parser
-from newsletter.campaigns.markup import ENVIRONMENT_KEY, UnparsedMarkup
+from newsletter.campaigns.content.blocks import markdown_parser
+from newsletter.campaigns.content.markup import ENVIRONMENT_KEY, UnparsedMarkup
+from newsletter.campaigns.content.plain import ALLOWED_SCHEMES, first_words, render_plain_text
 from newsletter.campaigns.models import Edition
-from newsletter.campaigns.plain import ALLOWED_SCHEMES, first_words, render_plain_text
 from newsletter.config import current_settings
 from newsletter.mail.branding import brand
 from newsletter.mail.message import inliner

@@ -15,7 +15,8 @@ from newsletter.config import current_settings
 from newsletter.config.parsers import is_loopback
 from newsletter.db import db
 from newsletter.mail.models import MailStatus, OutboxMail
-from newsletter.running import job_status, metrics, migrations
+from newsletter.running import migrations
+from newsletter.running.monitoring import job_status, metrics
 from newsletter.staff.api_tokens import find_token
 
 log = logging.getLogger(__name__)

@@ -8,11 +8,16 @@ from flask_babel import gettext as _
 from flask_security import current_user
 
 from newsletter.campaigns import editing
-from newsletter.campaigns.compose import compose
+from newsletter.campaigns.content.compose import compose
+from newsletter.campaigns.content.pictures import (
+    MAX_UPLOAD_BYTES,
+    PictureUnreadable,
+    picture_url,
+    store_picture,
+)
+from newsletter.campaigns.content.previews import preview_response
 from newsletter.campaigns.drafts import create_draft, get_campaign
 from newsletter.campaigns.models import Campaign, CampaignStatus, Edition
-from newsletter.campaigns.pictures import MAX_UPLOAD_BYTES, PictureUnreadable, picture_url, store_picture
-from newsletter.campaigns.previews import preview_response
 from newsletter.clock import utcnow
 from newsletter.config import current_settings
 from newsletter.db import db

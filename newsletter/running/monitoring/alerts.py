@@ -18,9 +18,9 @@ from newsletter.ledger.audit import AuditEntry
 from newsletter.mail import outbox
 from newsletter.mail.replies.rules import REASONS
 from newsletter.privacy.retention.daily import count_overdue
-from newsletter.running import job_status
 from newsletter.running.doctor.settings import check_settings
-from newsletter.running.health import is_mail_waiting
+from newsletter.running.monitoring import job_status
+from newsletter.running.monitoring.health import is_mail_waiting
 from newsletter.sending.lifecycle.preflight import check_deliverability
 from newsletter.staff.auth.two_factor import REQUIRED_ROLES
 from newsletter.staff.models import Role, Staff

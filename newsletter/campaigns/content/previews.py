@@ -4,7 +4,11 @@ import re
 
 from flask import Response
 
-from newsletter.campaigns.compose import PIXEL_PLACEHOLDER, PREFERENCES_PLACEHOLDER, UNSUBSCRIBE_PLACEHOLDER
+from newsletter.campaigns.content.compose import (
+    PIXEL_PLACEHOLDER,
+    PREFERENCES_PLACEHOLDER,
+    UNSUBSCRIBE_PLACEHOLDER,
+)
 
 #: The mail may use its own styles and pictures, never scripts. It is same-origin, so that the page around
 #: it can keep the scroll position, and may open links in a new window.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from newsletter.campaigns.compose import compose
+from newsletter.campaigns.content.compose import compose
 from newsletter.campaigns.models import Edition
 
 pytestmark = pytest.mark.parametrize("engine", ["sqlite"])

@@ -3,7 +3,7 @@
 import pytest
 from selectolax.lexbor import LexborHTMLParser
 
-from newsletter.campaigns.compose import compose
+from newsletter.campaigns.content.compose import compose
 from newsletter.campaigns.models import Edition
 
 pytestmark = pytest.mark.parametrize("engine", ["sqlite"])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from newsletter.campaigns.compose import Parts, compose
+from newsletter.campaigns.content.compose import Parts, compose
 from newsletter.campaigns.models import Edition
 
 # What an edition looks like does not depend on the database.

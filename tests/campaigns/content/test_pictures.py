@@ -8,7 +8,7 @@ import zlib
 import pytest
 from PIL import Image
 
-from newsletter.campaigns.pictures import (
+from newsletter.campaigns.content.pictures import (
     MAX_STORED_BYTES,
     MAX_UPLOAD_BYTES,
     PictureTooLarge,

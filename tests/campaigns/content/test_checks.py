@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from newsletter.campaigns.checks import check_edition
-from newsletter.campaigns.compose import PREFERENCES_PLACEHOLDER, UNSUBSCRIBE_PLACEHOLDER, compose
+from newsletter.campaigns.content.checks import check_edition
+from newsletter.campaigns.content.compose import PREFERENCES_PLACEHOLDER, UNSUBSCRIBE_PLACEHOLDER, compose
 from newsletter.campaigns.models import Edition
 
 pytestmark = pytest.mark.parametrize("engine", ["sqlite"])

@@ -22,7 +22,8 @@ from newsletter.db import db
 from newsletter.durable import counters
 from newsletter.ledger import audit
 from newsletter.mail.models import MailStatus, OutboxMail
-from newsletter.running import job_status, migrations
+from newsletter.running import migrations
+from newsletter.running.monitoring import job_status
 from newsletter.sending.models import Delivery, DeliveryStatus
 from newsletter.staff.models import StaffSession
 from newsletter.subscribers.signup import queue

@@ -19,10 +19,10 @@ from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 from mdit_py_plugins.container import container_plugin
 
-from newsletter.campaigns.linking import link_addresses
-from newsletter.campaigns.markup import find_unparsed_markup
-from newsletter.campaigns.numbering import keep_numbers
-from newsletter.campaigns.pictures import display_width
+from newsletter.campaigns.content.linking import link_addresses
+from newsletter.campaigns.content.markup import find_unparsed_markup
+from newsletter.campaigns.content.numbering import keep_numbers
+from newsletter.campaigns.content.pictures import display_width
 
 #: Width of a mail's content in pixels; Outlook honours only the width attribute.
 CONTENT_WIDTH = 544

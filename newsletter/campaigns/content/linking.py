@@ -9,7 +9,7 @@ from linkify_it.main import Match
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 
-from newsletter.campaigns.plain import is_linkable
+from newsletter.campaigns.content.plain import is_linkable
 
 _IN_HTML = ("=", "='", '="')
 _SCHEMES = {"http:", "https:", "www.", "mailto:"}

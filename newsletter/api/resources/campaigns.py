@@ -17,7 +17,7 @@ from newsletter.api.schemas import (
     PreviewOut,
     SendIn,
 )
-from newsletter.campaigns.compose import compose
+from newsletter.campaigns.content.compose import compose
 from newsletter.campaigns.drafts import UnknownCampaign, create_campaign, get_campaign, get_campaign_lists
 from newsletter.campaigns.editing import get_edition, save_edition
 from newsletter.campaigns.models import Campaign, Edition

@@ -10,10 +10,15 @@ from urllib.parse import unquote
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from newsletter.campaigns.comparison import differing_words, lost_words
-from newsletter.campaigns.compose import PREFERENCES_PLACEHOLDER, UNSUBSCRIBE_PLACEHOLDER, Parts, compose
+from newsletter.campaigns.content.comparison import differing_words, lost_words
+from newsletter.campaigns.content.compose import (
+    PREFERENCES_PLACEHOLDER,
+    UNSUBSCRIBE_PLACEHOLDER,
+    Parts,
+    compose,
+)
+from newsletter.campaigns.content.plain import ALLOWED_SCHEMES
 from newsletter.campaigns.models import Edition
-from newsletter.campaigns.plain import ALLOWED_SCHEMES
 from newsletter.errors import N_
 
 #: Gmail clips a mail at about 102 kB, and the unsubscribe link is at its end.

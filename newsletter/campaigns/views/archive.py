@@ -4,9 +4,9 @@ from flask import Blueprint, Response, render_template, url_for
 from flask.typing import ResponseReturnValue
 
 from newsletter.campaigns.archive import get_issue, get_public_list, list_issues, public_lists
-from newsletter.campaigns.compose import compose_page
-from newsletter.campaigns.pictures import MIME_TYPES, get_picture
-from newsletter.campaigns.previews import archive_response
+from newsletter.campaigns.content.compose import compose_page
+from newsletter.campaigns.content.pictures import MIME_TYPES, get_picture
+from newsletter.campaigns.content.previews import archive_response
 from newsletter.config import current_settings
 from newsletter.subscribers.models import MailingList
 from newsletter.web.i18n import language

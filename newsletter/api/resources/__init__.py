@@ -1,0 +1,1 @@
+"""Resources of the API: one module for each kind of thing a program can read or change."""

@@ -1,0 +1,1 @@
+"""Pages of campaigns: writing for staff, the archive for everybody."""
